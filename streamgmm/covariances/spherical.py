@@ -1,0 +1,33 @@
+"""Spherical covariances: every component has one variance."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streamgmm.covariances.diagonal import Diagonal
+from streamgmm.parameters import Array
+from streamgmm.statistics import Statistics
+
+
+class Spherical(Diagonal):
+    """σ²_k = trace of B_k / (n_k·d): the algebra of one diagonal entry."""
+
+    name = "spherical"
+
+    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        """Return (k, 1)."""
+        return (n_components, 1)
+
+    def public_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        """Return (k,)."""
+        return (n_components,)
+
+    def estimate(self, statistics: Statistics) -> Array:
+        """Return the mean variance over the features."""
+        step = statistics.sums / statistics.counts[:, None]
+        spread = statistics.products / statistics.counts[:, None] - (step * step).sum(axis=1, keepdims=True)
+        return np.maximum(spread, 0.0) / statistics.origin.shape[1]
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        """Return k."""
+        return n_components

@@ -1,0 +1,74 @@
+"""Information criteria: lower is better, as in scikit-learn; mclust's are the negatives.
+
+Knows log-likelihoods and counts of parameters, nothing of data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+
+from streamgmm.covariances import CovarianceStructure
+from streamgmm.likelihood import LogLikelihood
+
+
+def n_parameters(structure: CovarianceStructure, n_components: int, n_features: int) -> int:
+    """Free parameters: k − 1 weights, k·d means and those of the covariances.
+
+    Examples
+    --------
+    >>> from streamgmm.covariances import STRUCTURES
+    >>> n_parameters(STRUCTURES["full"], n_components=2, n_features=3)
+    19
+    """
+    return n_components - 1 + n_components * n_features + structure.n_parameters(n_components, n_features)
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """A log-likelihood and what follows from it.
+
+    Parameters
+    ----------
+    log_likelihood : float
+        Of all rows, nats.
+    classification : float
+        Sum over rows of the log of the largest responsibility, nats.
+    n_samples : float
+        Rows, or the sum of the sample weights.
+    n_parameters : int
+        Free parameters, ν.
+
+    Examples
+    --------
+    >>> criterion = Criterion(log_likelihood=-100.0, classification=-5.0, n_samples=1.0, n_parameters=7)
+    >>> criterion.bic, criterion.aic, criterion.icl
+    (200.0, 214.0, 210.0)
+    """
+
+    log_likelihood: float
+    classification: float
+    n_samples: float
+    n_parameters: int
+
+    @classmethod
+    def of(cls, likelihood: LogLikelihood, n_parameters: int) -> Criterion:
+        """Criterion of a tally under one set of parameters; ValueError where different ones were added together."""
+        if likelihood.version is None:
+            raise ValueError("log-likelihoods of different parameters do not add up to an exact one")
+        return cls(likelihood.total, likelihood.classification, likelihood.weight, n_parameters)
+
+    @property
+    def bic(self) -> float:
+        """−2·l + ν·log N (Schwarz, 1978)."""
+        return -2 * self.log_likelihood + self.n_parameters * log(self.n_samples)
+
+    @property
+    def aic(self) -> float:
+        """−2·l + 2·ν (Akaike, 1974)."""
+        return -2 * self.log_likelihood + 2 * self.n_parameters
+
+    @property
+    def icl(self) -> float:
+        """BIC − 2·sum of log max_k r: BIC plus a price on ambiguous rows (Biernacki, Celeux & Govaert, 2000)."""
+        return self.bic - 2 * self.classification

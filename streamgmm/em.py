@@ -1,0 +1,224 @@
+"""The two formulas: expect() gathers statistics, maximize() turns them into parameters. maximize() never sees data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgmm.covariances import CovarianceStructure
+from streamgmm.errors import DegenerateError, NonFiniteError
+from streamgmm.likelihood import LogLikelihood
+from streamgmm.parameters import Array, Parameters
+from streamgmm.statistics import Statistics
+
+if (
+    TYPE_CHECKING
+):  # the compiled kernels load numba, which takes longer than everything else: not before they are needed
+    from streamgmm.kernels import Kernel
+
+STARVED = 1e-6  # rows below which a component's own moments are rounding, not data
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Expectation:
+    """What the E-step says of some rows under one set of parameters."""
+
+    statistics: Statistics
+    likelihood: LogLikelihood
+
+    def __add__(self, other: Expectation) -> Expectation:
+        """The rows of both."""
+        return Expectation(self.statistics + other.statistics, self.likelihood + other.likelihood)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Surrogate:
+    """Statistics that the M-step sees, and how many rows they stand for.
+
+    Starvation is judged in rows, also where statistics are kept per unit weight. ``likelihood`` is the tally of the rows
+    that were read for it.
+    """
+
+    statistics: Statistics
+    effective_rows: float
+    likelihood: LogLikelihood
+
+
+@dataclass(frozen=True, slots=True)
+class MStepInfo:
+    """What the M-step had to decide.
+
+    Attributes
+    ----------
+    starved : tuple of int
+        Components with (almost) no rows. They keep their means and get the average covariance of the others.
+    """
+
+    starved: tuple[int, ...] = ()
+
+
+def expect(
+    rows: NDArray[Any], parameters: Parameters, *more: Parameters, weights: Array | None = None
+) -> tuple[Expectation, ...]:
+    """E-step: statistics and log-likelihood of some rows, for one or more sets of parameters in one reading.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Any real dtype; never copied whole.
+    parameters, *more : Parameters
+        Evaluated while the rows are in cache.
+    weights : ndarray of shape (n,), optional
+        Sample weights; 1 by default.
+
+    Returns
+    -------
+    tuple of Expectation
+        One for each set of parameters. The statistics are about its means.
+
+    Raises
+    ------
+    NonFiniteError
+        Where a value is NaN, infinite, or too large to be squared.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> one = np.ones((1, 1))
+    >>> standard = Parameters(np.ones(1), np.zeros((1, 1)), one, one)
+    >>> (expectation,) = expect(np.array([[1.0], [3.0]]), standard)
+    >>> expectation.statistics.sums, expectation.statistics.products
+    (array([[4.]]), array([[10.]]))
+    """
+    kernels = kernels_of((parameters, *more))
+    return unpacked(kernels, accumulate(rows, weights, kernels))
+
+
+def kernels_of(candidates: Sequence[Parameters]) -> tuple[Kernel, ...]:
+    """Kernels that share the origin of the first, so that loaded rows serve them all."""
+    from streamgmm.kernels import Kernel
+
+    first = Kernel.of(candidates[0])
+    return (first, *(Kernel.of(parameters, first.origin) for parameters in candidates[1:]))
+
+
+def accumulate(rows: NDArray[Any], weights: Array | None, kernels: Sequence[Kernel]) -> list[Array]:
+    """Accumulators (one flat array a kernel; they add up) over rows, of which only a portion is widened at a time."""
+    from streamgmm.kernels import portions
+
+    accumulators = [kernel.zeros() for kernel in kernels]
+    for width in {kernel.width for kernel in kernels}:
+        for part, blocks in portions(rows, width, kernels[0].origin):
+            part_weights = np.ones(part.stop - part.start) if weights is None else weights[part]
+            for kernel, accumulator in zip(kernels, accumulators, strict=True):
+                if kernel.width == width:
+                    kernel.accumulate(blocks, part_weights, accumulator)
+    return accumulators
+
+
+def unpacked(kernels: Sequence[Kernel], accumulators: Sequence[Array]) -> tuple[Expectation, ...]:
+    """Statistics and log-likelihoods from accumulators."""
+    return tuple(_expectation(kernel, array) for kernel, array in zip(kernels, accumulators, strict=True))
+
+
+def _expectation(kernel: Kernel, accumulator: Array) -> Expectation:
+    statistics, total, classification, weight, rows = kernel.unpack(accumulator)
+    # H = l − s·θ whenever both belong to the same responsibilities: no logarithm of a responsibility is ever taken
+    entropy = total - expected_log_density(statistics, kernel.parameters)
+    return Expectation(
+        statistics,
+        LogLikelihood(total, max(entropy, 0.0), classification, weight, rows, kernel.parameters.version),
+    )
+
+
+def expected_log_density(statistics: Statistics, parameters: Parameters) -> float:
+    """s·θ: the sum of w·r·(log π + log N) in nats, for any parameters; with H added, a lower bound of the likelihood."""
+    about = statistics if statistics.origin is parameters.means else statistics.recentred(parameters.means)
+    factors = parameters.precision_factors
+    precisions = factors @ factors.transpose(0, 2, 1) if factors.ndim == 3 else factors**2
+    present = about.counts > 0
+    constants = (
+        parameters.log_weights() + parameters.log_determinants() - 0.5 * parameters.n_features * np.log(2 * np.pi)
+    )
+    return float(about.counts[present] @ constants[present] - 0.5 * np.sum(precisions * about.products))
+
+
+def maximize(
+    statistics: Statistics,
+    structure: CovarianceStructure,
+    reg_covar: float = 0.0,
+    *,
+    effective_rows: float | None = None,
+) -> tuple[Parameters, MStepInfo]:
+    """M-step: the parameters that fit the statistics best.
+
+    Parameters
+    ----------
+    statistics : Statistics
+        About the previous means.
+    structure : CovarianceStructure
+        The family of covariances.
+    reg_covar : float, default=0.0
+        Added to every variance, squared units of the data.
+    effective_rows : float, optional
+        Rows that the statistics stand for; by default the sum of the counts.
+
+    Returns
+    -------
+    parameters : Parameters
+    info : MStepInfo
+        Which components were starved.
+
+    Raises
+    ------
+    DegenerateError
+        Where a covariance cannot be inverted or a statistic is not finite.
+
+    Notes
+    -----
+    ``π = n/N``, ``μ = origin + a/n``, ``Σ = B/n − δδᵀ`` with ``δ = a/n`` (Dempster, Laird & Rubin, 1977, section 4.3).
+    As in scikit-learn, ten roundings of one row are added to every count.
+    """
+    total = float(statistics.counts.sum())
+    if not (np.isfinite(total) and np.isfinite(statistics.sums).all() and np.isfinite(statistics.products).all()):
+        raise DegenerateError(
+            "The statistics overflow: the values are too large to be squared and summed. Scale the input data."
+        )
+    row = 1.0 if effective_rows is None else total / effective_rows  # the weight of one
+    starved = statistics.counts < STARVED * row
+    padded = Statistics(
+        statistics.origin, statistics.counts + 10 * np.finfo(np.float64).eps * row, statistics.sums, statistics.products
+    )
+    covariances = structure.estimate(padded)
+    if starved.any() and len(covariances) == len(starved):
+        shares = np.where(starved, 0.0, statistics.counts)
+        covariances[starved] = np.tensordot(shares / shares.sum(), covariances, axes=1)
+    parameters = make_parameters(
+        padded.counts / padded.counts.sum(),
+        statistics.origin + padded.sums / padded.counts[:, None],
+        structure.regularize(covariances, reg_covar),
+        structure,
+    )
+    return parameters, MStepInfo(tuple(int(index) for index in np.flatnonzero(starved)))
+
+
+ILL_DEFINED = (
+    "Fitting the mixture model failed because some components have ill-defined empirical covariance (for instance "
+    "caused by singleton or collapsed samples). Try to decrease the number of components, increase reg_covar, or scale "
+    "the input data."
+)
+
+
+def make_parameters(weights: Array, means: Array, covariances: Array, structure: CovarianceStructure) -> Parameters:
+    """Parameters with the factors of their precisions; raises DegenerateError where a covariance has none."""
+    try:
+        factors = structure.factorize(covariances)
+    except np.linalg.LinAlgError:
+        raise DegenerateError(ILL_DEFINED) from None
+    if not np.isfinite(factors).all():
+        raise DegenerateError(ILL_DEFINED)
+    return Parameters(weights, means, covariances, factors)

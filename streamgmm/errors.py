@@ -1,0 +1,29 @@
+"""What can go wrong, each error also the built-in that scikit-learn's users already catch."""
+
+
+class StreamGMMError(Exception):
+    """Base of every error that streamgmm raises on purpose."""
+
+
+class InputError(StreamGMMError, ValueError):
+    """The data, the weights or an argument cannot be used; the message says what, where and the remedy."""
+
+
+class NonFiniteError(InputError):
+    """A value is NaN, infinite, or too large to be squared."""
+
+
+class InputTypeError(InputError, TypeError):
+    """The input is of a kind that cannot be used at all, such as a sparse matrix."""
+
+
+class DegenerateError(StreamGMMError, ValueError):
+    """A covariance cannot be inverted, or statistics overflowed."""
+
+
+class SinglePassError(StreamGMMError, ValueError):
+    """A second pass is needed over batches that can be read only once."""
+
+
+class CheckpointError(StreamGMMError, RuntimeError):
+    """A saved model is damaged, foreign, or of a newer format."""

@@ -1,0 +1,141 @@
+"""Passes over a source: leaves on threads or on any dask scheduler, summed in one fixed order.
+
+It knows how work is spread, not what a step of EM is. Arrays at hand run on the thread pool, leaf by leaf; lazy chunks
+run as one dask graph a wave on whatever scheduler is active, a chunk a task, with the parameters as one key of the
+graph. Tasks are pure and may run twice. The number of threads or workers and the order of completion change no bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgmm import threads
+from streamgmm.em import Expectation, accumulate, kernels_of, unpacked
+from streamgmm.errors import InputError, NonFiniteError
+from streamgmm.likelihood import LogLikelihood
+from streamgmm.parameters import Array, Parameters
+from streamgmm.reduction import Counter, push, total, tree_sum
+from streamgmm.sources.checks import non_finite_error
+from streamgmm.sources.source import LEAF_ROWS, Chunk, Source
+
+if TYPE_CHECKING:
+    from streamgmm.kernels import Kernel
+
+WAVE = 64  # chunks executed together; a power of two that does not depend on the number of workers
+ROOM = 2**25  # bytes that the accumulators of a chunk's leaves may take before they are summed run by run
+
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """A run of chunks that are executed together: one dask graph, or one call of the thread pool."""
+
+    chunks: tuple[Chunk, ...]
+    last: bool
+
+
+def waves(source: Source) -> Iterator[Wave]:
+    """One pass over a source; the next chunk of a stream is read while this one computes."""
+    chunks = source.chunks() if source.n_rows is not None else _read_ahead(source.chunks())
+    wave = _take(chunks)
+    while wave:
+        following = _take(chunks)
+        yield Wave(tuple(wave), last=not following)
+        wave = following
+
+
+def _take(chunks: Iterator[Chunk]) -> list[Chunk]:
+    """Lazy chunks by the wave; chunks at hand one by one, so that no more than one and the next are held."""
+    wave = list(islice(chunks, 1))
+    if wave and not isinstance(wave[0].rows, np.ndarray):
+        wave.extend(islice(chunks, WAVE - 1))
+    return wave
+
+
+def _read_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, the next being made on another thread."""
+    with ThreadPoolExecutor(1) as reader:
+        pending = reader.submit(lambda: list(islice(items, 1)))
+        while item := pending.result():
+            pending = reader.submit(lambda: list(islice(items, 1)))
+            yield item[0]
+
+
+def over_chunks(wave: Wave, function: Callable[..., Result], *arguments: Any) -> list[Result]:
+    """``function(rows, weights, chunk, *arguments)`` of every chunk of a wave, in storage order."""
+    chunks = wave.chunks
+    if isinstance(chunks[0].rows, np.ndarray):
+        return [function(chunk.rows, chunk.weights, chunk, *arguments) for chunk in chunks]
+    import dask
+
+    shared = [dask.delayed(argument, pure=False, traverse=False) for argument in arguments]
+    task = dask.delayed(function, pure=False, traverse=False)
+    places = [Chunk(chunk.index, None, None, chunk.start, chunk.length) for chunk in chunks]
+    tasks = [
+        task(chunk.rows, chunk.weights, dask.delayed(place, pure=False, traverse=False), *shared)
+        for chunk, place in zip(chunks, places, strict=True)
+    ]
+    return list(dask.compute(*tasks))
+
+
+def expect(wave: Wave, candidates: Sequence[Parameters]) -> tuple[Expectation, ...] | None:
+    """E-step over a wave, for one or more sets of parameters in one reading; None where it has no rows."""
+    kernels = kernels_of(candidates)
+    spread = isinstance(wave.chunks[0].rows, np.ndarray)
+    sums = [one for one in over_chunks(wave, _expect_chunk, kernels, spread) if one is not None]
+    return unpacked(kernels, tree_sum(sums).parts) if sums else None
+
+
+def tally(source: Source, parameters: Parameters) -> LogLikelihood:
+    """Exact log-likelihood of all rows under frozen parameters: one pass."""
+    counter: Counter[LogLikelihood] = ()
+    for wave in waves(source):
+        expectation = expect(wave, (parameters,))
+        if expectation is not None:
+            counter = push(counter, expectation[0].likelihood)
+    if not counter:
+        raise InputError("X has no rows; pass at least one.")
+    return total(counter)
+
+
+@dataclass(frozen=True, slots=True)
+class _Accumulators:
+    """One accumulator a kernel; they add up."""
+
+    parts: list[Array]
+
+    def __add__(self, other: _Accumulators) -> _Accumulators:
+        return _Accumulators([mine + theirs for mine, theirs in zip(self.parts, other.parts, strict=True)])
+
+
+def _expect_chunk(
+    rows: NDArray[Any], weights: Array | None, chunk: Chunk, kernels: tuple[Kernel, ...], spread: bool
+) -> _Accumulators | None:
+    """Tree sum over the leaves of a chunk: on the pool where ``spread``, else on this one thread."""
+    if not len(rows):
+        return None
+
+    def leaves(run: range) -> _Accumulators:
+        """Sum of an aligned power-of-two run of leaves."""
+        counter: Any = ()
+        for start in run:
+            part = None if weights is None else weights[start : start + LEAF_ROWS]
+            counter = push(counter, _Accumulators(accumulate(rows[start : start + LEAF_ROWS], part, kernels)))
+        return total(counter)
+
+    size = 8 * sum(len(kernel.zeros()) for kernel in kernels)
+    run_length = LEAF_ROWS * (1 if size * -(-len(rows) // LEAF_ROWS) <= ROOM else 16)
+    runs = [range(start, min(start + run_length, len(rows)), LEAF_ROWS) for start in range(0, len(rows), run_length)]
+    try:
+        return tree_sum(threads.ordered_map(leaves, runs) if spread else [leaves(run) for run in runs])
+    except NonFiniteError:
+        raise non_finite_error(rows, chunk) from None

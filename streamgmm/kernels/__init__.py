@@ -1,0 +1,139 @@
+"""Compiled inner loops of the E-step, chosen by the shapes and the values of the parameters alone.
+
+=========================  =======================================================================
+geometry                   chosen when
+=========================  =======================================================================
+`unrolled`                 matrices (full, tied) and at most 4 features
+`tiled`                    matrices and more features; a component further than 1,000 of its own
+                           standard deviations from the shared origin is centred row by row
+`axes`                     diagonals (diag, spherical)
+=========================  =======================================================================
+
+A `Kernel` is made once per set of parameters and may be used from many threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgmm.kernels import passes
+from streamgmm.kernels.axes import Axes
+from streamgmm.kernels.blocks import portions
+from streamgmm.kernels.tiled import Tiled
+from streamgmm.kernels.unrolled import BY_WIDTH
+from streamgmm.parameters import Array, Parameters
+from streamgmm.statistics import Statistics, reduced
+
+TALLY = 4  # log-likelihood, log of the largest responsibility, weight, rows
+FARTHEST = 1e3  # standard deviations between shared origin and component; the error of `tiled` is eps times this
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """Parameters in the form that the inner loops want."""
+
+    parameters: Parameters
+    origin: Array
+    width: int
+    model: Any
+
+    @classmethod
+    def of(cls, parameters: Parameters, origin: Array | None = None) -> Kernel:
+        """Choose the geometry and lay the parameters out for it.
+
+        ``origin``, shape (d,), is subtracted while loading; by default it is the mean of the mixture. Kernels that
+        share loaded rows share an origin.
+        """
+        k, d = parameters.means.shape
+        if origin is None:
+            origin = parameters.weights @ parameters.means / parameters.weights.sum()
+        matrices = parameters.precision_factors.ndim == 3
+        width = d if matrices and d in BY_WIDTH else -(-d // 4) * 4
+        means = np.zeros((k, width))
+        means[:, :d] = parameters.means - origin
+        constants = parameters.log_weights() + parameters.log_determinants() - 0.5 * d * np.log(2 * np.pi)
+        if not matrices:
+            factors = np.zeros((k, width))
+            factors[:, :d] = parameters.precision_factors * np.sqrt(0.5)
+            return cls(parameters, origin, width, Axes(constants, means, factors))
+        factors = np.zeros((k, width, width))
+        factors[:, :d, :d] = parameters.precision_factors.transpose(0, 2, 1) * np.sqrt(0.5)
+        if d in BY_WIDTH:
+            return cls(parameters, origin, width, BY_WIDTH[d](constants, means, factors))
+        offsets = np.einsum("kij,kj->ki", factors, means)
+        near = np.abs(offsets).max(axis=1) <= FARTHEST * np.sqrt(0.5)
+        offsets[~near] = 0.0
+        return cls(parameters, origin, width, Tiled(constants, means, factors, offsets, near))
+
+    def zeros(self) -> Array:
+        """An empty accumulator: tally (4), counts (k), sums (k, width), products, one after the other."""
+        return np.zeros(TALLY + self.parameters.n_components * (1 + self.width + self._products_size))
+
+    @property
+    def _products_size(self) -> int:
+        return self.width if isinstance(self.model, Axes) else self.width**2
+
+    def _split(self, accumulator: Array) -> tuple[Array, Array, Array, Array]:
+        k, width = self.parameters.n_components, self.width
+        shape = (k, width) if isinstance(self.model, Axes) else (k, width, width)
+        sums, products = TALLY + k, TALLY + k + k * width
+        return (
+            accumulator[:TALLY],
+            accumulator[TALLY:sums],
+            accumulator[sums:products].reshape(k, width),
+            accumulator[products:].reshape(shape),
+        )
+
+    def accumulate(self, blocks: Array, weights: Array, accumulator: Array) -> None:
+        """Add as many loaded rows as there are weights to the accumulator."""
+        passes.accumulate(blocks, len(weights), weights, self.model, *self._split(accumulator))
+
+    def unpack(self, accumulator: Array) -> tuple[Statistics, float, float, float, int]:
+        """Statistics about the means; log-likelihood, log of the largest responsibilities, weight, and rows."""
+        d, shape = self.parameters.n_features, self.parameters.precision_factors.shape
+        tally, counts, sums, products = self._split(accumulator)
+        if products.ndim == 3:
+            if isinstance(self.model, Tiled):
+                # about a near component the loops took the products with x, not with x − m
+                near = self.model.near[:, None, None]
+                products = products - np.where(near, sums[:, :, None] * self.model.means[:, None, :], 0.0)
+            lower = np.tril(products[:, :d, :d])
+            products = lower + np.tril(lower, -1).transpose(0, 2, 1)
+        else:
+            products = products[:, :d]
+        statistics = Statistics(
+            self.parameters.means, counts.copy(), sums[:, :d].copy(), np.array(reduced(products, shape))
+        )
+        return statistics, float(tally[0]), float(tally[1]), float(tally[2]), int(tally[3])
+
+    def labels(self, rows: NDArray[Any]) -> NDArray[np.int64]:
+        """Most probable component of each row; the first of equals."""
+        out = np.empty(len(rows), np.int64)
+        self._posterior(rows, passes.LABELS, out, _NO_VECTOR, _NO_MATRIX)
+        return out
+
+    def log_densities(self, rows: NDArray[Any]) -> Array:
+        """log f(x) of each row, nats."""
+        out = np.empty(len(rows))
+        self._posterior(rows, passes.LOG_DENSITIES, _NO_LABELS, out, _NO_MATRIX)
+        return out
+
+    def responsibilities(self, rows: NDArray[Any]) -> Array:
+        """Posterior probabilities, shape (n, k)."""
+        out = np.empty((len(rows), self.parameters.n_components))
+        self._posterior(rows, passes.RESPONSIBILITIES, _NO_LABELS, _NO_VECTOR, out)
+        return out
+
+    def _posterior(self, rows: NDArray[Any], wanted: int, labels: Any, densities: Any, responsibilities: Any) -> None:
+        for part, blocks in portions(rows, self.width, self.origin):
+            n = part.stop - part.start
+            passes.posterior(blocks, n, self.model, wanted, labels[part], densities[part], responsibilities[part])
+
+
+_NO_LABELS, _NO_VECTOR, _NO_MATRIX = np.empty(0, np.int64), np.empty(0), np.empty((0, 0))
+
+__all__ = ["Kernel", "portions"]

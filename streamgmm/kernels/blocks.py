@@ -1,0 +1,62 @@
+"""Rows brought into the form that the inner loops run on: transposed blocks of float64 about a shared origin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from streamgmm.errors import NonFiniteError
+from streamgmm.kernels.elementary import FASTMATH
+from streamgmm.parameters import Array
+
+BLOCK = 256  # rows held transposed at once: they and their log-densities stay in the first two levels of cache
+CACHE = 2**16  # float64 values of one portion of rows, 512 KiB: it stays in the second level of cache
+LARGEST = 1e150  # a larger value cannot be squared
+
+
+NATIVE = frozenset(("float64", "float32", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8"))
+
+
+def portions(rows: NDArray[Any], width: int, origin: Array) -> Iterator[tuple[slice, Array]]:
+    """Load rows (n, d) portion by portion into the same blocks; yields which rows they are, and the blocks.
+
+    A portion is a multiple of the block and stays in cache while it is used. Raises NonFiniteError.
+    """
+    if rows.dtype.name not in NATIVE or not rows.dtype.isnative:
+        rows = rows.astype(np.float64)  # float16, big-endian and the like, which the compiled loader does not read
+    step = max(BLOCK, CACHE // width // BLOCK * BLOCK)
+    blocks = np.empty((-(-min(step, len(rows)) // BLOCK), width, BLOCK))
+    for start in range(0, len(rows), step):
+        part = rows[start : start + step]
+        if load(part, origin, blocks):
+            raise NonFiniteError("Input X contains NaN, infinity or a value too large to be squared.")
+        yield slice(start, start + len(part)), blocks
+
+
+@njit(fastmath=FASTMATH, nogil=True, cache=True)
+def load(rows, origin, blocks):  # type: ignore[no-untyped-def]
+    """Fill ``blocks`` (n_blocks, width, BLOCK) from rows (n, d); return how many values cannot be used.
+
+    Columns beyond d are zeros. Values are widened here and nowhere else.
+    """
+    n, d = rows.shape
+    unusable = 0
+    for b in range((n + BLOCK - 1) // BLOCK):
+        first = b * BLOCK
+        length = min(BLOCK, n - first)
+        for j in range(d):
+            column = blocks[b, j]
+            centre = origin[j]
+            for i in range(length):
+                value = np.float64(rows[first + i, j])
+                unusable += not abs(value) <= LARGEST
+                column[i] = value - centre
+        for j in range(d, blocks.shape[1]):
+            column = blocks[b, j]
+            for i in range(length):
+                column[i] = 0.0
+    return unusable

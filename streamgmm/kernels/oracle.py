@@ -1,0 +1,50 @@
+"""The formulas in plain NumPy, for reading and for testing the compiled loops against. Slow, and holds n × k arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from streamgmm.parameters import Array, Parameters
+from streamgmm.statistics import Statistics
+
+
+def log_densities(rows: NDArray[Any], parameters: Parameters) -> Array:
+    """log π_k + log N(x | μ_k, Σ_k), shape (n, k), in nats."""
+    centred = rows[:, None, :].astype(np.float64) - parameters.means
+    factors = parameters.precision_factors
+    whitened = (
+        np.einsum("nkd,kde->nke", centred, np.broadcast_to(factors, (parameters.n_components, *factors.shape[1:])))
+        if factors.ndim == 3
+        else centred * factors
+    )
+    half_distances = 0.5 * (whitened**2).sum(axis=2)
+    constants = parameters.log_weights() + parameters.log_determinants() - 0.5 * rows.shape[1] * np.log(2 * np.pi)
+    return np.asarray(constants - half_distances)
+
+
+def expectation(rows: NDArray[Any], weights: Array, parameters: Parameters) -> tuple[Statistics, dict[str, float]]:
+    """Statistics about the means, as matrices (k, d, d), and the terms of the log-likelihood tally."""
+    joint = log_densities(rows, parameters)
+    row_likelihood = logsumexp(joint, axis=1)
+    log_responsibilities = joint - row_likelihood[:, None]
+    responsibilities = np.exp(log_responsibilities)
+    weighted = weights[:, None] * responsibilities
+    centred = rows[:, None, :].astype(np.float64) - parameters.means
+    statistics = Statistics(
+        parameters.means,
+        weighted.sum(axis=0),
+        np.einsum("nk,nkd->kd", weighted, centred),
+        np.einsum("nk,nkd,nke->kde", weighted, centred, centred),
+    )
+    with np.errstate(invalid="ignore"):
+        surprise = np.where(responsibilities > 0, responsibilities * log_responsibilities, 0.0)
+    return statistics, {
+        "total": float(weights @ row_likelihood),
+        "entropy": float(-(weights @ surprise.sum(axis=1))),
+        "classification": float(weights @ log_responsibilities.max(axis=1)),
+        "weight": float(weights.sum()),
+    }

@@ -1,0 +1,155 @@
+"""The two passes over loaded blocks: accumulate statistics, or read off the posterior. Nothing of size n × k is kept.
+
+Both are the same for every geometry; ``log_density`` and ``gather`` are chosen by the type of the model, at compile time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numba.extending import overload
+
+from streamgmm.kernels import axes, tiled, unrolled
+from streamgmm.kernels.blocks import BLOCK
+from streamgmm.kernels.elementary import FASTMATH, FASTMATH_FINITE, exp, log
+
+LOOPS: dict[Any, tuple[Any, Any]] = {**unrolled.LOOPS, **tiled.LOOPS, **axes.LOOPS}
+NEGLIGIBLE = 40.0  # e^-40 is 4e-18: less than rounding beside a log-density that much larger
+
+LABELS, LOG_DENSITIES, RESPONSIBILITIES = 0, 1, 2
+
+
+def log_density(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped-def]
+    """Log-densities of component j for the rows of one block."""
+    LOOPS[type(model)][0](model, j, x, n, scratch, out, top)
+
+
+def gather(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore[no-untyped-def]
+    """Statistics of component j over the rows of one block; returns its count."""
+    return LOOPS[type(model)][1](model, j, x, n, r, scale, scratch, sums, products)
+
+
+@overload(log_density)
+def _compile_log_density(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped-def]
+    compiled = LOOPS[model.instance_class][0]
+    return lambda model, j, x, n, scratch, out, top: compiled(model, j, x, n, scratch, out, top)
+
+
+@overload(gather)
+def _compile_gather(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore[no-untyped-def]
+    compiled = LOOPS[model.instance_class][1]
+    return lambda model, j, x, n, r, scale, scratch, sums, products: compiled(
+        model, j, x, n, r, scale, scratch, sums, products
+    )
+
+
+@njit(fastmath=FASTMATH_FINITE, nogil=True)
+def smallest(values, n):  # type: ignore[no-untyped-def]
+    """Minimum of the first n values."""
+    least = np.inf
+    for i in range(n):
+        least = min(least, values[i])
+    return least
+
+
+@njit(fastmath=FASTMATH_FINITE, nogil=True)
+def largest(values, n):  # type: ignore[no-untyped-def]
+    """Maximum of the first n values."""
+    most = -np.inf
+    for i in range(n):
+        most = max(most, values[i])
+    return most
+
+
+@njit(fastmath=FASTMATH, nogil=True)
+def exponentials(log_densities, n, top, total):  # type: ignore[no-untyped-def]
+    """Turn log-densities into densities relative to the largest, and add them to ``total``."""
+    for i in range(n):
+        value = exp(log_densities[i] - top[i])
+        log_densities[i] = value
+        total[i] += value
+
+
+@njit(fastmath=FASTMATH, nogil=True)
+def softmax(log_densities, reached, n, top, total):  # type: ignore[no-untyped-def]
+    """Densities relative to each row's largest, in place; ``reached`` says which components come near it."""
+    floor = smallest(top, n) - NEGLIGIBLE
+    for i in range(n):
+        total[i] = 0.0
+    for j in range(reached.size):
+        reached[j] = largest(log_densities[j], n) >= floor
+        if reached[j]:
+            exponentials(log_densities[j], n, top, total)
+
+
+@njit(fastmath=FASTMATH, nogil=True)
+def tally_rows(top, total, weights, n, tally):  # type: ignore[no-untyped-def]
+    """Add log-likelihood, log of the largest responsibility and weight; ``total`` becomes weight over total."""
+    likelihood = classification = weight = 0.0
+    for i in range(n):
+        w = weights[i]
+        extra = log(total[i])
+        likelihood += w * (top[i] + extra)
+        classification -= w * extra
+        weight += w
+        total[i] = w / total[i]
+    tally[0] += likelihood
+    tally[1] += classification
+    tally[2] += weight
+
+
+@njit(fastmath=FASTMATH, nogil=True, cache=True)
+def accumulate(blocks, n, weights, model, tally, counts, sums, products):  # type: ignore[no-untyped-def]
+    """Add the statistics of n loaded rows to counts (k,), sums (k, width) and products, and to the tally (4,)."""
+    k = counts.size
+    log_densities = np.empty((k, BLOCK))
+    reached, top, total = np.empty(k, np.bool_), np.empty(BLOCK), np.empty(BLOCK)
+    scratch = np.empty((3, max(4, blocks.shape[1]), BLOCK))
+    tally[3] += n
+    for b in range((n + BLOCK - 1) // BLOCK):
+        length = min(BLOCK, n - b * BLOCK)
+        x = blocks[b]
+        for i in range(length):
+            top[i] = -1e300
+        for j in range(k):
+            log_density(model, j, x, length, scratch, log_densities[j], top)
+        softmax(log_densities, reached, length, top, total)
+        tally_rows(top, total, weights[b * BLOCK :], length, tally)
+        for j in range(k):
+            if reached[j]:
+                counts[j] += gather(model, j, x, length, log_densities[j], total, scratch, sums[j], products[j])
+
+
+@njit(fastmath=FASTMATH, nogil=True, cache=True)
+def posterior(blocks, n, model, wanted, labels, densities, responsibilities):  # type: ignore[no-untyped-def]
+    """Fill what is ``wanted`` for n loaded rows: labels (n,), log-densities (n,) or responsibilities (n, k)."""
+    k = model.constants.size
+    log_densities = np.empty((k, BLOCK))
+    top, total = np.empty(BLOCK), np.empty(BLOCK)
+    scratch = np.empty((3, max(4, blocks.shape[1]), BLOCK))
+    for b in range((n + BLOCK - 1) // BLOCK):
+        first = b * BLOCK
+        length = min(BLOCK, n - first)
+        for i in range(length):
+            top[i] = -1e300
+        for j in range(k):
+            log_density(model, j, blocks[b], length, scratch, log_densities[j], top)
+        if wanted == LABELS:
+            for j in range(k - 1, -1, -1):  # downwards: the first of equals wins, as in numpy.argmax
+                for i in range(length):
+                    if log_densities[j, i] >= top[i]:
+                        labels[first + i] = j
+            continue
+        for i in range(length):
+            total[i] = 0.0
+        for j in range(k):
+            exponentials(log_densities[j], length, top, total)
+        if wanted == LOG_DENSITIES:
+            for i in range(length):
+                densities[first + i] = top[i] + log(total[i])
+        else:
+            for j in range(k):
+                for i in range(length):
+                    responsibilities[first + i, j] = log_densities[j, i] / total[i]

@@ -1,0 +1,36 @@
+"""What a mixture says of rows: labels, responsibilities, log-densities, in the kind that the rows came in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from streamgmm.parameters import Parameters
+from streamgmm.sources.source import Source
+
+
+def labels(source: Source, parameters: Parameters) -> Any:
+    """Most probable component of each row, int64; the first of equals."""
+    from streamgmm.kernels import Kernel
+
+    return source.map(Kernel.of(parameters).labels, np.int64, None)
+
+
+def log_densities(source: Source, parameters: Parameters) -> Any:
+    """log f(x) of each row in nats, in the float dtype of the source."""
+    from streamgmm.kernels import Kernel
+
+    return source.map(Kernel.of(parameters).log_densities, float_dtype(source.dtype), None)
+
+
+def responsibilities(source: Source, parameters: Parameters) -> Any:
+    """Posterior probability of each component for each row, in the float dtype of the source."""
+    from streamgmm.kernels import Kernel
+
+    return source.map(Kernel.of(parameters).responsibilities, float_dtype(source.dtype), parameters.n_components)
+
+
+def float_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """float32 for float32, else float64."""
+    return np.dtype(np.float32) if dtype == np.float32 else np.dtype(np.float64)

@@ -1,0 +1,99 @@
+"""One pool of threads for compiled work that releases the GIL, and its size.
+
+It knows nothing of data or models. The number of threads changes how long a fit takes, never one bit of its result.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_lock = threading.Lock()
+_pool: tuple[int, int, ThreadPoolExecutor] | None = None  # process id, size, pool: a fork leaves its threads behind
+_chosen: int | None = None
+
+
+def available() -> int:
+    """Processors this process may run on."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this platform
+        return os.cpu_count() or 1
+
+
+def count() -> int:
+    """Threads that compiled work is spread over now."""
+    return available() if _chosen is None else _chosen
+
+
+@contextmanager
+def limit(n_threads: int) -> Iterator[None]:
+    """Use exactly ``n_threads`` threads inside the ``with`` block, for the whole process.
+
+    Parameters
+    ----------
+    n_threads : int
+        At least 1; may exceed the number of processors.
+
+    Examples
+    --------
+    >>> with limit(1):
+    ...     count()
+    1
+    """
+    global _chosen
+    if n_threads < 1:
+        raise ValueError(f"n_threads is {n_threads}; give at least 1")
+    before = _chosen
+    _chosen = n_threads
+    try:
+        yield
+    finally:
+        _chosen = before
+
+
+def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Apply ``function`` to every item on the pool; results in the order of the items.
+
+    Each thread takes the next item when it is free, so that a slow item holds up nothing but itself. The first error
+    is raised once all threads have stopped.
+    """
+    work = list(items)
+    workers = min(count(), len(work))
+    if workers <= 1:
+        return [function(item) for item in work]
+    results: list[Any] = [None] * len(work)
+    places = iter(range(len(work)))
+    failed = threading.Event()
+
+    def take() -> None:
+        for place in places:
+            if failed.is_set():
+                return
+            try:
+                results[place] = function(work[place])
+            except BaseException:
+                failed.set()
+                raise
+
+    futures = [_executor().submit(take) for _ in range(workers)]
+    wait(futures)
+    for future in futures:
+        future.result()
+    return results
+
+
+def _executor() -> ThreadPoolExecutor:
+    global _pool
+    size, process = count(), os.getpid()
+    with _lock:
+        if _pool is None or _pool[:2] != (process, size):
+            _pool = (process, size, ThreadPoolExecutor(size, thread_name_prefix="streamgmm"))
+        return _pool[2]
