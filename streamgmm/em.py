@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.covariances import CovarianceStructure
-from streamgmm.errors import DegenerateError, NonFiniteError
+from streamgmm.errors import DegenerateError
 from streamgmm.likelihood import LogLikelihood
 from streamgmm.parameters import Array, Parameters
 from streamgmm.statistics import Statistics
@@ -39,8 +39,8 @@ class Expectation:
 class Surrogate:
     """Statistics that the M-step sees, and how many rows they stand for.
 
-    Starvation is judged in rows, also where statistics are kept per unit weight. ``likelihood`` is the tally of the rows
-    that were read for it.
+    Starvation is judged in rows, also where statistics are kept per unit weight. ``likelihood`` is the tally of the
+    rows that were read for it.
     """
 
     statistics: Statistics
@@ -136,7 +136,7 @@ def _expectation(kernel: Kernel, accumulator: Array) -> Expectation:
 
 
 def expected_log_density(statistics: Statistics, parameters: Parameters) -> float:
-    """s·θ: the sum of w·r·(log π + log N) in nats, for any parameters; with H added, a lower bound of the likelihood."""
+    """s·θ: the sum of w·r·(log π + log N), nats, for any parameters; with H added, it bounds the likelihood below."""
     about = statistics if statistics.origin is parameters.means else statistics.recentred(parameters.means)
     factors = parameters.precision_factors
     precisions = factors @ factors.transpose(0, 2, 1) if factors.ndim == 3 else factors**2

@@ -99,7 +99,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
     n_samples_seen_ : int
         Rows that were fitted.
     criteria_ : dict
-        ``criteria_["exact"]`` is the `Criterion` of the returned parameters over all rows: log-likelihood, BIC, AIC, ICL.
+        ``criteria_["exact"]`` is the `Criterion` of the returned parameters over all rows: log-likelihood, BIC, AIC,
+        ICL.
     algorithm_ : str
         The algorithm that ran.
     n_features_in_ : int

@@ -75,16 +75,17 @@ def over_chunks(wave: Wave, function: Callable[..., Result], *arguments: Any) ->
     chunks = wave.chunks
     if isinstance(chunks[0].rows, np.ndarray):
         return [function(chunk.rows, chunk.weights, chunk, *arguments) for chunk in chunks]
-    import dask
+    from dask.base import compute
+    from dask.delayed import delayed
 
-    shared = [dask.delayed(argument, pure=False, traverse=False) for argument in arguments]
-    task = dask.delayed(function, pure=False, traverse=False)
+    shared = [delayed(argument, pure=False, traverse=False) for argument in arguments]
+    task = delayed(function, pure=False, traverse=False)
     places = [Chunk(chunk.index, None, None, chunk.start, chunk.length) for chunk in chunks]
     tasks = [
-        task(chunk.rows, chunk.weights, dask.delayed(place, pure=False, traverse=False), *shared)
+        task(chunk.rows, chunk.weights, delayed(place, pure=False, traverse=False), *shared)
         for chunk, place in zip(chunks, places, strict=True)
     ]
-    return list(dask.compute(*tasks))
+    return list(compute(*tasks))
 
 
 def expect(wave: Wave, candidates: Sequence[Parameters]) -> tuple[Expectation, ...] | None:
@@ -130,12 +131,14 @@ def _expect_chunk(
         for start in run:
             part = None if weights is None else weights[start : start + LEAF_ROWS]
             counter = push(counter, _Accumulators(accumulate(rows[start : start + LEAF_ROWS], part, kernels)))
-        return total(counter)
+        whole: _Accumulators = total(counter)
+        return whole
 
     size = 8 * sum(len(kernel.zeros()) for kernel in kernels)
     run_length = LEAF_ROWS * (1 if size * -(-len(rows) // LEAF_ROWS) <= ROOM else 16)
     runs = [range(start, min(start + run_length, len(rows)), LEAF_ROWS) for start in range(0, len(rows), run_length)]
     try:
-        return tree_sum(threads.ordered_map(leaves, runs) if spread else [leaves(run) for run in runs])
+        sums = threads.ordered_map(leaves, runs) if spread else [leaves(run) for run in runs]
     except NonFiniteError:
         raise non_finite_error(rows, chunk) from None
+    return tree_sum(sums)

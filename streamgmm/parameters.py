@@ -28,8 +28,8 @@ class Parameters:
     covariances : ndarray of shape (k, d, d), (1, d, d), (k, d) or (k, 1)
         Squared units of the data.
     precision_factors : ndarray of the same shape
-        Upper triangular U with U·Uᵀ the precision matrix (scikit-learn's ``precisions_cholesky_``); its diagonal, or its
-        one value, for the diagonal families.
+        Upper triangular U with U·Uᵀ the precision matrix (scikit-learn's ``precisions_cholesky_``); its diagonal, or
+        its one value, for the diagonal families.
     """
 
     weights: Array

@@ -70,7 +70,7 @@ class Statistics:
         """The same rows about other origins; linear in the statistics, exact algebra."""
         shift = origin - self.origin
         moved = self.sums - self.counts[:, None] * shift
-        # sum (y − s)(y − s)ᵀ over the rows, with y = x − old origin, is P − s·sumᵀ − sum·sᵀ + n·s·sᵀ, and moved = sum − n·s
+        # with y = x − old origin: sum (y − s)(y − s)ᵀ = P − s·sumᵀ − sum·sᵀ + n·s·sᵀ, and moved = sum − n·s
         if self.products.ndim == 3:
             change = -(self.sums[:, :, None] * shift[:, None, :] + shift[:, :, None] * moved[:, None, :])
         else:

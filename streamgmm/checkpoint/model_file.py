@@ -1,7 +1,7 @@
 """One fitted model in one file: safetensors, with a strict JSON manifest as one string under one metadata key.
 
-The manifest carries a SHA-256 over the rest of itself and all arrays, so a damaged file is found out. It detects damage;
-it does not authenticate. Nothing in a file is ever executed.
+The manifest carries a SHA-256 over the rest of itself and all arrays, so a damaged file is found out. It
+detects damage; it does not authenticate. Nothing in a file is ever executed.
 """
 
 from __future__ import annotations
@@ -93,8 +93,9 @@ def _restore(manifest: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Gauss
     from streamgmm.criteria import Criterion
     from streamgmm.estimator import GaussianMixture
 
-    settings = {name: _restored(value) for name, value in manifest["settings"].items()}
-    model = GaussianMixture(**settings, **{name: arrays.get(name) for name in GIVEN})
+    settings: dict[str, Any] = {name: _restored(value) for name, value in manifest["settings"].items()}
+    settings.update({name: arrays.get(name) for name in GIVEN})
+    model = GaussianMixture(**settings)
     model._validate_params()
     for name in ARRAYS:
         setattr(model, name, arrays[name])

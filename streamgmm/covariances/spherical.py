@@ -26,7 +26,8 @@ class Spherical(Diagonal):
         """Return the mean variance over the features."""
         step = statistics.sums / statistics.counts[:, None]
         spread = statistics.products / statistics.counts[:, None] - (step * step).sum(axis=1, keepdims=True)
-        return np.maximum(spread, 0.0) / statistics.origin.shape[1]
+        variances: Array = np.maximum(spread, 0.0) / statistics.origin.shape[1]
+        return variances
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
         """Return k."""

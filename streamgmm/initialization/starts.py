@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.random import RandomState
+from numpy.typing import NDArray
 
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.em import maximize
@@ -50,11 +51,12 @@ def kmeans_plusplus(reservoir: Reservoir, n_components: int, random: RandomState
 WAYS = {"kmeans": kmeans, "k-means++": kmeans_plusplus, "random": random, "random_from_data": random_from_data}
 
 
-def _one_hot(labels: Array, n_components: int) -> Array:
-    return np.eye(n_components)[labels]
+def _one_hot(labels: NDArray[np.integer], n_components: int) -> Array:
+    responsibilities: Array = np.eye(n_components)[labels]
+    return responsibilities
 
 
-def _on_rows(chosen: Array, n_rows: int) -> Array:
+def _on_rows(chosen: NDArray[np.integer], n_rows: int) -> Array:
     responsibilities = np.zeros((n_rows, len(chosen)))
     responsibilities[chosen, np.arange(len(chosen))] = 1.0
     return responsibilities
@@ -79,4 +81,5 @@ def start(
         sums[k] = weights @ around
         products[k] = (weights[:, None] * around).T @ around if len(shape) == 3 else weights @ around**2
     statistics = Statistics(middle + shifts, counts, sums, reduced(products, shape))
-    return maximize(statistics, structure, reg_covar, effective_rows=np.count_nonzero(responsibilities.any(axis=1)))[0]
+    used = int(np.count_nonzero(responsibilities.any(axis=1)))
+    return maximize(statistics, structure, reg_covar, effective_rows=used)[0]

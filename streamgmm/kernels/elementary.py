@@ -64,14 +64,14 @@ def exp(x):  # type: ignore[no-untyped-def]
     p = p * r + 0.5
     p = p * r + 1.0
     p = p * r + 1.0
-    return float_of(bits_of(p) + (np.int64(n) << EXPONENT_BITS))
+    return float_of(bits_of(p) + (np.int64(n) << EXPONENT_BITS))  # type: ignore[call-arg]
 
 
 @njit(fastmath=FASTMATH, inline="always")
 def log(x):  # type: ignore[no-untyped-def]
     """Natural logarithm of a positive normal number: exponent, and atanh series of the mantissa."""
-    exponent = (bits_of(x) - SQRT_HALF) >> EXPONENT_BITS
-    mantissa = float_of(bits_of(x) - (exponent << EXPONENT_BITS))
+    exponent = (bits_of(x) - SQRT_HALF) >> EXPONENT_BITS  # type: ignore[call-arg]
+    mantissa = float_of(bits_of(x) - (exponent << EXPONENT_BITS))  # type: ignore[call-arg]
     s = (mantissa - 1.0) / (mantissa + 1.0)
     z = s * s
     p = 1.0 / 19

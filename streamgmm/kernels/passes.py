@@ -1,6 +1,7 @@
-"""The two passes over loaded blocks: accumulate statistics, or read off the posterior. Nothing of size n × k is kept.
+"""The two passes over loaded blocks: accumulate statistics, or read off the posterior. Nothing n × k is kept.
 
-Both are the same for every geometry; ``log_density`` and ``gather`` are chosen by the type of the model, at compile time.
+Both are the same for every geometry; ``log_density`` and ``gather`` are chosen by the type of the model when they are
+compiled.
 """
 
 from __future__ import annotations

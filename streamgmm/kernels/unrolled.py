@@ -15,8 +15,9 @@ from streamgmm.kernels.elementary import FASTMATH
 
 
 class Unrolled1(NamedTuple):
-    """Parameters for one feature, means about the shared origin. A type for each number of features, so that the
-    loops are chosen, and only those compiled, by type.
+    """Parameters for one feature, means about the shared origin.
+
+    A type for each number of features, so that the loops are chosen, and only those compiled, by type.
     """
 
     constants: Any  # (k,)

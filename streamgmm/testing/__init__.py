@@ -1,0 +1,1 @@
+"""Laws of the library as suites to inherit, for its own tests and for whoever extends it."""

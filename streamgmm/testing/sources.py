@@ -7,8 +7,6 @@ Subclass `SourceLaws` in a test file, define ``make``, and pytest runs every law
             return MySource(rows, weights)
 """
 
-# ruff: noqa: D102 - the name of a law is its sentence
-
 from __future__ import annotations
 
 from pathlib import Path
