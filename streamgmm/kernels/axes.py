@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from numba import njit
 
-from streamgmm.kernels.elementary import FASTMATH
+from streamgmm.kernels.elementary import OPTIONS
 
 
 class Axes(NamedTuple):
@@ -21,7 +21,7 @@ class Axes(NamedTuple):
     factors: Any  # (k, width)
 
 
-@njit(fastmath=FASTMATH, nogil=True)
+@njit(**OPTIONS)
 def add_distances(x, n, m, f, a, distance):  # type: ignore[no-untyped-def]
     """Add the squared distances along features a to a+3."""
     x0, x1, x2, x3 = x[a], x[a + 1], x[a + 2], x[a + 3]
@@ -32,7 +32,7 @@ def add_distances(x, n, m, f, a, distance):  # type: ignore[no-untyped-def]
         distance[i] += u0 * u0 + u1 * u1 + u2 * u2 + u3 * u3
 
 
-@njit(fastmath=FASTMATH, nogil=True)
+@njit(**OPTIONS)
 def log_density(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped-def]
     """Log-densities of component j."""
     m, f, constant = model.means[j], model.factors[j], model.constants[j]
@@ -46,7 +46,7 @@ def log_density(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped-d
         top[i] = max(top[i], value)
 
 
-@njit(fastmath=FASTMATH, nogil=True)
+@njit(**OPTIONS)
 def add_squares(x, n, m, r, a, sums, products):  # type: ignore[no-untyped-def]
     """Sums and squares of features a to a+3."""
     x0, x1, x2, x3 = x[a], x[a + 1], x[a + 2], x[a + 3]
@@ -74,7 +74,7 @@ def add_squares(x, n, m, r, a, sums, products):  # type: ignore[no-untyped-def]
     products[a + 3] += p3
 
 
-@njit(fastmath=FASTMATH, nogil=True)
+@njit(**OPTIONS)
 def gather(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore[no-untyped-def]
     """Statistics of component j."""
     m = model.means[j]

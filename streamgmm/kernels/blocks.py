@@ -10,7 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from streamgmm.errors import NonFiniteError
-from streamgmm.kernels.elementary import FASTMATH
+from streamgmm.kernels.elementary import OPTIONS
 from streamgmm.parameters import Array
 
 BLOCK = 256  # rows held transposed at once: they and their log-densities stay in the first two levels of cache
@@ -37,7 +37,7 @@ def portions(rows: NDArray[Any], width: int, origin: Array) -> Iterator[tuple[sl
         yield slice(start, start + len(part)), blocks
 
 
-@njit(fastmath=FASTMATH, nogil=True, cache=True)
+@njit(cache=True, **OPTIONS)
 def load(rows, origin, blocks):  # type: ignore[no-untyped-def]
     """Fill ``blocks`` (n_blocks, width, BLOCK) from rows (n, d); return how many values cannot be used.
 

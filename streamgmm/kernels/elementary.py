@@ -13,10 +13,13 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-# never True: 'nnan' and 'ninf' delete tests for NaN and infinity, and an infinite row then returns finite statistics
-FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
-# where the rows are known to be finite, so that the maximum of a block is found in vector registers
-FASTMATH_FINITE = FASTMATH | {"nnan"}
+OPTIONS: dict[str, Any] = {
+    # never True: 'nnan' and 'ninf' delete tests for NaN and infinity, and an infinite row then returns finite statistics
+    "fastmath": {"reassoc", "contract", "nsz", "arcp"},
+    # Python's model branches on every division by zero, which keeps a loop out of vector registers
+    "error_model": "numpy",
+    "nogil": True,
+}
 
 LOG2_E = 1.4426950408889634
 LOG_2 = 0.6931471805599453
@@ -45,7 +48,7 @@ def float_of(typing_context: Any, value: Any) -> Any:
     return types.float64(types.int64), generate
 
 
-@njit(fastmath=FASTMATH, inline="always")
+@njit(inline="always", **OPTIONS)
 def exp(x):  # type: ignore[no-untyped-def]
     """e to the power of x, for −650 ≤ x ≤ 700; smaller arguments count as −650."""
     x = max(x, SMALLEST_ARGUMENT)
@@ -67,7 +70,7 @@ def exp(x):  # type: ignore[no-untyped-def]
     return float_of(bits_of(p) + (np.int64(n) << EXPONENT_BITS))  # type: ignore[call-arg]
 
 
-@njit(fastmath=FASTMATH, inline="always")
+@njit(inline="always", **OPTIONS)
 def log(x):  # type: ignore[no-untyped-def]
     """Natural logarithm of a positive normal number: exponent, and atanh series of the mantissa."""
     exponent = (bits_of(x) - SQRT_HALF) >> EXPONENT_BITS  # type: ignore[call-arg]

@@ -14,7 +14,7 @@ from numba.extending import overload
 
 from streamgmm.kernels import axes, tiled, unrolled
 from streamgmm.kernels.blocks import BLOCK
-from streamgmm.kernels.elementary import FASTMATH, FASTMATH_FINITE, exp, log
+from streamgmm.kernels.elementary import OPTIONS, exp, log
 
 LOOPS: dict[Any, tuple[Any, Any]] = {**unrolled.LOOPS, **tiled.LOOPS, **axes.LOOPS}
 NEGLIGIBLE = 40.0  # e^-40 is 4e-18: less than rounding beside a log-density that much larger
@@ -46,25 +46,16 @@ def _compile_gather(model, j, x, n, r, scale, scratch, sums, products):  # type:
     )
 
 
-@njit(fastmath=FASTMATH_FINITE, nogil=True)
-def smallest(values, n):  # type: ignore[no-untyped-def]
-    """Minimum of the first n values."""
-    least = np.inf
+@njit(**OPTIONS)
+def comes_near(log_densities, top, n):  # type: ignore[no-untyped-def]
+    """Whether any row's log-density is not negligible beside the row's largest."""
+    hits = 0  # counted, and not a maximum taken, because a count is found in vector registers
     for i in range(n):
-        least = min(least, values[i])
-    return least
+        hits += log_densities[i] >= top[i] - NEGLIGIBLE
+    return hits > 0
 
 
-@njit(fastmath=FASTMATH_FINITE, nogil=True)
-def largest(values, n):  # type: ignore[no-untyped-def]
-    """Maximum of the first n values."""
-    most = -np.inf
-    for i in range(n):
-        most = max(most, values[i])
-    return most
-
-
-@njit(fastmath=FASTMATH, nogil=True)
+@njit(**OPTIONS)
 def exponentials(log_densities, n, top, total):  # type: ignore[no-untyped-def]
     """Turn log-densities into densities relative to the largest, and add them to ``total``."""
     for i in range(n):
@@ -73,19 +64,18 @@ def exponentials(log_densities, n, top, total):  # type: ignore[no-untyped-def]
         total[i] += value
 
 
-@njit(fastmath=FASTMATH, nogil=True)
+@njit(**OPTIONS)
 def softmax(log_densities, reached, n, top, total):  # type: ignore[no-untyped-def]
     """Densities relative to each row's largest, in place; ``reached`` says which components come near it."""
-    floor = smallest(top, n) - NEGLIGIBLE
     for i in range(n):
         total[i] = 0.0
     for j in range(reached.size):
-        reached[j] = largest(log_densities[j], n) >= floor
+        reached[j] = comes_near(log_densities[j], top, n)
         if reached[j]:
             exponentials(log_densities[j], n, top, total)
 
 
-@njit(fastmath=FASTMATH, nogil=True)
+@njit(**OPTIONS)
 def tally_rows(top, total, weights, n, tally):  # type: ignore[no-untyped-def]
     """Add log-likelihood, log of the largest responsibility and weight; ``total`` becomes weight over total."""
     likelihood = classification = weight = 0.0
@@ -101,7 +91,7 @@ def tally_rows(top, total, weights, n, tally):  # type: ignore[no-untyped-def]
     tally[2] += weight
 
 
-@njit(fastmath=FASTMATH, nogil=True, cache=True)
+@njit(cache=True, **OPTIONS)
 def accumulate(blocks, n, weights, model, tally, counts, sums, products):  # type: ignore[no-untyped-def]
     """Add the statistics of n loaded rows to counts (k,), sums (k, width) and products, and to the tally (4,)."""
     k = counts.size
@@ -123,7 +113,7 @@ def accumulate(blocks, n, weights, model, tally, counts, sums, products):  # typ
                 counts[j] += gather(model, j, x, length, log_densities[j], total, scratch, sums[j], products[j])
 
 
-@njit(fastmath=FASTMATH, nogil=True, cache=True)
+@njit(cache=True, **OPTIONS)
 def posterior(blocks, n, model, wanted, labels, densities, responsibilities):  # type: ignore[no-untyped-def]
     """Fill what is ``wanted`` for n loaded rows: labels (n,), log-densities (n,) or responsibilities (n, k)."""
     k = model.constants.size

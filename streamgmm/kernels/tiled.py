@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from numba import njit
 
-from streamgmm.kernels.elementary import FASTMATH
+from streamgmm.kernels.elementary import OPTIONS
 
 
 class Tiled(NamedTuple):
@@ -27,7 +27,7 @@ class Tiled(NamedTuple):
     near: Any  # (k,) bool
 
 
-@njit(fastmath=FASTMATH, nogil=True)
+@njit(**OPTIONS)
 def centre(x, n, m, t):  # type: ignore[no-untyped-def]
     """Write x − m into t."""
     for j in range(m.size):
@@ -36,7 +36,7 @@ def centre(x, n, m, t):  # type: ignore[no-untyped-def]
             out[i] = row[i] - mean
 
 
-@njit(fastmath=FASTMATH, nogil=True)
+@njit(**OPTIONS)
 def multiply_first(x, n, f, b, a, y):  # type: ignore[no-untyped-def]
     """y = f[a:a+4, 0:4]·x[0:4] − b: the first tile of a row of tiles."""
     x0, x1, x2, x3 = x[0], x[1], x[2], x[3]
@@ -54,7 +54,7 @@ def multiply_first(x, n, f, b, a, y):  # type: ignore[no-untyped-def]
         y3[i] = f30 * t0 + f31 * t1 + f32 * t2 + f33 * t3 - b3
 
 
-@njit(fastmath=FASTMATH, nogil=True)
+@njit(**OPTIONS)
 def multiply_add(x, n, f, a, c, y):  # type: ignore[no-untyped-def]
     """Add f[a:a+4, c:c+4]·x[c:c+4] to y: a tile below the diagonal."""
     x0, x1, x2, x3 = x[c], x[c + 1], x[c + 2], x[c + 3]
@@ -71,7 +71,7 @@ def multiply_add(x, n, f, a, c, y):  # type: ignore[no-untyped-def]
         y3[i] += f30 * t0 + f31 * t1 + f32 * t2 + f33 * t3
 
 
-@njit(fastmath=FASTMATH, nogil=True)
+@njit(**OPTIONS)
 def square_first(x, n, f, b, distance):  # type: ignore[no-untyped-def]
     """distance = ‖f[0:4, 0:4]·x[0:4] − b‖²: the only tile of the first four features, lower triangular."""
     x0, x1, x2, x3 = x[0], x[1], x[2], x[3]
@@ -88,7 +88,7 @@ def square_first(x, n, f, b, distance):  # type: ignore[no-untyped-def]
         distance[i] = u0 * u0 + u1 * u1 + u2 * u2 + u3 * u3
 
 
-@njit(fastmath=FASTMATH, nogil=True)
+@njit(**OPTIONS)
 def square_add(x, n, f, a, y, distance):  # type: ignore[no-untyped-def]
     """Finish y with the diagonal tile at a, lower triangular, and add its squares to the distance."""
     x0, x1, x2, x3 = x[a], x[a + 1], x[a + 2], x[a + 3]
@@ -105,7 +105,7 @@ def square_add(x, n, f, a, y, distance):  # type: ignore[no-untyped-def]
         distance[i] += u0 * u0 + u1 * u1 + u2 * u2 + u3 * u3
 
 
-@njit(fastmath=FASTMATH, nogil=True)
+@njit(**OPTIONS)
 def finish(distance, n, constant, out, top):  # type: ignore[no-untyped-def]
     """Log-densities from distances, their maximum so far."""
     for i in range(n):
@@ -114,7 +114,7 @@ def finish(distance, n, constant, out, top):  # type: ignore[no-untyped-def]
         top[i] = max(top[i], value)
 
 
-@njit(fastmath=FASTMATH, nogil=True)
+@njit(**OPTIONS)
 def products_on_diagonal(x, t, n, m, r, a, z, sums, products):  # type: ignore[no-untyped-def]
     """Weighted centred features z[a:a+4] = r(x−m), their sums, and the diagonal tile of z·tᵀ."""
     x0, x1, x2, x3 = x[a], x[a + 1], x[a + 2], x[a + 3]
@@ -161,7 +161,7 @@ def products_on_diagonal(x, t, n, m, r, a, z, sums, products):  # type: ignore[n
     products[a + 3, a + 3] += p33
 
 
-@njit(fastmath=FASTMATH, nogil=True)
+@njit(**OPTIONS)
 def products_below_diagonal(z, t, n, a, c, products):  # type: ignore[no-untyped-def]
     """The tile (a, c) of z·tᵀ."""
     z0, z1, z2, z3 = z[a], z[a + 1], z[a + 2], z[a + 3]
@@ -197,7 +197,7 @@ def products_below_diagonal(z, t, n, a, c, products):  # type: ignore[no-untyped
             products[row, c + column] += tile[column]
 
 
-@njit(fastmath=FASTMATH, nogil=True)
+@njit(**OPTIONS)
 def log_density(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped-def]
     """Log-densities of component j: rows of tiles, each finished before the next begins."""
     f, b = model.factors[j], model.offsets[j]
@@ -216,7 +216,7 @@ def log_density(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped-d
     finish(distance, n, model.constants[j], out, top)
 
 
-@njit(fastmath=FASTMATH, nogil=True)
+@njit(**OPTIONS)
 def gather(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore[no-untyped-def]
     """Statistics of component j. Where it is near, products still hold x and not x − m: see ``finish_products``."""
     m = model.means[j]

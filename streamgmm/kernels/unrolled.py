@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from numba import njit
 
-from streamgmm.kernels.elementary import FASTMATH
+from streamgmm.kernels.elementary import OPTIONS
 
 
 class Unrolled1(NamedTuple):
@@ -49,7 +49,7 @@ class Unrolled4(NamedTuple):
     factors: Any
 
 
-@njit(fastmath=FASTMATH, nogil=True)
+@njit(**OPTIONS)
 def log_density_1(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped-def]
     """Log-densities of one feature into ``out``, their maximum so far into ``top``."""
     m, f, constant = model.means[j], model.factors[j], model.constants[j]
@@ -62,7 +62,7 @@ def log_density_1(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped
         top[i] = max(top[i], value)
 
 
-@njit(fastmath=FASTMATH, nogil=True)
+@njit(**OPTIONS)
 def log_density_2(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped-def]
     """The same for two features."""
     m, f, constant = model.means[j], model.factors[j], model.constants[j]
@@ -77,7 +77,7 @@ def log_density_2(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped
         top[i] = max(top[i], value)
 
 
-@njit(fastmath=FASTMATH, nogil=True)
+@njit(**OPTIONS)
 def log_density_3(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped-def]
     """The same for three features."""
     m, f, constant = model.means[j], model.factors[j], model.constants[j]
@@ -94,7 +94,7 @@ def log_density_3(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped
         top[i] = max(top[i], value)
 
 
-@njit(fastmath=FASTMATH, nogil=True)
+@njit(**OPTIONS)
 def log_density_4(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped-def]
     """The same for four features."""
     m, f, constant = model.means[j], model.factors[j], model.constants[j]
@@ -113,7 +113,7 @@ def log_density_4(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped
         top[i] = max(top[i], value)
 
 
-@njit(fastmath=FASTMATH, nogil=True)
+@njit(**OPTIONS)
 def gather_1(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore[no-untyped-def]
     """Add the statistics of one feature; returns the count. Responsibilities are ``r·scale``."""
     m = model.means[j]
@@ -132,7 +132,7 @@ def gather_1(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore
     return count
 
 
-@njit(fastmath=FASTMATH, nogil=True)
+@njit(**OPTIONS)
 def gather_2(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore[no-untyped-def]
     """The same for two features."""
     m = model.means[j]
@@ -157,7 +157,7 @@ def gather_2(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore
     return count
 
 
-@njit(fastmath=FASTMATH, nogil=True)
+@njit(**OPTIONS)
 def gather_3(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore[no-untyped-def]
     """The same for three features."""
     m = model.means[j]
@@ -190,7 +190,7 @@ def gather_3(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore
     return count
 
 
-@njit(fastmath=FASTMATH, nogil=True)
+@njit(**OPTIONS)
 def gather_4(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore[no-untyped-def]
     """The same for four features."""
     m = model.means[j]
