@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from streamgmm.errors import NonFiniteError
-from streamgmm.kernels.elementary import OPTIONS
+from streamgmm.kernels.compilation import cached
 from streamgmm.parameters import Array
 
-BLOCK = 256  # rows held transposed at once: they and their log-densities stay in the first two levels of cache
+BLOCK = (
+    384  # rows held transposed at once, in cache with their log-densities; not a power of two, whose strides collide
+)
 CACHE = 2**16  # float64 values of one portion of rows, 512 KiB: it stays in the second level of cache
 LARGEST = 1e150  # a larger value cannot be squared
 
@@ -37,17 +38,18 @@ def portions(rows: NDArray[Any], width: int, origin: Array) -> Iterator[tuple[sl
         yield slice(start, start + len(part)), blocks
 
 
-@njit(cache=True, **OPTIONS)
+@cached
 def load(rows, origin, blocks):  # type: ignore[no-untyped-def]
-    """Fill ``blocks`` (n_blocks, width, BLOCK) from rows (n, d); return how many values cannot be used.
+    """Fill ``blocks`` (n_blocks, width, block) from rows (n, d); return how many values cannot be used.
 
     Columns beyond d are zeros. Values are widened here and nowhere else.
     """
     n, d = rows.shape
+    size = blocks.shape[2]
     unusable = 0
-    for b in range((n + BLOCK - 1) // BLOCK):
-        first = b * BLOCK
-        length = min(BLOCK, n - first)
+    for b in range((n + size - 1) // size):
+        first = b * size
+        length = min(size, n - first)
         for j in range(d):
             column = blocks[b, j]
             centre = origin[j]

@@ -13,13 +13,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-OPTIONS: dict[str, Any] = {
-    # never True: 'nnan' and 'ninf' delete tests for NaN and infinity, and an infinite row then returns finite statistics
-    "fastmath": {"reassoc", "contract", "nsz", "arcp"},
-    # Python's model branches on every division by zero, which keeps a loop out of vector registers
-    "error_model": "numpy",
-    "nogil": True,
-}
+from streamgmm.kernels.compilation import OPTIONS
 
 LOG2_E = 1.4426950408889634
 LOG_2 = 0.6931471805599453

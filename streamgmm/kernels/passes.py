@@ -13,8 +13,8 @@ from numba import njit
 from numba.extending import overload
 
 from streamgmm.kernels import axes, tiled, unrolled
-from streamgmm.kernels.blocks import BLOCK
-from streamgmm.kernels.elementary import OPTIONS, exp, log
+from streamgmm.kernels.compilation import OPTIONS, cached
+from streamgmm.kernels.elementary import exp, log
 
 LOOPS: dict[Any, tuple[Any, Any]] = {**unrolled.LOOPS, **tiled.LOOPS, **axes.LOOPS}
 NEGLIGIBLE = 40.0  # e^-40 is 4e-18: less than rounding beside a log-density that much larger
@@ -91,38 +91,38 @@ def tally_rows(top, total, weights, n, tally):  # type: ignore[no-untyped-def]
     tally[2] += weight
 
 
-@njit(cache=True, **OPTIONS)
+@cached
 def accumulate(blocks, n, weights, model, tally, counts, sums, products):  # type: ignore[no-untyped-def]
     """Add the statistics of n loaded rows to counts (k,), sums (k, width) and products, and to the tally (4,)."""
-    k = counts.size
-    log_densities = np.empty((k, BLOCK))
-    reached, top, total = np.empty(k, np.bool_), np.empty(BLOCK), np.empty(BLOCK)
-    scratch = np.empty((3, max(4, blocks.shape[1]), BLOCK))
+    k, size = counts.size, blocks.shape[2]
+    log_densities = np.empty((k, size))
+    reached, top, total = np.empty(k, np.bool_), np.empty(size), np.empty(size)
+    scratch = np.empty((3, max(4, blocks.shape[1]), size))
     tally[3] += n
-    for b in range((n + BLOCK - 1) // BLOCK):
-        length = min(BLOCK, n - b * BLOCK)
+    for b in range((n + size - 1) // size):
+        length = min(size, n - b * size)
         x = blocks[b]
         for i in range(length):
             top[i] = -1e300
         for j in range(k):
             log_density(model, j, x, length, scratch, log_densities[j], top)
         softmax(log_densities, reached, length, top, total)
-        tally_rows(top, total, weights[b * BLOCK :], length, tally)
+        tally_rows(top, total, weights[b * size :], length, tally)
         for j in range(k):
             if reached[j]:
                 counts[j] += gather(model, j, x, length, log_densities[j], total, scratch, sums[j], products[j])
 
 
-@njit(cache=True, **OPTIONS)
+@cached
 def posterior(blocks, n, model, wanted, labels, densities, responsibilities):  # type: ignore[no-untyped-def]
     """Fill what is ``wanted`` for n loaded rows: labels (n,), log-densities (n,) or responsibilities (n, k)."""
-    k = model.constants.size
-    log_densities = np.empty((k, BLOCK))
-    top, total = np.empty(BLOCK), np.empty(BLOCK)
-    scratch = np.empty((3, max(4, blocks.shape[1]), BLOCK))
-    for b in range((n + BLOCK - 1) // BLOCK):
-        first = b * BLOCK
-        length = min(BLOCK, n - first)
+    k, size = model.constants.size, blocks.shape[2]
+    log_densities = np.empty((k, size))
+    top, total = np.empty(size), np.empty(size)
+    scratch = np.empty((3, max(4, blocks.shape[1]), size))
+    for b in range((n + size - 1) // size):
+        first = b * size
+        length = min(size, n - first)
         for i in range(length):
             top[i] = -1e300
         for j in range(k):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from numba import njit
 
-from streamgmm.kernels.elementary import OPTIONS
+from streamgmm.kernels.compilation import OPTIONS
 
 
 class Tiled(NamedTuple):

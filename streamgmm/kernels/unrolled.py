@@ -1,6 +1,6 @@
 """Up to four features (pixels): everything of a row in registers, nothing read twice.
 
-Log-densities and statistics for one block and one component, centred on the component. ``x`` is (width, BLOCK),
+Log-densities and statistics for one block and one component, centred on the component. ``x`` is (width, block),
 ``m`` the mean and ``f`` the lower triangular factor with ‖f(x−m)‖² half the squared Mahalanobis distance.
 Only the lower triangle of the products is filled.
 """
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from numba import njit
 
-from streamgmm.kernels.elementary import OPTIONS
+from streamgmm.kernels.compilation import OPTIONS
 
 
 class Unrolled1(NamedTuple):

@@ -1,0 +1,32 @@
+"""How the inner loops are compiled, and when a compiled one on disk may be used again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from numba import njit
+
+OPTIONS: dict[str, Any] = {
+    # never True: "nnan" and "ninf" delete tests for NaN and infinity; an infinite row then gave finite statistics
+    "fastmath": {"reassoc", "contract", "nsz", "arcp"},
+    # Python's model branches on every division by zero, which keeps a loop out of vector registers
+    "error_model": "numpy",
+    "nogil": True,
+}
+
+_SOURCES = hashlib.sha256(
+    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+).hexdigest()
+
+
+def cached(function: Callable[..., Any]) -> Any:
+    """Compile a function that is called from Python, and keep it on disk for the next process.
+
+    numba looks for changes in the function's own file alone, and would go on using code that inlined an older version
+    of another. So the name under which it is kept carries a digest of all sources of this package.
+    """
+    function.__qualname__ += f"_{_SOURCES[:16]}"
+    return njit(cache=True, **OPTIONS)(function)
