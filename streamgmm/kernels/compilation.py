@@ -15,6 +15,9 @@ OPTIONS: dict[str, Any] = {
     # Python's model branches on every division by zero, which keeps a loop out of vector registers
     "error_model": "numpy",
     "nogil": True,
+    # only `cached` functions are called from Python
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
 }
 
 _SOURCES = hashlib.sha256(
@@ -29,4 +32,4 @@ def cached(function: Callable[..., Any]) -> Any:
     of another. So the name under which it is kept carries a digest of all sources of this package.
     """
     function.__qualname__ += f"_{_SOURCES[:16]}"
-    return njit(cache=True, **OPTIONS)(function)
+    return njit(cache=True, **{**OPTIONS, "no_cpython_wrapper": False})(function)

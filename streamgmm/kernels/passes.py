@@ -32,18 +32,14 @@ def gather(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore[n
     return LOOPS[type(model)][1](model, j, x, n, r, scale, scratch, sums, products)
 
 
-@overload(log_density)
+@overload(log_density, jit_options=OPTIONS)
 def _compile_log_density(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped-def]
-    compiled = LOOPS[model.instance_class][0]
-    return lambda model, j, x, n, scratch, out, top: compiled(model, j, x, n, scratch, out, top)
+    return LOOPS[model.instance_class][0].py_func
 
 
-@overload(gather)
+@overload(gather, jit_options=OPTIONS)
 def _compile_gather(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore[no-untyped-def]
-    compiled = LOOPS[model.instance_class][1]
-    return lambda model, j, x, n, r, scale, scratch, sums, products: compiled(
-        model, j, x, n, r, scale, scratch, sums, products
-    )
+    return LOOPS[model.instance_class][1].py_func
 
 
 @njit(**OPTIONS)
