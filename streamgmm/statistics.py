@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+LARGEST = 1e150  # magnitude of a value whose square, summed over any number of rows, is still a float64
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Statistics:
@@ -56,11 +58,11 @@ class Statistics:
 
     def __add__(self, other: Statistics) -> Statistics:
         """Merge: the statistics of all rows of both. Raises ValueError if the origins or shapes differ."""
-        return self._combined(other, self.counts + other.counts, self.sums + other.sums, self.products + other.products)
+        return self._combined(other, np.add)
 
     def __sub__(self, other: Statistics) -> Statistics:
         """Withdraw ``other``. Raises ValueError if the origins or shapes differ."""
-        return self._combined(other, self.counts - other.counts, self.sums - other.sums, self.products - other.products)
+        return self._combined(other, np.subtract)
 
     def __rmul__(self, factor: float) -> Statistics:
         """Count every row ``factor`` times."""
@@ -77,7 +79,7 @@ class Statistics:
             change = -shift * (self.sums + moved)
         return Statistics(origin, self.counts, moved, self.products + reduced(change, self.products.shape))
 
-    def _combined(self, other: Statistics, counts: Array, sums: Array, products: Array) -> Statistics:
+    def _combined(self, other: Statistics, combine: np.ufunc) -> Statistics:
         if self.products.shape != other.products.shape or self.origin.shape != other.origin.shape:
             raise ValueError(
                 f"statistics of shapes {self.products.shape} and {other.products.shape} do not combine; "
@@ -87,7 +89,12 @@ class Statistics:
             raise ValueError(
                 "statistics about different origins do not combine; bring one to the other with recentred()"
             )
-        return Statistics(self.origin, counts, sums, products)
+        return Statistics(
+            self.origin,
+            combine(self.counts, other.counts),
+            combine(self.sums, other.sums),
+            combine(self.products, other.products),
+        )
 
 
 def reduced(products: Array, shape: tuple[int, ...]) -> Array:

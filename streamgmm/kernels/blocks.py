@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 
 from streamgmm.errors import NonFiniteError
 from streamgmm.kernels.compilation import cached
-from streamgmm.parameters import Array
+from streamgmm.statistics import LARGEST, Array
 
 BLOCK = (
     384  # rows held transposed at once, in cache with their log-densities; not a power of two, whose strides collide
 )
 CACHE = 2**16  # float64 values of one portion of rows, 512 KiB: it stays in the second level of cache
-LARGEST = 1e150  # a larger value cannot be squared
 
 
 NATIVE = frozenset(("float64", "float32", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8"))

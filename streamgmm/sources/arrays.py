@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from streamgmm import threads
 from streamgmm.errors import InputError, InputTypeError
-from streamgmm.sources.checks import as_dtype, checked_weights, column_names, usable_dtype
+from streamgmm.sources.checks import as_dtype, checked_weights, column_names, located, usable_dtype
 from streamgmm.sources.source import LEAF_ROWS, Chunk, described
 
 CHUNK_ROWS = 64 * LEAF_ROWS
@@ -76,7 +76,7 @@ class ArraySource:
 
         def write(start: int) -> None:
             leaf = slice(start, start + LEAF_ROWS)
-            result[leaf] = function(self._slice(leaf))
+            result[leaf] = located(function, self._slice(leaf), start // CHUNK_ROWS, start)
 
         threads.ordered_map(write, range(0, self.n_rows, LEAF_ROWS))
         return result if self.present is None else self.present(result)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from streamgmm.errors import InputError, SinglePassError
 from streamgmm.sources.arrays import array_names, numeric_array
-from streamgmm.sources.checks import as_dtype, finite_weights, usable_dtype
+from streamgmm.sources.checks import as_dtype, finite_weights, located, usable_dtype
 from streamgmm.sources.source import Chunk, described
 
 Batch = tuple[NDArray[Any], NDArray[np.float64] | None]
@@ -71,8 +71,11 @@ class BatchSource:
     def map(self, function: Callable[[NDArray[Any]], NDArray[Any]], dtype: Any, n_columns: int | None) -> Any:
         """Row-wise results of ``function``: a generator with one array a batch, empty for an empty batch."""
         empty = np.empty((0,) if n_columns is None else (0, n_columns), dtype)
-        batches = self._pass()
-        return (np.asarray(function(rows), dtype) if len(rows) else empty for rows, _ in batches)
+        batches = enumerate(self._pass())
+        return (
+            np.asarray(located(function, rows, index, None), dtype) if len(rows) else empty
+            for index, (rows, _) in batches
+        )
 
     def _pass(self) -> Iterator[Batch]:
         opened, self._opened = self._opened, None

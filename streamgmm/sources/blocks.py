@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 
 from streamgmm.errors import InputError, InputTypeError
 from streamgmm.sources.arrays import numeric_dtype
-from streamgmm.sources.checks import as_dtype, check_shape, checked_weights, column_names, finite_weights, usable_dtype
+from streamgmm.sources.checks import (
+    as_dtype,
+    check_shape,
+    checked_weights,
+    column_names,
+    finite_weights,
+    located,
+    usable_dtype,
+)
 from streamgmm.sources.source import Chunk, described
 
 GROUP_BLOCKS = 64
@@ -189,13 +197,14 @@ def _finite_block(weights: NDArray[Any], block_id: tuple[int, ...]) -> NDArray[n
 
 def _map_block(
     rows: NDArray[Any],
+    block_id: tuple[int, ...],
     function: Callable[[NDArray[Any]], NDArray[Any]],
     dtype: np.dtype[Any],
     n_columns: int | None,
 ) -> NDArray[Any]:
     if len(rows) == 0:
         return np.empty((0,) if n_columns is None else (0, n_columns), dtype)
-    return np.asarray(function(rows), dtype)
+    return np.asarray(located(function, rows, block_id[0], None), dtype)
 
 
 def _known(length: float) -> int | None:

@@ -5,17 +5,15 @@ It looks at shapes, dtypes and arrays at hand. It knows nothing of where they co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from streamgmm.errors import InputError, InputTypeError
+from streamgmm.errors import InputError, InputTypeError, NonFiniteError
 from streamgmm.sources.source import Chunk
-
-LARGEST = 1e150
-"""Largest magnitude of a value: the square of a larger one, summed over rows, is not a float64."""
+from streamgmm.statistics import LARGEST
 
 
 def check_shape(shape: Sequence[float], kind: str) -> None:
@@ -103,7 +101,9 @@ def finite_weights(weights: ArrayLike, where: str = "") -> NDArray[np.float64]:
     return array
 
 
-def non_finite_error(rows: NDArray[Any], chunk: Chunk, feature_names: NDArray[np.object_] | None = None) -> InputError:
+def non_finite_error(
+    rows: NDArray[Any], chunk: Chunk, feature_names: NDArray[np.object_] | None = None
+) -> NonFiniteError:
     """Say where in a chunk the first value is that cannot be used.
 
     Parameters
@@ -117,7 +117,7 @@ def non_finite_error(rows: NDArray[Any], chunk: Chunk, feature_names: NDArray[np
 
     Returns
     -------
-    InputError
+    NonFiniteError
         To be raised; the message starts as scikit-learn's does.
     """
     n = len(rows)
@@ -134,11 +134,21 @@ def non_finite_error(rows: NDArray[Any], chunk: Chunk, feature_names: NDArray[np
             row, column = (int(i) for i in np.unravel_index(found.argmax(), found.shape))
             line = f"row {row} of the chunk" if chunk.start is None else f"row {chunk.start + row}"
             name = "" if feature_names is None else f" ({feature_names[column]!r})"
-            return InputError(
+            return NonFiniteError(
                 f"Input X contains {summary}.\n{place[0].upper()}{place[1:]} holds {int(found.sum())} values that are "
                 f"{what}, first at {line}, column {column}{name}; {remedy}."
             )
-    return InputError(f"Input X contains {_TOO_LARGE}.\nThe sums over {place} overflow; scale the input.")
+    return NonFiniteError(f"Input X contains {_TOO_LARGE}.\nThe sums over {place} overflow; scale the input.")
+
+
+def located(
+    function: Callable[[NDArray[Any]], NDArray[Any]], rows: NDArray[Any], index: int, start: int | None
+) -> NDArray[Any]:
+    """Results of ``function``; where a value cannot be used, the error says in which chunk, row and column."""
+    try:
+        return function(rows)
+    except NonFiniteError:
+        raise non_finite_error(rows, Chunk(index, None, start=start)) from None
 
 
 _TOO_LARGE = "infinity or a value too large for dtype('float64')"
