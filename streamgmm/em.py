@@ -99,11 +99,11 @@ def expect(
 
 
 def kernels_of(candidates: Sequence[Parameters]) -> tuple[Kernel, ...]:
-    """Kernels that share the origin of the first, so that loaded rows serve them all."""
-    from streamgmm.kernels import Kernel
+    """Kernels about one origin, so that loaded rows serve them all."""
+    from streamgmm.kernels import Kernel, shared_origin
 
-    first = Kernel.of(candidates[0])
-    return (first, *(Kernel.of(parameters, first.origin) for parameters in candidates[1:]))
+    origin = shared_origin(candidates)
+    return tuple(Kernel.of(parameters, origin) for parameters in candidates)
 
 
 def accumulate(rows: NDArray[Any], weights: Array | None, kernels: Sequence[Kernel]) -> list[Array]:
@@ -113,7 +113,8 @@ def accumulate(rows: NDArray[Any], weights: Array | None, kernels: Sequence[Kern
     accumulators = [kernel.zeros() for kernel in kernels]
     for width in {kernel.width for kernel in kernels}:
         for part, blocks in portions(rows, width, kernels[0].origin):
-            part_weights = np.ones(part.stop - part.start) if weights is None else weights[part]
+            # a copy, because the loops would be compiled anew for weights that are strided or cannot be written to
+            part_weights = np.ones(part.stop - part.start) if weights is None else np.array(weights[part])
             for kernel, accumulator in zip(kernels, accumulators, strict=True):
                 if kernel.width == width:
                     kernel.accumulate(blocks, part_weights, accumulator)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-LARGEST = 1e150  # magnitude of a value whose square, summed over any number of rows, is still a float64
+LARGEST = np.float64(1e150)  # magnitude of a value whose square, summed over any number of rows, is still a float64
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,6 +16,7 @@ from streamgmm import execution
 from streamgmm.parameters import Array
 from streamgmm.sources.checks import non_finite_error
 from streamgmm.sources.source import Chunk, Source
+from streamgmm.statistics import LARGEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def _draw(rows: NDArray[Any], weights: Array | None, chunk: Chunk, seed: int, si
         chosen = np.flatnonzero(keys < threshold)
         keys = keys[chosen]
     taken = rows[chosen]
-    if taken.dtype.kind == "f" and not np.isfinite(taken).all():
+    if taken.dtype.kind == "f" and not (np.abs(taken) <= LARGEST).all():
         raise non_finite_error(rows, chunk)
     return _smallest([_Drawn(keys, taken, None if weights is None else weights[chosen])], size)
 

@@ -5,6 +5,8 @@ Given all rows of a small array, the starts are scikit-learn's, draw by draw.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
@@ -21,7 +23,7 @@ def kmeans(reservoir: Reservoir, n_components: int, random: RandomState) -> Arra
     from sklearn.cluster import KMeans
 
     model = KMeans(n_components, n_init=1, random_state=random)
-    return _one_hot(model.fit(reservoir.rows, sample_weight=reservoir.weights).labels_, n_components)
+    return _one_hot(model.fit(_squarable(reservoir.rows), sample_weight=reservoir.weights).labels_, n_components)
 
 
 def random(reservoir: Reservoir, n_components: int, random: RandomState) -> Array:
@@ -44,11 +46,20 @@ def kmeans_plusplus(reservoir: Reservoir, n_components: int, random: RandomState
     """Every component begins on one row, the rows far from each other (Arthur & Vassilvitskii, 2007)."""
     from sklearn.cluster import kmeans_plusplus as choose
 
-    _, chosen = choose(reservoir.rows, n_components, sample_weight=reservoir.weights, random_state=random)
+    rows = _squarable(reservoir.rows)
+    _, chosen = choose(rows, n_components, sample_weight=reservoir.weights, random_state=random)
     return _on_rows(chosen, len(reservoir.rows))
 
 
 WAYS = {"kmeans": kmeans, "k-means++": kmeans_plusplus, "random": random, "random_from_data": random_from_data}
+
+
+def _squarable(rows: NDArray[Any]) -> NDArray[Any]:
+    """Rows as they are, or times a power of two where k-means could not square them in their dtype."""
+    largest = float(np.abs(rows).max()) if rows.dtype.kind == "f" else 1.0
+    if largest == 0.0 or 1e-15 <= largest <= 1e15:
+        return rows
+    return np.ldexp(rows.astype(np.float64), -int(np.frexp(largest)[1]))
 
 
 def _one_hot(labels: NDArray[np.integer], n_components: int) -> Array:

@@ -14,6 +14,7 @@ A `Kernel` is made once per set of parameters and may be used from many threads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,12 +46,11 @@ class Kernel:
     def of(cls, parameters: Parameters, origin: Array | None = None) -> Kernel:
         """Choose the geometry and lay the parameters out for it.
 
-        ``origin``, shape (d,), is subtracted while loading; by default it is the mean of the mixture. Kernels that
-        share loaded rows share an origin.
+        ``origin``, shape (d,), is subtracted while loading; kernels that share loaded rows share it.
         """
         k, d = parameters.means.shape
         if origin is None:
-            origin = parameters.weights @ parameters.means / parameters.weights.sum()
+            origin = shared_origin([parameters])
         matrices = parameters.precision_factors.ndim == 3
         width = d if matrices and d in BY_WIDTH else -(-d // 4) * 4
         means = np.zeros((k, width))
@@ -64,9 +64,8 @@ class Kernel:
         factors[:, :d, :d] = parameters.precision_factors.transpose(0, 2, 1) * np.sqrt(0.5)
         if d in BY_WIDTH:
             return cls(parameters, origin, width, BY_WIDTH[d](constants, means, factors))
-        offsets = np.einsum("kij,kj->ki", factors, means)
-        near = np.abs(offsets).max(axis=1) <= FARTHEST * np.sqrt(0.5)
-        offsets[~near] = 0.0
+        near = is_near(parameters, origin)
+        offsets = np.where(near[:, None], np.einsum("kij,kj->ki", factors, means), 0.0)
         return cls(parameters, origin, width, Tiled(constants, means, factors, offsets, near))
 
     def zeros(self) -> Array:
@@ -134,6 +133,31 @@ class Kernel:
             passes.posterior(blocks, n, self.model, wanted, labels[part], densities[part], responsibilities[part])
 
 
+def shared_origin(candidates: Sequence[Parameters]) -> Array:
+    """Point that rows are taken about while they are loaded.
+
+    Zero, so that nothing is rounded; but where every component is near the mean of the first mixture and some are far
+    from zero that mean, which keeps `tiled` fast.
+    """
+    first = candidates[0]
+    zero = np.zeros(first.n_features)
+    mean: Array = first.weights @ first.means / first.weights.sum()
+    tiled = first.precision_factors.ndim == 3 and first.n_features not in BY_WIDTH
+    if not tiled or all(is_near(parameters, zero).all() for parameters in candidates):
+        return zero
+    return mean if all(is_near(parameters, mean).all() for parameters in candidates) else zero
+
+
+def is_near(parameters: Parameters, origin: Array) -> NDArray[np.bool_]:
+    """Which components lie within ``FARTHEST`` of their own standard deviations of a point; only for matrices."""
+    factors = np.broadcast_to(
+        parameters.precision_factors, (parameters.n_components, *parameters.precision_factors.shape[1:])
+    )
+    distances = np.einsum("kj,kji->ki", parameters.means - origin, factors)
+    near: NDArray[np.bool_] = np.abs(distances).max(axis=1) <= FARTHEST
+    return near
+
+
 _NO_LABELS, _NO_VECTOR, _NO_MATRIX = np.empty(0, np.int64), np.empty(0), np.empty((0, 0))
 
-__all__ = ["Kernel", "portions"]
+__all__ = ["Kernel", "portions", "shared_origin"]

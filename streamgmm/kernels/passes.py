@@ -32,12 +32,12 @@ def gather(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore[n
     return LOOPS[type(model)][1](model, j, x, n, r, scale, scratch, sums, products)
 
 
-@overload(log_density, jit_options=OPTIONS)
+@overload(log_density, jit_options=OPTIONS)  # type: ignore[arg-type]
 def _compile_log_density(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped-def]
     return LOOPS[model.instance_class][0].py_func
 
 
-@overload(gather, jit_options=OPTIONS)
+@overload(gather, jit_options=OPTIONS)  # type: ignore[arg-type]
 def _compile_gather(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore[no-untyped-def]
     return LOOPS[model.instance_class][1].py_func
 
