@@ -149,11 +149,12 @@ def shared_origin(candidates: Sequence[Parameters]) -> Array:
 
 
 def is_near(parameters: Parameters, origin: Array) -> NDArray[np.bool_]:
-    """Which components lie within ``FARTHEST`` of their own standard deviations of a point; only for matrices."""
-    factors = np.broadcast_to(
-        parameters.precision_factors, (parameters.n_components, *parameters.precision_factors.shape[1:])
-    )
-    distances = np.einsum("kj,kji->ki", parameters.means - origin, factors)
+    """Which components lie within ``FARTHEST`` of their own standard deviations of a point."""
+    means, factors = parameters.means - origin, parameters.precision_factors
+    if factors.ndim == 3:
+        distances = np.einsum("kj,kji->ki", means, np.broadcast_to(factors, (len(means), *factors.shape[1:])))
+    else:
+        distances = means * factors
     near: NDArray[np.bool_] = np.abs(distances).max(axis=1) <= FARTHEST
     return near
 

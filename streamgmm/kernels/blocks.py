@@ -12,9 +12,8 @@ from streamgmm.errors import NonFiniteError
 from streamgmm.kernels.compilation import cached
 from streamgmm.statistics import LARGEST, Array
 
-BLOCK = (
-    384  # rows held transposed at once, in cache with their log-densities; not a power of two, whose strides collide
-)
+# rows held transposed at once, in cache with their log-densities; not a power of two, whose strides collide
+BLOCK = 384
 CACHE = 2**16  # float64 values of one portion of rows, 512 KiB: it stays in the second level of cache
 
 

@@ -1,7 +1,7 @@
 """exp and log as straight-line code, so that loops over rows run in vector registers.
 
 The compiler's own ``exp`` is a call per row. These are range reduction, a polynomial, and shifts of the exponent bits;
-both are within a few units in the last place (tests/kernels/test_elementary.py).
+the relative error of ``exp`` is at most eps·(2 + 0.65·|x|), that of ``log`` 4·eps (tests/kernels/test_elementary.py).
 """
 
 from __future__ import annotations
