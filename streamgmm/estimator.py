@@ -16,20 +16,19 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
 
 from streamgmm import execution, prediction
+from streamgmm.attributes import attributes_of, columns_of, parameters_of
 from streamgmm.covariances import STRUCTURES, CovarianceStructure
 from streamgmm.criteria import Criterion, n_parameters
 from streamgmm.errors import InputError, SinglePassError
 from streamgmm.fitting import Trajectory, batch_em, best
-from streamgmm.initialization import WAYS, Given, sample, start
+from streamgmm.initialization import TOO_FEW_ROWS, WAYS, Given, candidates
 from streamgmm.likelihood import LogLikelihood
 from streamgmm.parameters import Array, Parameters
 from streamgmm.progress import Progress
+from streamgmm.sampling import draw
 from streamgmm.sources import Source, as_source
 from streamgmm.stopping import Tolerance
 
-RESERVOIR = 32_768  # rows from which a fit is started, unless so many features or components need more
-
-TOO_FEW_ROWS = "Expected n_samples >= n_components but got n_components = {}, n_samples = {}"
 NOT_CONVERGED = (
     "Best performing initialization did not converge. Try different init parameters, or increase max_iter, tol, or "
     "check for degenerate data."
@@ -263,19 +262,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         """Starting parameters of every candidate, from one reading at most."""
         k, d = self.n_components, source.n_features
         given = Given.checked(self.weights_init, self.means_init, self.precisions_init, structure, k, d)
-        if given.complete:
-            return [given.parameters()]
         random = check_random_state(self.random_state)
-        size = max(RESERVOIR, 100 * k * d)
-        fits = source.n_rows is not None and source.n_rows <= size
-        reservoir = sample(source, size, 0 if fits else int(random.randint(2**31 - 1)))
-        if len(reservoir.rows) < k:
-            raise InputError(TOO_FEW_ROWS.format(k, len(reservoir.rows)))
-        way = WAYS[self.init_params]
-        return [
-            given.replacing(start(reservoir, way(reservoir, k, random), structure, self.reg_covar))
-            for _ in range(self.n_init)
-        ]
+        return candidates(source, given, k, self.init_params, self.n_init, random, self.reg_covar)
 
     # ------------------------------------------------------------------ prediction
 
@@ -434,17 +422,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         if n_samples < 1:
             raise ValueError(f"Invalid value for 'n_samples': {n_samples} . The sampling requires at least one sample.")
-        random = check_random_state(self.random_state)
-        parameters = self._parameters()
-        counts = random.multinomial(n_samples, parameters.weights / parameters.weights.sum())
-        covariances = np.broadcast_to(parameters.covariances, (len(counts), *parameters.covariances.shape[1:]))
-        rows = []
-        for mean, covariance, count in zip(parameters.means, covariances, counts, strict=True):
-            if covariance.ndim == 2:
-                rows.append(random.multivariate_normal(mean, covariance, int(count)))
-            else:
-                rows.append(mean + random.standard_normal(size=(int(count), len(mean))) * np.sqrt(covariance))
-        return np.vstack(rows), np.repeat(np.arange(len(counts)), counts)
+        return draw(self._parameters(), n_samples, check_random_state(self.random_state))
 
     # ------------------------------------------------------------------ saving
 
@@ -495,11 +473,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
 
     def _check_features(self, source: Source, *, reset: bool) -> None:
         """scikit-learn's own checks of names and numbers of features, on a stand-in without rows."""
-        stand_in: Any = np.empty((0, source.n_features))
-        if source.feature_names is not None:
-            import pandas
-
-            stand_in = pandas.DataFrame(columns=source.feature_names)
+        stand_in = columns_of(source)
         _check_feature_names(self, stand_in, reset=reset)
         _check_n_features(self, stand_in, reset=reset)
         if not reset and source.n_features != np.shape(self.means_)[1]:
@@ -507,31 +481,16 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
 
     def _parameters(self) -> Parameters:
         """Parameters as the fitted attributes say them, also where a user has set them."""
-        structure = STRUCTURES[self.covariance_type]
-        means = np.array(self.means_, np.float64, ndmin=2)
-        factors = np.array(self.precisions_cholesky_, np.float64).reshape(structure.shape(*means.shape))
-        covariances = structure.invert(factors)[1]
-        return Parameters(np.array(self.weights_, np.float64), means, covariances, factors)
+        return parameters_of(self, STRUCTURES[self.covariance_type])
 
     def _remember(
         self, source: Source, structure: CovarianceStructure, winner: Trajectory, tally: LogLikelihood
     ) -> None:
         """Set every fitted attribute, all at once, when nothing can fail any more."""
         self._check_features(source, reset=True)
-        parameters = winner.parameters
-        shape = structure.public_shape(*parameters.means.shape)
-        dtype = prediction.float_dtype(source.dtype)
-        fitted = {
-            "weights_": parameters.weights,
-            "means_": parameters.means,
-            "covariances_": parameters.covariances.reshape(shape),
-            "precisions_": structure.invert(parameters.precision_factors)[0].reshape(shape),
-            "precisions_cholesky_": parameters.precision_factors.reshape(shape),
-        }
-        if not all(_fits(array, dtype) for array in fitted.values()):
-            dtype = np.dtype(np.float64)
+        fitted = attributes_of(winner.parameters, structure, prediction.float_dtype(source.dtype))
         for name, array in fitted.items():
-            setattr(self, name, array.astype(dtype))
+            setattr(self, name, array)
         self.converged_ = winner.converged
         self.n_iter_ = len(winner.lower_bounds)
         self.lower_bound_ = winner.lower_bound
@@ -539,10 +498,3 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         self.n_samples_seen_ = tally.rows
         self.criteria_ = {"exact": Criterion.of(tally, self._n_parameters())}
         self.algorithm_ = "batch"
-
-
-def _fits(array: Array, dtype: np.dtype[Any]) -> bool:
-    """Whether values survive in a dtype: neither overflow nor vanish."""
-    sizes = np.abs(array[array != 0])
-    limits = np.finfo(dtype)
-    return bool(np.all(sizes <= limits.max) and np.all(sizes >= limits.tiny))

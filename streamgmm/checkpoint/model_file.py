@@ -103,8 +103,11 @@ def _restore(manifest: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Gauss
         setattr(model, name, _restored(manifest["fitted"][name]))
     model.lower_bounds_ = arrays["lower_bounds_"].tolist()
     model.criteria_ = {"exact": Criterion(**{name: _restored(v) for name, v in manifest["criterion"].items()})}
-    if manifest["feature_names"]:
-        model.feature_names_in_ = np.array(manifest["feature_names"], dtype=object)
+    names = manifest["feature_names"]
+    if names:
+        if [type(name) for name in names] != [str] * model.n_features_in_:
+            raise ValueError("it has not one name for each feature")
+        model.feature_names_in_ = np.array(names, dtype=object)
     parameters = model._parameters()
     shapes_agree = parameters.means.shape == (model.n_components, model.n_features_in_) and len(
         parameters.weights

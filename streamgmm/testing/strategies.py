@@ -1,0 +1,106 @@
+"""Laws of every strategy, as a suite to inherit.
+
+A strategy is a pure function of its state and of what the E-step says of a wave. Subclass `StrategyLaws` in a test
+file, define ``make``, and pytest runs every law on your strategy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any, ClassVar
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamgmm.covariances import CovarianceStructure, Full
+from streamgmm.em import Expectation, Surrogate, expect, maximize
+from streamgmm.strategies import Strategy
+from streamgmm.testing.draws import Example, examples, law
+
+
+class StrategyLaws:
+    """What holds for any algorithm in the one loop.
+
+    Attributes
+    ----------
+    structure : CovarianceStructure
+        The family that the examples are of.
+    """
+
+    structure: ClassVar[CovarianceStructure] = Full()
+
+    def make(self) -> Strategy[Any]:
+        """The strategy under test."""
+        raise NotImplementedError
+
+    def waves(self, data: st.DataObject, example: Example) -> list[Expectation | None]:
+        """What the E-step says of each wave of a pass; None for a wave without rows."""
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(example.rows)), max_size=6)))
+        return [
+            expect(rows, example.parameters, weights=weights)[0] if len(rows) else None
+            for rows, weights in zip(np.split(example.rows, cuts), np.split(example.weights, cuts), strict=True)
+        ]
+
+    def run(
+        self, waves: Sequence[Expectation | None], state: Any, after: Any = lambda state: state
+    ) -> tuple[list[Surrogate], Any]:
+        """One pass from a state; ``after`` is applied to the state between waves."""
+        strategy, surrogates = self.make(), []
+        for number, wave in enumerate(waves):
+            surrogate, state = strategy.update(after(state), wave, number == len(waves) - 1)
+            surrogates += [] if surrogate is None else [surrogate]
+        return surrogates, state
+
+    @law
+    @given(st.data())
+    def test_a_pass_with_rows_ends_with_a_surrogate_that_the_m_step_accepts(self, data: st.DataObject) -> None:
+        example = data.draw(examples(self.structure, rows=(30, 60)))
+        surrogates, _ = self.run(self.waves(data, example), self.make().init())
+        last = surrogates[-1]
+        parameters, _ = maximize(last.statistics, self.structure, effective_rows=last.effective_rows)
+        np.testing.assert_allclose(parameters.weights.sum(), 1.0)
+
+    @law
+    @given(st.data())
+    def test_updating_changes_neither_state_nor_expectation(self, data: st.DataObject) -> None:
+        example = data.draw(examples(self.structure))
+        strategy, state = self.make(), self.make().init()
+        for wave in self.waves(data, example):
+            before = deepcopy((state, wave))
+            _, following = strategy.update(state, wave, False)
+            assert _bits((state, wave)) == _bits(before)
+            state = following
+
+    @law
+    @given(st.data())
+    def test_a_copied_state_goes_on_to_the_same_bits(self, data: st.DataObject) -> None:
+        example = data.draw(examples(self.structure))
+        waves, start = self.waves(data, example), self.make().init()
+        straight = self.run(waves, start)
+        copied = self.run(waves, start, after=deepcopy)
+        assert _bits(straight) == _bits(copied)
+
+    @law
+    @given(st.data())
+    def test_waves_without_rows_change_nothing(self, data: st.DataObject) -> None:
+        example = data.draw(examples(self.structure))
+        waves, start = self.waves(data, example), self.make().init()
+        with_empty = [part for wave in waves for part in (None, wave)]
+        full = [wave for wave in waves if wave is not None]
+        assert _bits(self.run(with_empty, start)) == _bits(self.run(full, start))
+
+    def test_a_pass_without_any_row_gives_no_surrogate(self) -> None:
+        assert self.run([None, None], self.make().init())[0] == []
+
+
+def _bits(value: Any) -> list[Any]:
+    """Plain leaves of a state or surrogate, arrays as their bytes: equal for values that are equal to the bit."""
+    if isinstance(value, np.ndarray):
+        return [(value.shape, value.dtype.str, value.tobytes())]
+    if isinstance(value, tuple | list):
+        return [leaf for part in value for leaf in _bits(part)]
+    if hasattr(value, "__slots__"):
+        return [leaf for name in value.__slots__ for leaf in _bits(getattr(value, name))]
+    return [value]

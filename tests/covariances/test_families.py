@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+from scipy.stats import ortho_group
+
+from streamgmm.covariances import STRUCTURES, Diagonal, Full, Spherical, Tied
+from streamgmm.testing.covariances import CovarianceLaws
+
+
+class TestFull(CovarianceLaws):
+    structure = Full()
+
+    def pooled(self, matrices, counts):
+        return matrices
+
+
+class TestTied(CovarianceLaws):
+    structure = Tied()
+
+    def pooled(self, matrices, counts):
+        return np.tensordot(counts / counts.sum(), matrices, axes=1)[None]
+
+
+class TestDiagonal(CovarianceLaws):
+    structure = Diagonal()
+
+    def pooled(self, matrices, counts):
+        return np.diagonal(matrices, axis1=1, axis2=2)
+
+    def symmetry(self, random, d):
+        return np.diag(random.uniform(0.2, 5.0, d))[random.permutation(d)]
+
+
+class TestSpherical(CovarianceLaws):
+    structure = Spherical()
+
+    def pooled(self, matrices, counts):
+        return np.trace(matrices, axis1=1, axis2=2)[:, None] / matrices.shape[1]
+
+    def symmetry(self, random, d):
+        rotation = ortho_group.rvs(d, random_state=random) if d > 1 else np.ones((1, 1))
+        return random.uniform(0.2, 5.0) * rotation
+
+
+# k variances and so on, counted by hand for 3 components in 4 dimensions
+@pytest.mark.parametrize(("name", "free"), [("full", 30), ("tied", 10), ("diag", 12), ("spherical", 3)])
+def test_the_free_parameters_of_a_covariance_are_counted(name, free):
+    assert STRUCTURES[name].n_parameters(3, 4) == free
+
+
+@pytest.mark.parametrize("structure", [Full(), Tied()])
+def test_matrices_that_are_not_symmetric_are_no_precisions(structure):
+    with pytest.raises(ValueError, match=f"'{structure.name} precision' should be symmetric, positive-definite"):
+        structure.check_precisions(np.array([[[2.0, 0.5], [0.4, 2.0]]]))

@@ -1,0 +1,151 @@
+"""The order of the layers, as DESIGN names it, and what the package promises not to do."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import streamgmm
+
+ROOT = Path(streamgmm.__file__).parent
+
+# A module may import from its own line and from the lines above it.
+LAYERS = [
+    ["errors"],
+    ["threads", "statistics", "likelihood", "parameters", "reduction"],
+    ["covariances"],
+    ["kernels"],
+    ["em"],
+    ["sources"],
+    ["execution"],
+    ["strategies"],
+    ["initialization"],
+    ["iteration"],
+    ["stopping"],
+    ["criteria"],
+    ["fitting"],
+    ["progress"],
+    ["prediction", "sampling", "attributes"],
+    ["checkpoint"],
+    ["estimator"],
+    ["plot"],
+    ["cli", "__main__", "__init__"],
+    ["testing"],
+]
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+
+# `load` makes the estimator that `GaussianMixture.save` wrote; it is imported when a file is read.
+UPWARD_ALLOWED = {("checkpoint/model_file.py", "estimator")}
+
+MAY_IMPORT_STORAGE = {"sources", "execution", "checkpoint", "images", "cli"}
+LAZY = ["numba", "dask", "zarr", "pandas", "xarray", "matplotlib", "h5py", "pyarrow", "distributed"]
+
+
+def modules():
+    for path in sorted(ROOT.rglob("*.py")):
+        relative = path.relative_to(ROOT)
+        yield relative.as_posix(), relative.parts[0].removesuffix(".py"), ast.parse(path.read_text())
+
+
+def imported_names(tree):
+    """Dotted names of everything that is imported anywhere in a module, functions included."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imported_layers(tree):
+    for name in imported_names(tree):
+        parts = name.split(".")
+        if parts[0] == "streamgmm":
+            yield parts[1] if parts[1] in RANK else "__init__"
+
+
+def test_every_module_has_its_place_in_the_order():
+    assert {layer for _, layer, _ in modules()} <= set(RANK)
+
+
+def test_imports_point_upward_in_the_list_only():
+    wrong = [
+        (path, imported)
+        for path, layer, tree in modules()
+        for imported in imported_layers(tree)
+        if RANK[imported] > RANK[layer] and (path, imported) not in UPWARD_ALLOWED
+    ]
+    assert wrong == []
+
+
+def test_modules_import_each_other_in_no_circle():
+    trees = {path: tree for path, _, tree in modules()}
+    known = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in trees}
+    known["__init__"] = "__init__.py"
+
+    def imports(path):
+        """Files of the package that a module loads when it is imported itself: those in functions are not."""
+        for node in trees[path].body:
+            for name in imported_names(ast.Module([node], [])) if isinstance(node, ast.Import | ast.ImportFrom) else ():
+                inner = name.removeprefix("streamgmm.")
+                for candidate in (inner, inner.rpartition(".")[0]):
+                    if name.startswith("streamgmm.") and candidate in known and known[candidate] != path:
+                        yield known[candidate]
+                        break
+
+    finished, open_ = set(), []
+
+    def visit(path):
+        assert path not in open_, f"circle: {[*open_[open_.index(path) :], path]}"
+        if path not in finished:
+            open_.append(path)
+            for other in imports(path):
+                visit(other)
+            finished.add(open_.pop())
+
+    for path in trees:
+        visit(path)
+
+
+def test_storage_and_schedulers_are_known_to_few():
+    wrong = [
+        (path, name)
+        for path, layer, tree in modules()
+        for name in imported_names(tree)
+        if name.split(".")[0] in ("dask", "zarr", "distributed") and layer not in MAY_IMPORT_STORAGE
+    ]
+    assert wrong == []
+
+
+def test_nothing_of_the_package_imports_its_test_suites():
+    assert not [path for path, layer, tree in modules() if layer != "testing" and "testing" in imported_layers(tree)]
+
+
+@pytest.mark.parametrize("statement", ["import streamgmm", "from streamgmm import GaussianMixture, load"])
+def test_importing_the_package_loads_nothing_that_may_not_be_needed(statement):
+    # scikit-learn's base classes load pandas themselves, where it is installed
+    question = (
+        f"import sys, sklearn.base; before = set(sys.modules); {statement}; "
+        f"print(*[name for name in {LAZY} if name in set(sys.modules) - before])"
+    )
+    answer = subprocess.run([sys.executable, "-c", question], capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == []
+
+
+def test_nothing_read_or_given_is_ever_executed():
+    refused = {"eval", "exec", "compile", "__import__"}
+    for path, _, tree in modules():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in refused, f"{path}:{node.lineno}"
+            if isinstance(node, ast.keyword):
+                assert node.arg != "allow_pickle", f"{path}:{node.value.lineno}"
+        roots = {name.split(".")[0] for name in imported_names(tree)}
+        assert not roots & {"pickle", "cloudpickle", "dill", "marshal", "shelve"}, path
+
+
+def test_a_file_is_one_idea_and_at_most_500_lines():
+    long = {path.name: len(path.read_text().splitlines()) for path in ROOT.rglob("*.py")}
+    assert {name: lines for name, lines in long.items() if lines > 500} == {}
