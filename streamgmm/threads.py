@@ -83,8 +83,11 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> li
                 failed.set()
                 raise
 
-    futures = [_executor().submit(take) for _ in range(workers)]
-    wait(futures)
+    futures = [_executor().submit(take) for _ in range(workers - 1)]
+    try:
+        take()  # the caller works too: it has a processor already, and a thread less has to be woken
+    finally:
+        wait(futures)
     for future in futures:
         future.result()
     return results
@@ -95,5 +98,5 @@ def _executor() -> ThreadPoolExecutor:
     size, process = count(), os.getpid()
     with _lock:
         if _pool is None or _pool[:2] != (process, size):
-            _pool = (process, size, ThreadPoolExecutor(size, thread_name_prefix="streamgmm"))
+            _pool = (process, size, ThreadPoolExecutor(max(1, size - 1), thread_name_prefix="streamgmm"))
         return _pool[2]

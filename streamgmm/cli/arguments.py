@@ -1,0 +1,190 @@
+"""What may be typed. It imports nothing that takes long, so that ``--help`` is at once."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from streamgmm import __version__
+
+SOURCE = (
+    "path to a .zarr array, .npy, .parquet (a file or a folder of them) or .h5/.hdf5 file: rows of numbers, one column "
+    "a feature; read chunk by chunk, never whole"
+)
+
+EXAMPLES = {
+    "": """\
+examples:
+  streamgmm demo                                   see it work on 15 million pixels
+  streamgmm fit pixels.zarr -k 8 -o pixels.gmm     fit 8 components out of core
+  streamgmm info pixels.gmm                        what was found
+  streamgmm predict pixels.gmm pixels.zarr -o labels.zarr
+""",
+    "fit": """\
+examples:
+  streamgmm fit pixels.zarr -k 8 -o pixels.gmm
+  streamgmm fit table.parquet -k 20 --covariance diag --n-init 5 -o table.gmm
+  streamgmm fit x.npy -k 3 --tol 1e-5 --max-iter 500 --seed 7 --quiet -o x.gmm
+""",
+    "predict": """\
+examples:
+  streamgmm predict pixels.gmm pixels.zarr -o labels.zarr
+  streamgmm predict pixels.gmm pixels.zarr --proba -o responsibilities.zarr
+  streamgmm predict x.gmm new.npy --log-density -o log_density.npy --overwrite
+""",
+    "info": """\
+examples:
+  streamgmm info pixels.gmm
+""",
+    "demo": """\
+examples:
+  streamgmm demo
+  streamgmm demo --folder results
+""",
+}
+
+
+def parser() -> ArgumentParser:
+    """All verbs and their options."""
+    root = ArgumentParser(
+        "streamgmm",
+        description="Gaussian mixtures on data that does not fit in memory.",
+        epilog=EXAMPLES[""],
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    root.add_argument("--version", action="version", version=f"streamgmm {__version__}")
+    verbs = root.add_subparsers(title="verbs", metavar="{fit,predict,info,demo}", required=True)
+
+    def verb(name: str, run: Callable[[Namespace], int], help_text: str, description: str) -> ArgumentParser:
+        made = verbs.add_parser(
+            name,
+            help=help_text,
+            description=description,
+            epilog=EXAMPLES[name],
+            formatter_class=RawDescriptionHelpFormatter,
+        )
+        made.set_defaults(run=run)
+        return made
+
+    _add_fit(verb)
+    _add_predict(verb)
+    info = verb(
+        "info", _lazily("info"), "say what a model is", "Print the settings, criteria and parameters of a model."
+    )
+    info.add_argument("model", metavar="MODEL", type=Path, help="file that fit wrote")
+    demo = verb(
+        "demo",
+        _lazily("demo"),
+        "segment a satellite image, out of core, in a minute",
+        "Segment NASA's Blue Marble by 15 features of each of its 14.6 million pixels: 875 MB, in 512 MB of memory.",
+    )
+    demo.add_argument(
+        "--folder",
+        metavar="DIR",
+        type=Path,
+        default=Path("streamgmm-demo"),
+        help="where its files go, about 700 MB (default: %(default)s); those of an earlier demo are replaced",
+    )
+    return root
+
+
+def _add_fit(verb: Callable[..., ArgumentParser]) -> None:
+    fit = verb(
+        "fit", _lazily("fit"), "fit a mixture to stored rows", "Fit a Gaussian mixture by exact EM, out of core."
+    )
+    fit.add_argument("source", metavar="SOURCE", help=SOURCE)
+    fit.add_argument("-k", "--components", metavar="K", type=_count, required=True, help="number of components")
+    fit.add_argument("-o", "--output", metavar="MODEL", type=Path, required=True, help="file to save the model to")
+    fit.add_argument(
+        "--covariance",
+        choices=("full", "tied", "diag", "spherical"),
+        default="full",
+        help="shape of the components (default: %(default)s)",
+    )
+    fit.add_argument(
+        "--tol",
+        type=_not_negative,
+        default=1e-3,
+        help="stop once a pass gains less than this, nats a row (default: %(default)s)",
+    )
+    fit.add_argument("--max-iter", metavar="N", type=_count, default=100, help="passes at most (default: %(default)s)")
+    fit.add_argument(
+        "--n-init",
+        metavar="N",
+        type=_count,
+        default=1,
+        help="starts to try; they share every reading (default: %(default)s)",
+    )
+    fit.add_argument(
+        "--init",
+        choices=("kmeans", "k-means++", "random", "random_from_data"),
+        default="kmeans",
+        help="how starts are found (default: %(default)s)",
+    )
+    fit.add_argument("--seed", type=_seed, default=0, help="seed of the starts (default: %(default)s)")
+    fit.add_argument(
+        "--reg-covar",
+        metavar="VARIANCE",
+        type=_not_negative,
+        default=1e-6,
+        help="added to every variance, squared units of the rows (default: %(default)s)",
+    )
+    fit.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
+
+
+def _add_predict(verb: Callable[..., ArgumentParser]) -> None:
+    predict = verb(
+        "predict",
+        _lazily("predict"),
+        "label stored rows",
+        "Write the most probable component of every row, in the smallest unsigned integers that hold them (uint8 up to "
+        "255 components). Rows are read and results written chunk by chunk. OUT appears only once it is complete; "
+        "until then its name ends in .partial.",
+    )
+    predict.add_argument("model", metavar="MODEL", type=Path, help="file that fit wrote")
+    predict.add_argument("source", metavar="SOURCE", help=SOURCE)
+    predict.add_argument("-o", "--output", metavar="OUT", type=_result, required=True, help=".zarr or .npy to write")
+    kind = predict.add_mutually_exclusive_group()
+    kind.add_argument("--proba", action="store_true", help="write the probability of each component instead")
+    kind.add_argument("--log-density", action="store_true", help="write the log-density of each row, nats, instead")
+    predict.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    predict.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
+
+
+def _lazily(verb: str) -> Callable[[Namespace], int]:
+    """Import a verb's module, and with it numba and dask, only to run it."""
+
+    def run(given: Namespace) -> int:
+        return int(getattr(import_module("streamgmm.cli.verbs"), verb)(given))
+
+    return run
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"{text!r} is not an integer of at least 1")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise ArgumentTypeError(f"{text!r} is not an integer from 0 to 2**32 - 1")
+    return int(text)
+
+
+def _not_negative(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise ArgumentTypeError(f"{text!r} is not a number of at least 0")
+    return number
+
+
+def _result(text: str) -> Path:
+    if Path(text).suffix.lower() not in (".zarr", ".npy"):
+        raise ArgumentTypeError(f"{text!r} ends neither in .zarr nor in .npy")
+    return Path(text)

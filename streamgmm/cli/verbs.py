@@ -1,0 +1,132 @@
+"""What the verbs do: each takes the parsed arguments and gives an exit code."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from argparse import Namespace
+from errno import ENOENT
+from os import strerror
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streamgmm import GaussianMixture, load
+from streamgmm.cli.results import chunked, write
+from streamgmm.progress import rows_bar
+
+
+def fit(given: Namespace) -> int:
+    """Fit a mixture and save it."""
+    _check_folder(given.output)
+    model = GaussianMixture(
+        given.components,
+        covariance_type=given.covariance,
+        tol=given.tol,
+        reg_covar=given.reg_covar,
+        max_iter=given.max_iter,
+        n_init=given.n_init,
+        init_params=given.init,
+        random_state=given.seed,
+        verbose=not given.quiet,
+    ).fit(given.source)
+    model.save(given.output)
+    if not given.quiet:
+        print(f"{given.output}: {_outcome(model)}")
+    return 0
+
+
+def predict(given: Namespace) -> int:
+    """Write labels, responsibilities or log-densities of rows."""
+    _check_folder(given.output)
+    model = load(given.model)
+    source = chunked(given.source)
+    if given.proba:
+        kind, result = "responsibilities", model.predict_proba(source)
+    elif given.log_density:
+        kind, result = "log-densities", model.score_samples(source)
+    else:
+        kind, result = "labels", model.predict(source).astype(np.min_scalar_type(model.n_components))
+    with rows_bar(source.n_rows, "predict", shown=not given.quiet) as bar:
+        write(result, given.output, protected=given.source, overwrite=given.overwrite, wrote=bar.update)
+    if not given.quiet:
+        print(f"{given.output}: {kind} of {len(result):,} rows, {result.dtype}")
+    return 0
+
+
+def info(given: Namespace) -> int:
+    """Print a model."""
+    model = load(given.model)
+    criterion = model.criteria_["exact"]
+    settings = ", ".join(
+        f"{name}={value!r}" for name, value in model.get_params(deep=False).items() if value is not None
+    )
+    print(f"{given.model}: {_outcome(model)}")
+    print(f"settings: {settings}")
+    print(
+        f"exact over {criterion.n_samples:,.10g} rows: log-likelihood {criterion.log_likelihood:.10g}, "
+        f"BIC {criterion.bic:.10g}, AIC {criterion.aic:.10g}, ICL {criterion.icl:.10g} "
+        f"({criterion.n_parameters} parameters; lower is better)"
+    )
+    print("\nmeans ± standard deviations")
+    print(_table(model, shutil.get_terminal_size((120, 24)).columns))
+    return 0
+
+
+def demo(given: Namespace) -> int:
+    """Segment the Blue Marble."""
+    from streamgmm.cli.demo import demonstrate
+    from streamgmm.cli.landscape import blue_marble
+
+    return 0 if demonstrate(blue_marble, given.folder, out=sys.stdout) else 1
+
+
+def _check_folder(path: Path) -> None:
+    """Fail before the work, not after it."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(ENOENT, strerror(ENOENT), str(path.parent))
+
+
+def _outcome(model: Any) -> str:
+    passes = f"{model.n_iter_} pass{'es' * (model.n_iter_ != 1)}"
+    return (
+        f"{model.n_components} components ({model.covariance_type}) of {model.n_features_in_} features, "
+        f"{model.n_samples_seen_:,} rows seen, {'converged' if model.converged_ else 'not converged'} after {passes}, "
+        f"log-likelihood {model.criteria_['exact'].log_likelihood / model.criteria_['exact'].n_samples:.6g} nats/row"
+    )
+
+
+def _table(model: Any, width: int) -> str:
+    """Features as lines, components as columns, by falling weight, in blocks that fit the width."""
+    k, d = model.means_.shape
+    names = [str(name) for name in getattr(model, "feature_names_in_", [f"feature {column}" for column in range(d)])]
+    deviations = np.sqrt(_variances(model))
+    order = np.argsort(-model.weights_, kind="stable")
+    columns = [
+        [f"component {c}", f"{model.weights_[c]:.2%}"]
+        + [f"{mean:.4g} ± {sd:.3g}" for mean, sd in zip(model.means_[c], deviations[c], strict=True)]
+        for c in order
+    ]
+    margin = ["", "weight", *names]
+    size = max(len(cell) for column in columns for cell in column) + 2
+    indent = max(len(cell) for cell in margin)
+    per_block = max(1, (width - indent) // size)
+    return "\n\n".join(
+        "\n".join(
+            margin[line].ljust(indent)
+            + "".join(column[line].rjust(size) for column in columns[first : first + per_block])
+            for line in range(d + 2)
+        )
+        for first in range(0, k, per_block)
+    )
+
+
+def _variances(model: Any) -> Any:
+    """Variance of each feature in each component, shape (k, d)."""
+    covariances = model.covariances_
+    if model.covariance_type in ("full", "tied"):
+        covariances = np.diagonal(covariances, axis1=-2, axis2=-1)
+    elif model.covariance_type == "spherical":
+        covariances = covariances[:, None]
+    return np.broadcast_to(covariances, model.means_.shape)

@@ -1,0 +1,237 @@
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import zarr
+
+from streamgmm import GaussianMixture, load
+
+STREAMGMM = [sys.executable, "-c", "import sys; from streamgmm.cli import main; sys.exit(main())"]
+
+
+def test_fit_gives_the_model_that_the_library_gives(run, source, tmp_path):
+    options = [
+        "--covariance",
+        "diag",
+        "--tol",
+        "1e-4",
+        "--max-iter",
+        "50",
+        "--n-init",
+        "2",
+        "--init",
+        "random_from_data",
+    ]
+    code, _, _ = run("fit", source, "-k", 3, "-o", tmp_path / "m", *options, "--seed", 5, "--reg-covar", "1e-3")
+    expected = GaussianMixture(
+        3,
+        covariance_type="diag",
+        tol=1e-4,
+        max_iter=50,
+        n_init=2,
+        init_params="random_from_data",
+        random_state=5,
+        reg_covar=1e-3,
+    ).fit(source)
+    assert code == 0
+    saved = load(tmp_path / "m")
+    np.testing.assert_array_equal(saved.means_, expected.means_)
+    np.testing.assert_array_equal(saved.covariances_, expected.covariances_)
+
+
+def test_fit_says_what_it_found_and_quiet_says_nothing(run, source, tmp_path):
+    _, out, err = run("fit", source, "-k", 3, "-o", tmp_path / "m")
+    assert "3 components (full) of 3 features, 5,000 rows seen, converged" in out
+    assert "pass 1: 5,000 rows read, log-likelihood" in err
+    assert run("fit", source, "-k", 3, "-o", tmp_path / "m", "--quiet") == (0, "", "")
+
+
+def test_a_fit_that_does_not_converge_is_saved_and_warns_in_one_line(run, source, tmp_path):
+    code, _, err = run("fit", source, "-k", 3, "-o", tmp_path / "m", "--max-iter", 1, "--quiet")
+    assert code == 0
+    assert load(tmp_path / "m").n_iter_ == 1
+    assert err.startswith("streamgmm: warning: Best performing initialization did not converge.")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "verb", "dtype"),
+    [([], "predict", np.uint8), (["--proba"], "predict_proba", np.float32), (["--log-density"], "score_samples", "f4")],
+)
+@pytest.mark.parametrize("suffix", [".zarr", ".npy"])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_predict_writes_what_the_model_says(run, rows, source, model, tmp_path, option, verb, dtype, suffix, mapped):
+    if mapped:
+        source = tmp_path / "rows.npy"
+        np.save(source, rows)
+    out = tmp_path / f"result{suffix}"
+    code, said, _ = run("predict", model, source, "-o", out, *option)
+    written = np.load(out) if suffix == ".npy" else zarr.open_array(out, mode="r")[:]
+    np.testing.assert_array_equal(written, getattr(load(model), verb)(rows))
+    assert (code, written.dtype) == (0, dtype)
+    assert f"of 5,000 rows, {np.dtype(dtype)}" in said
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_predict_of_rows_of_another_width_leaves_nothing(run, model, tmp_path):
+    np.save(tmp_path / "narrow.npy", np.zeros((10, 2)))
+    code, out, err = run("predict", model, tmp_path / "narrow.npy", "-o", tmp_path / "labels.zarr")
+    assert (code, out) == (1, "")
+    assert "X has 2 features, but GaussianMixture is expecting 3 features" in err
+    assert not list(tmp_path.glob("labels*"))
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".npy"])
+def test_a_predict_that_fails_half_way_leaves_nothing(run, rows, model, tmp_path, suffix):
+    rows[-1, 1] = np.nan
+    np.save(tmp_path / "bad.npy", rows)
+    code, _, err = run("predict", model, tmp_path / "bad.npy", "-o", tmp_path / f"labels{suffix}")
+    assert code == 1
+    assert "NaN" in err
+    assert "row 4999" in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.glob("labels*"))
+
+
+def test_predict_replaces_nothing_unless_told_to(run, rows, source, model, tmp_path):
+    out = tmp_path / "labels.zarr"
+    assert run("predict", model, source, "-o", out)[0] == 0
+    code, _, err = run("predict", model, source, "-o", out, "--proba")
+    assert code == 1
+    assert f"{out}: it exists; choose another name, or pass --overwrite" in err
+    assert zarr.open_array(out, mode="r").shape == (5_000,)
+    assert run("predict", model, source, "-o", out, "--proba", "--overwrite")[0] == 0
+    assert zarr.open_array(out, mode="r").shape == (5_000, 3)
+
+
+def test_predict_never_replaces_its_input(run, rows, source, model):
+    code, _, err = run("predict", model, source, "-o", source, "--overwrite")
+    assert code == 1
+    assert "is the input" in err
+    np.testing.assert_array_equal(zarr.open_array(source, mode="r")[:], rows)
+
+
+def test_info_shows_settings_criteria_and_parameters_by_falling_weight(run, model):
+    code, out, _ = run("info", model)
+    fitted = load(model)
+    assert code == 0
+    assert "5,000 rows seen" in out
+    assert "n_components=3" in out
+    assert f"BIC {fitted.criteria_['exact'].bic:.10g}" in out
+    heaviest = int(np.argmax(fitted.weights_))
+    header, weights, first, *_ = out.split("deviations\n")[1].splitlines()
+    assert header.split()[:2] == ["component", str(heaviest)]
+    assert weights.split()[1] == f"{fitted.weights_[heaviest]:.2%}"
+    deviation = fitted.covariances_[heaviest, 0, 0] ** 0.5
+    assert f"{fitted.means_[heaviest, 0]:.4g} ± {deviation:.3g}" in first
+
+
+@pytest.mark.parametrize("covariance", ["tied", "diag", "spherical"])
+def test_info_knows_every_covariance_type(run, source, tmp_path, covariance):
+    run("fit", source, "-k", 3, "-o", tmp_path / "m", "--covariance", covariance, "--quiet")
+    _, out, _ = run("info", tmp_path / "m")
+    assert out.count(" ± 1") + out.count(" ± 0.9") == 9  # three components of unit variance in three features
+
+
+def test_info_breaks_wide_tables_into_blocks(run, model, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    _, out, _ = run("info", model)
+    table = out.split("deviations\n")[1]
+    assert max(len(line) for line in table.splitlines()) <= 40
+    assert table.count("component") == 3
+    assert table.count("feature 2") == 3
+
+
+def test_info_uses_the_names_of_columns(run, rows, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pandas.DataFrame(rows, columns=["red", "green", "blue"]).to_parquet(tmp_path / "rows.parquet")
+    assert run("fit", tmp_path / "rows.parquet", "-k", 2, "-o", tmp_path / "m", "--quiet")[0] == 0
+    assert "\ngreen " in run("info", tmp_path / "m")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["fit", "nowhere.zarr", "-k", "2", "-o", "m"], "nowhere.zarr"),
+        (["fit", "rows.txt", "-k", "2", "-o", "m"], "suffix"),
+        (["fit", "rows.zarr", "-k", "2", "-o", "nowhere/m"], "nowhere: No such file or directory"),
+        (["fit", "rows.zarr", "-k", "5001", "-o", "m"], "n_components = 5001"),
+        (["info", "nowhere.gmm"], "nowhere.gmm"),
+        (["info", "rows.txt"], "rows.txt is not a model"),
+        (["predict", "rows.txt", "rows.zarr", "-o", "labels.zarr"], "rows.txt is not a model"),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_one_sentence(run, source, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.txt").write_text("this is no model, nor is it rows")
+    code, out, err = run(*arguments)
+    assert (code, out) == (1, "")
+    assert err.startswith("streamgmm: error: ")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["frobnicate"],
+        ["fit", "rows.zarr", "-o", "m"],
+        ["fit", "rows.zarr", "-k", "0", "-o", "m"],
+        ["fit", "rows.zarr", "-k", "2", "-o", "m", "--tol", "-1"],
+        ["fit", "rows.zarr", "-k", "2", "-o", "m", "--reg-covar", "nan"],
+        ["fit", "rows.zarr", "-k", "2", "-o", "m", "--seed", "4294967296"],
+        ["fit", "rows.zarr", "-k", "2", "-o", "m", "--covariance", "banana"],
+        ["predict", "m", "rows.zarr", "-o", "labels.txt"],
+        ["predict", "m", "rows.zarr", "-o", "labels.zarr", "--proba", "--log-density"],
+    ],
+)
+def test_a_command_line_that_makes_no_sense_exits_with_2(run, arguments):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("usage: streamgmm")
+
+
+@pytest.mark.parametrize("verb", ["fit", "predict", "info", "demo"])
+def test_help_of_each_verb_ends_with_examples(run, verb):
+    code, out, _ = run(verb, "--help")
+    assert code == 0
+    assert f"\nexamples:\n  streamgmm {verb}" in out
+    assert f"  streamgmm {verb}" in run("--help")[1]
+
+
+def test_help_loads_neither_numba_nor_dask_nor_matplotlib():
+    code = "import sys; from streamgmm.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n" + (
+        "sys.exit(' '.join({'numba', 'dask', 'zarr', 'matplotlib'} & set(sys.modules)) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_a_missing_file_is_an_exit_code_and_a_line_for_the_shell(tmp_path):
+    run = subprocess.run([*STREAMGMM, "info", tmp_path / "none"], capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert run.stderr.startswith(f"streamgmm: error: {tmp_path}/none")
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_predict_that_is_stopped_leaves_no_result(model, tmp_path, number, code):
+    # 4 GB of rows that take no room on disk: nobody labels them before the signal comes
+    rows, out = tmp_path / "endless.zarr", tmp_path / "labels.zarr"
+    zarr.create_array(rows, shape=(400_000_000, 3), chunks=(100_000, 3), dtype=np.float32)
+    command = [*STREAMGMM, "predict", model, rows, "-o", out]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not list(tmp_path.glob("labels.zarr.partial/c/*")):
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.05)
+        process.send_signal(number)
+        err = process.stderr.read()
+    assert process.returncode == code
+    assert not out.exists()
+    if number == signal.SIGINT:
+        assert err == "streamgmm: interrupted\n"
+        assert not list(tmp_path.glob("labels*"))

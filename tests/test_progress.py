@@ -1,0 +1,98 @@
+import io
+import os
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from streamgmm import GaussianMixture, progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def rows():
+    return np.random.default_rng(0).normal(size=(400, 2)) + np.repeat([[0.0], [9.0]], 200, axis=0)
+
+
+def fit(rows, **settings):
+    return GaussianMixture(2, random_state=0, tol=0, max_iter=5, **settings)
+
+
+def test_nothing_is_shown_by_default(rows, capfd):
+    GaussianMixture(2, random_state=0).fit(rows)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_gets_a_line_after_passes_1_2_4_and_the_last(rows, capfd):
+    with pytest.warns(match="did not converge"):
+        model = fit(rows, verbose=1).fit(rows)
+    out, err = capfd.readouterr()
+    assert out == ""
+    lines = [line for line in err.splitlines() if line.startswith("pass")]
+    assert [line.split(":")[0] for line in lines] == ["pass 1", "pass 2", "pass 4", "pass 5"]
+    assert lines[-1] == f"pass 5: 2,000 rows read, log-likelihood {model.lower_bound_:.6g} nats/row"
+
+
+def test_a_terminal_gets_one_bar_that_ends_with_all_rows(rows, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with pytest.warns(match="did not converge"):
+        model = fit(rows, verbose=1).fit(rows)
+    drawn = sys.stderr.getvalue().split("\r")
+    assert any(state.startswith("start:") for state in drawn)
+    assert any(state.startswith("pass 2:") for state in drawn)
+    assert drawn[-1].startswith("5 passes: 100%")
+    assert "2.00k/2.00k" in drawn[-1]
+    assert f"ll {model.lower_bound_:.6g} nats/row" in drawn[-1]
+
+
+def test_a_terminal_without_columns_gets_a_bar_all_the_same(rows, monkeypatch):
+    monkeypatch.setattr(Terminal, "fileno", lambda self: 2)
+    monkeypatch.setattr("os.get_terminal_size", lambda *descriptor: os.terminal_size((0, 0)))
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with pytest.warns(match="did not converge"):
+        fit(rows, verbose=1).fit(rows)
+    assert "5 passes: 100%" in sys.stderr.getvalue()
+
+
+def test_a_stream_of_unknown_length_has_a_bar_that_knows_it_after_one_pass(rows, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with pytest.warns(match="did not converge"):
+        fit(rows, verbose=1).fit(lambda: iter([rows[:100], rows[100:]]))
+    assert "/400" in sys.stderr.getvalue()
+    assert "5 passes: 100%" in sys.stderr.getvalue()
+
+
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_verbose_2_prints_iterations_as_scikit_learn_does(rows, capsys, monkeypatch, stream):
+    monkeypatch.setattr(sys, "stderr", stream())
+    with pytest.warns(match="did not converge"):
+        fit(rows, verbose=2, verbose_interval=2).fit(rows)
+    printed = [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()]
+    assert printed == ["  Iteration 2", "  Iteration 4"]
+
+
+def test_a_notebook_without_widgets_gets_a_bar_and_no_warning(rows, monkeypatch):
+    """The cell of a notebook is no terminal, but somebody is watching; tqdm would warn that ipywidgets is missing."""
+    shell = types.SimpleNamespace(config={"IPKernelApp": {}})
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    for name in ("tqdm.auto", "tqdm.autonotebook"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr("tqdm.notebook.IProgress", None)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert progress.interactive()
+    with pytest.warns(match="did not converge"):
+        fit(rows, verbose=1).fit(rows)
+    assert "5 passes: 100%" in sys.stderr.getvalue()
+
+
+def test_a_fit_that_fails_closes_its_bar(rows, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    rows[7, 1] = np.inf
+    with pytest.raises(ValueError, match="infin"):
+        fit(rows, verbose=1).fit(rows)
+    assert sys.stderr.getvalue().endswith("\n")
