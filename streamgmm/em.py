@@ -111,10 +111,11 @@ def accumulate(rows: NDArray[Any], weights: Array | None, kernels: Sequence[Kern
     from streamgmm.kernels import portions
 
     accumulators = [kernel.zeros() for kernel in kernels]
+    ones = np.ones(len(rows) if weights is None else 0)
     for width in {kernel.width for kernel in kernels}:
         for part, blocks in portions(rows, width, kernels[0].origin):
             # a copy, because the loops would be compiled anew for weights that are strided or cannot be written to
-            part_weights = np.ones(part.stop - part.start) if weights is None else np.array(weights[part])
+            part_weights = ones[part] if weights is None else np.array(weights[part])
             for kernel, accumulator in zip(kernels, accumulators, strict=True):
                 if kernel.width == width:
                     kernel.accumulate(blocks, part_weights, accumulator)

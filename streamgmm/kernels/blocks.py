@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,24 +17,38 @@ from streamgmm.statistics import LARGEST, Array
 BLOCK = 384
 CACHE = 2**16  # float64 values of one portion of rows, 512 KiB: it stays in the second level of cache
 
-
-NATIVE = frozenset(("float64", "float32", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8"))
+NATIVE = frozenset(
+    np.dtype(name)
+    for name in ("float64", "float32", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8")
+)
 
 
 def portions(rows: NDArray[Any], width: int, origin: Array) -> Iterator[tuple[slice, Array]]:
-    """Load rows (n, d) portion by portion into the same blocks; yields which rows they are, and the blocks.
+    """Load rows (n, d) portion by portion; yields which rows they are, and the blocks that hold them.
 
-    A portion is a multiple of the block and stays in cache while it is used. Raises NonFiniteError.
+    A portion is a multiple of the block and stays in cache while it is used. The blocks belong to the thread, and hold
+    the rows until its next portion. Raises NonFiniteError.
     """
-    if rows.dtype.name not in NATIVE or not rows.dtype.isnative:
+    if rows.dtype not in NATIVE:
         rows = rows.astype(np.float64)  # float16, big-endian and the like, which the compiled loader does not read
     step = max(BLOCK, CACHE // width // BLOCK * BLOCK)
-    blocks = np.empty((-(-min(step, len(rows)) // BLOCK), width, BLOCK))
+    blocks = _blocks(-(-min(step, len(rows)) // BLOCK), width)
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
         if load(part, origin, blocks):
             raise NonFiniteError("Input X contains NaN, infinity or a value too large to be squared.")
         yield slice(start, start + len(part)), blocks
+
+
+_kept = threading.local()
+
+
+def _blocks(number: int, width: int) -> Array:
+    """Room for some blocks: the thread's own where it has enough, because new memory costs as much as loading."""
+    kept: Array | None = getattr(_kept, "blocks", None)
+    if kept is None or kept.shape[1] != width or len(kept) < number:
+        kept = _kept.blocks = np.empty((number, width, BLOCK))
+    return kept[:number]
 
 
 @cached
