@@ -30,7 +30,8 @@ class Full:
 
     def factorize(self, covariances: Array) -> Array:
         """Upper U with U·Uᵀ = Σ⁻¹: the transposed inverse of the lower Cholesky factor of Σ."""
-        return np.ascontiguousarray(inverse_lower(np.linalg.cholesky(covariances)).transpose(0, 2, 1))
+        lower = np.asarray(np.linalg.cholesky(covariances), np.float64)
+        return np.ascontiguousarray(inverse_lower(lower).transpose(0, 2, 1))
 
     def factorize_precisions(self, precisions: Array) -> Array:
         """Upper U with U·Uᵀ = P: a Cholesky factor taken from the last row upwards."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
+from sklearn import cluster
 
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.em import maximize
@@ -20,9 +21,7 @@ from streamgmm.statistics import Statistics, reduced
 
 def kmeans(reservoir: Reservoir, n_components: int, random: RandomState) -> Array:
     """Each row belongs to its nearest k-means centre."""
-    from sklearn.cluster import KMeans
-
-    model = KMeans(n_components, n_init=1, random_state=random)
+    model = cluster.KMeans(n_components, n_init=1, random_state=random)
     return _one_hot(model.fit(_squarable(reservoir.rows), sample_weight=reservoir.weights).labels_, n_components)
 
 
@@ -44,10 +43,8 @@ def random_from_data(reservoir: Reservoir, n_components: int, random: RandomStat
 
 def kmeans_plusplus(reservoir: Reservoir, n_components: int, random: RandomState) -> Array:
     """Every component begins on one row, the rows far from each other (Arthur & Vassilvitskii, 2007)."""
-    from sklearn.cluster import kmeans_plusplus as choose
-
     rows = _squarable(reservoir.rows)
-    _, chosen = choose(rows, n_components, sample_weight=reservoir.weights, random_state=random)
+    _, chosen = cluster.kmeans_plusplus(rows, n_components, sample_weight=reservoir.weights, random_state=random)
     return _on_rows(chosen, len(reservoir.rows))
 
 
