@@ -1,7 +1,7 @@
 """Gaussian mixtures on data that does not fit in memory."""
 
-from streamgmm.checkpoint import load
 from streamgmm.estimator import GaussianMixture
+from streamgmm.loading import load
 
 __version__ = "0.1.0"
 

@@ -17,6 +17,7 @@ from sklearn.utils.validation import _check_feature_names, _check_n_features, ch
 
 from streamgmm import execution, prediction
 from streamgmm.attributes import attributes_of, columns_of, parameters_of
+from streamgmm.checkpoint import save_model
 from streamgmm.covariances import STRUCTURES, CovarianceStructure
 from streamgmm.criteria import Criterion, n_parameters
 from streamgmm.errors import InputError, SinglePassError
@@ -439,8 +440,6 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         OSError
             If it cannot be written; a file that was there before is then untouched.
         """
-        from streamgmm.checkpoint import save_model
-
         check_is_fitted(self)
         save_model(self, path)
 

@@ -1,5 +1,5 @@
 """Models on disk: one self-verifying file each."""
 
-from streamgmm.checkpoint.model_file import load, save_model
+from streamgmm.checkpoint.model_file import ARRAYS, GIVEN, NUMBERS, read, restored, save_model
 
-__all__ = ["load", "save_model"]
+__all__ = ["ARRAYS", "GIVEN", "NUMBERS", "read", "restored", "save_model"]

@@ -12,15 +12,13 @@ import os
 import stat
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 
 from streamgmm.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from streamgmm.estimator import GaussianMixture
 
 FORMAT = 1
 KEY = "streamgmm"
@@ -30,7 +28,7 @@ NUMBERS = ("converged_", "n_iter_", "lower_bound_", "n_samples_seen_", "algorith
 GIVEN = ("weights_init", "means_init", "precisions_init")
 
 
-def save_model(model: GaussianMixture, path: str | os.PathLike[str]) -> None:
+def save_model(model: BaseEstimator, path: str | os.PathLike[str]) -> None:
     """Write a fitted model; a file that was there is replaced only once the new one is safely on disk."""
     from safetensors.numpy import save
 
@@ -55,68 +53,6 @@ def save_model(model: GaussianMixture, path: str | os.PathLike[str]) -> None:
     _write(Path(path), save(arrays, metadata={KEY: _json(manifest)}))
 
 
-def load(path: str | os.PathLike[str]) -> GaussianMixture:
-    """Read a model that `GaussianMixture.save` wrote.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The file.
-
-    Returns
-    -------
-    GaussianMixture
-        Fitted, as it was saved.
-
-    Raises
-    ------
-    CheckpointError
-        The file is missing, damaged, foreign, or of a newer format.
-
-    Examples
-    --------
-    >>> import tempfile, pathlib
-    >>> from streamgmm import GaussianMixture, load
-    >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.safetensors"
-    >>> GaussianMixture(1).fit([[0.0], [1.0]]).save(path)
-    >>> load(path).means_
-    array([[0.5]])
-    """
-    manifest, arrays = _read(Path(path))
-    try:
-        return _restore(manifest, arrays)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path} is not a valid model: {error}. Save it again from a fitted model.") from None
-
-
-def _restore(manifest: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> GaussianMixture:
-    from streamgmm.criteria import Criterion
-    from streamgmm.estimator import GaussianMixture
-
-    settings: dict[str, Any] = {name: _restored(value) for name, value in manifest["settings"].items()}
-    settings.update({name: arrays.get(name) for name in GIVEN})
-    model = GaussianMixture(**settings)
-    model._validate_params()
-    for name in ARRAYS:
-        setattr(model, name, arrays[name])
-    for name in NUMBERS:
-        setattr(model, name, _restored(manifest["fitted"][name]))
-    model.lower_bounds_ = arrays["lower_bounds_"].tolist()
-    model.criteria_ = {"exact": Criterion(**{name: _restored(v) for name, v in manifest["criterion"].items()})}
-    names = manifest["feature_names"]
-    if names:
-        if [type(name) for name in names] != [str] * model.n_features_in_:
-            raise ValueError("it has not one name for each feature")
-        model.feature_names_in_ = np.array(names, dtype=object)
-    parameters = model._parameters()
-    shapes_agree = parameters.means.shape == (model.n_components, model.n_features_in_) and len(
-        parameters.weights
-    ) == len(parameters.means)
-    if not shapes_agree or not all(np.isfinite(arrays[name]).all() for name in ARRAYS[:-1]):
-        raise ValueError("its arrays contradict each other or are not finite")
-    return model
-
-
 def _plain(value: Any) -> Any:
     """Value as strict JSON: floats as hexadecimal strings, which round-trip to the bit."""
     if isinstance(value, bool | np.bool_):
@@ -128,7 +64,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _restored(value: Any) -> Any:
+def restored(value: Any) -> Any:
+    """Value that `_plain` made JSON of."""
     return float.fromhex(value["float"]) if isinstance(value, dict) else value
 
 
@@ -165,7 +102,8 @@ def _write(path: Path, content: bytes) -> None:
             os.close(folder)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Manifest and arrays of a file whose digest agrees; raises CheckpointError."""
     from safetensors import SafetensorError
     from safetensors.numpy import load as load_arrays
 

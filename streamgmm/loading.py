@@ -1,0 +1,74 @@
+"""A saved model becomes an estimator again. Knows the file's names and the estimator's, not the file's form."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgmm.checkpoint import ARRAYS, GIVEN, NUMBERS, read, restored
+from streamgmm.criteria import Criterion
+from streamgmm.errors import CheckpointError
+from streamgmm.estimator import GaussianMixture
+
+
+def load(path: str | os.PathLike[str]) -> GaussianMixture:
+    """Read a model that `GaussianMixture.save` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    GaussianMixture
+        Fitted, as it was saved.
+
+    Raises
+    ------
+    CheckpointError
+        The file is missing, damaged, foreign, or of a newer format.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from streamgmm import GaussianMixture, load
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.safetensors"
+    >>> GaussianMixture(1).fit([[0.0], [1.0]]).save(path)
+    >>> load(path).means_
+    array([[0.5]])
+    """
+    manifest, arrays = read(Path(path))
+    try:
+        return _restore(manifest, arrays)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path} is not a valid model: {error}. Save it again from a fitted model.") from None
+
+
+def _restore(manifest: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> GaussianMixture:
+    settings: dict[str, Any] = {name: restored(value) for name, value in manifest["settings"].items()}
+    settings.update({name: arrays.get(name) for name in GIVEN})
+    model = GaussianMixture(**settings)
+    model._validate_params()
+    for name in ARRAYS:
+        setattr(model, name, arrays[name])
+    for name in NUMBERS:
+        setattr(model, name, restored(manifest["fitted"][name]))
+    model.lower_bounds_ = arrays["lower_bounds_"].tolist()
+    model.criteria_ = {"exact": Criterion(**{name: restored(v) for name, v in manifest["criterion"].items()})}
+    names = manifest["feature_names"]
+    if names:
+        if [type(name) for name in names] != [str] * model.n_features_in_:
+            raise ValueError("it has not one name for each feature")
+        model.feature_names_in_ = np.array(names, dtype=object)
+    parameters = model._parameters()
+    shapes_agree = parameters.means.shape == (model.n_components, model.n_features_in_) and len(
+        parameters.weights
+    ) == len(parameters.means)
+    if not shapes_agree or not all(np.isfinite(arrays[name]).all() for name in ARRAYS[:-1]):
+        raise ValueError("its arrays contradict each other or are not finite")
+    return model
