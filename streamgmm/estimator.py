@@ -22,7 +22,7 @@ from streamgmm.covariances import STRUCTURES, CovarianceStructure
 from streamgmm.criteria import Criterion, n_parameters
 from streamgmm.errors import InputError, SinglePassError
 from streamgmm.fitting import Trajectory, batch_em, best
-from streamgmm.initialization import TOO_FEW_ROWS, WAYS, Given, candidates
+from streamgmm.initialization import TOO_FEW_ROWS, WAYS, Given, candidates, continued
 from streamgmm.likelihood import LogLikelihood
 from streamgmm.parameters import Array, Parameters
 from streamgmm.progress import Progress
@@ -182,8 +182,6 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         self.verbose_interval = verbose_interval
         self.algorithm = algorithm
 
-    # ------------------------------------------------------------------ fitting
-
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Estimate the parameters by EM.
@@ -242,7 +240,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         structure = STRUCTURES[self.covariance_type]
         resumed = bool(self.warm_start and hasattr(self, "converged_"))
         with Progress.of(source, self.verbose, self.verbose_interval) as progress:
-            starts = [self._parameters()] if resumed else self._starts(source, structure)
+            starts = self._starts(source, structure, resumed)
             trajectories = batch_em(
                 source,
                 starts,
@@ -259,14 +257,15 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         if not self.converged_ and self.max_iter > 0:
             warnings.warn(NOT_CONVERGED, ConvergenceWarning, stacklevel=4)
 
-    def _starts(self, source: Source, structure: CovarianceStructure) -> list[Parameters]:
+    def _starts(self, source: Source, structure: CovarianceStructure, resumed: bool) -> list[Parameters]:
         """Starting parameters of every candidate, from one reading at most."""
         k, d = self.n_components, source.n_features
+        if resumed:
+            return [continued(self._parameters(), k, d)]
         given = Given.checked(self.weights_init, self.means_init, self.precisions_init, structure, k, d)
-        random = check_random_state(self.random_state)
-        return candidates(source, given, k, self.init_params, self.n_init, random, self.reg_covar)
-
-    # ------------------------------------------------------------------ prediction
+        return candidates(
+            source, given, k, self.init_params, self.n_init, check_random_state(self.random_state), self.reg_covar
+        )
 
     def predict(self, X: Any) -> Any:
         """Label every row with its most probable component.
@@ -425,8 +424,6 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"Invalid value for 'n_samples': {n_samples} . The sampling requires at least one sample.")
         return draw(self._parameters(), n_samples, check_random_state(self.random_state))
 
-    # ------------------------------------------------------------------ saving
-
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted model to one self-verifying file; `streamgmm.load` reads it.
 
@@ -440,10 +437,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         OSError
             If it cannot be written; a file that was there before is then untouched.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "criteria_")
         save_model(self, path)
-
-    # ------------------------------------------------------------------ in and out of attributes
 
     def _n_parameters(self) -> int:
         """Free parameters of the model (scikit-learn's name)."""

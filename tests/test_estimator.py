@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from streamgmm import GaussianMixture, load
+from streamgmm.em import expect
 from streamgmm.errors import InputError, SinglePassError
 from streamgmm.sources import Chunk
 
@@ -383,3 +384,21 @@ def test_a_saved_model_comes_back_to_the_bit(family, dtype, tmp_path):
     frame = pd.DataFrame(X, columns=["a", "b"])
     np.testing.assert_array_equal(again.predict_proba(frame), model.predict_proba(frame))
     np.testing.assert_array_equal(again.sample(5)[0], model.sample(5)[0])
+
+
+def test_a_warm_start_from_another_shape_is_refused_with_the_remedy():
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    model = GaussianMixture(2, warm_start=True, random_state=0).fit(rows)
+    before = model.means_.copy()
+    with pytest.raises(ValueError, match=r"2 components in 3 features, but .* X has 2 features; set warm_start=False"):
+        model.fit(rows[:, :2])
+    model.set_params(n_components=3)
+    with pytest.raises(ValueError, match="n_components is 3"):
+        model.fit(rows)
+    assert np.array_equal(model.means_, before)
+
+
+def test_rows_with_another_number_of_features_than_the_parameters_are_refused():
+    model = GaussianMixture(1).fit(np.ones((4, 2)) + np.eye(4, 2))
+    with pytest.raises(ValueError, match="X has 3 features, but the parameters have 2"):
+        expect(np.ones((4, 3)), model._parameters())

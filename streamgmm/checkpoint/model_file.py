@@ -6,6 +6,7 @@ detects damage; it does not authenticate. Nothing in a file is ever executed.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -83,6 +84,8 @@ def _digest(manifest: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> str:
 
 def _write(path: Path, content: bytes) -> None:
     """Complete or not at all: a new file beside it, synced, then renamed over it, then the folder synced."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
     draft = path.with_name(f".tmp-{uuid.uuid4().hex}")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)

@@ -40,3 +40,13 @@ def candidates(
         given.replacing(start(reservoir, way(reservoir, n_components, random), given.structure, reg_covar))
         for _ in range(n_init)
     ]
+
+
+def continued(parameters: Parameters, n_components: int, n_features: int) -> Parameters:
+    """Parameters of an earlier fit, from which a warm start goes on; InputError where they do not fit any more."""
+    if parameters.means.shape != (n_components, n_features):
+        raise InputError(
+            f"warm_start goes on from {parameters.n_components} components in {parameters.n_features} features, but "
+            f"n_components is {n_components} and X has {n_features} features; set warm_start=False."
+        )
+    return parameters

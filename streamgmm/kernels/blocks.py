@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm.errors import NonFiniteError
+from streamgmm.errors import InputError, NonFiniteError
 from streamgmm.kernels.compilation import cached
 from streamgmm.statistics import LARGEST, Array
 
@@ -29,6 +29,8 @@ def portions(rows: NDArray[Any], width: int, origin: Array) -> Iterator[tuple[sl
     A portion is a multiple of the block and stays in cache while it is used. The blocks belong to the thread, and hold
     the rows until its next portion. Raises NonFiniteError.
     """
+    if rows.shape[1] != len(origin):
+        raise InputError(f"X has {rows.shape[1]} features, but the parameters have {len(origin)}.")
     if rows.dtype not in NATIVE:
         rows = rows.astype(np.float64)  # float16, big-endian and the like, which the compiled loader does not read
     step = max(BLOCK, CACHE // width // BLOCK * BLOCK)

@@ -2,6 +2,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -224,7 +225,9 @@ def test_a_predict_that_is_stopped_leaves_no_result(model, tmp_path, number, cod
     rows, out = tmp_path / "endless.zarr", tmp_path / "labels.zarr"
     zarr.create_array(rows, shape=(400_000_000, 3), chunks=(100_000, 3), dtype=np.float32)
     command = [*STREAMGMM, "predict", model, rows, "-o", out]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    # a shell starts what runs in its background deaf to SIGINT, these tests perhaps among it
+    hear = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=hear) as process:
         while not list(tmp_path.glob("labels.zarr.partial/c/*")):
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.05)
