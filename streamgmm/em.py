@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.covariances import CovarianceStructure
-from streamgmm.errors import DegenerateError
+from streamgmm.errors import DegenerateError, InputError
 from streamgmm.likelihood import LogLikelihood
 from streamgmm.parameters import Array, Parameters
 from streamgmm.statistics import Statistics
@@ -179,6 +179,8 @@ def maximize(
     ------
     DegenerateError
         Where a covariance cannot be inverted or a statistic is not finite.
+    InputError
+        Where all weights are zero.
 
     Notes
     -----
@@ -190,6 +192,8 @@ def maximize(
         raise DegenerateError(
             "The statistics overflow: the values are too large to be squared and summed. Scale the input data."
         )
+    if total <= 0.0:
+        raise InputError(NO_WEIGHT)
     row = 1.0 if effective_rows is None else total / effective_rows  # the weight of one
     starved = statistics.counts < STARVED * row
     padded = Statistics(
@@ -208,6 +212,7 @@ def maximize(
     return parameters, MStepInfo(tuple(int(index) for index in np.flatnonzero(starved)))
 
 
+NO_WEIGHT = "Sample weights must contain at least one non-zero number."
 ILL_DEFINED = (
     "Fitting the mixture model failed because some components have ill-defined empirical covariance (for instance "
     "caused by singleton or collapsed samples). Try to decrease the number of components, increase reg_covar, or scale "

@@ -481,8 +481,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         self, source: Source, structure: CovarianceStructure, winner: Trajectory, tally: LogLikelihood
     ) -> None:
         """Set every fitted attribute, all at once, when nothing can fail any more."""
-        self._check_features(source, reset=True)
         fitted = attributes_of(winner.parameters, structure, prediction.float_dtype(source.dtype))
+        self._check_features(source, reset=True)
         for name, array in fitted.items():
             setattr(self, name, array)
         self.converged_ = winner.converged

@@ -22,7 +22,7 @@ from streamgmm.errors import InputError, NonFiniteError
 from streamgmm.likelihood import LogLikelihood
 from streamgmm.parameters import Array, Parameters
 from streamgmm.reduction import Counter, push, total, tree_sum
-from streamgmm.sources.checks import non_finite_error
+from streamgmm.sources.checks import check_one_weight_a_row, non_finite_error
 from streamgmm.sources.source import LEAF_ROWS, Chunk, Source
 
 if TYPE_CHECKING:
@@ -122,6 +122,7 @@ def _expect_chunk(
     rows: NDArray[Any], weights: Array | None, chunk: Chunk, kernels: tuple[Kernel, ...], spread: bool
 ) -> _Accumulators | None:
     """Tree sum over the leaves of a chunk: on the pool where ``spread``, else on this one thread."""
+    check_one_weight_a_row(rows, weights, chunk.index)
     if not len(rows):
         return None
 

@@ -87,8 +87,10 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> li
     try:
         take()  # the caller works too: it has a processor already, and a thread less has to be woken
     finally:
-        wait(futures)
-    for future in futures:
+        # what has not begun has nothing left to do; waiting for it would be for ever, were this a thread of the pool
+        begun = [future for future in futures if not future.cancel()]
+        wait(begun)
+    for future in begun:
         future.result()
     return results
 

@@ -402,3 +402,15 @@ def test_rows_with_another_number_of_features_than_the_parameters_are_refused():
     model = GaussianMixture(1).fit(np.ones((4, 2)) + np.eye(4, 2))
     with pytest.raises(ValueError, match="X has 3 features, but the parameters have 2"):
         expect(np.ones((4, 3)), model._parameters())
+
+
+def test_lazy_weights_that_are_all_zero_or_too_few_are_refused():
+    rows = da.random.default_rng(0).normal(size=(60, 2), chunks=(20, 2))
+    start = {"weights_init": [0.5, 0.5], "means_init": np.eye(2), "precisions_init": np.array([np.eye(2)] * 2)}
+    for given in ({}, start):
+        with pytest.raises(ValueError, match="at least one non-zero number"):
+            GaussianMixture(2, **given).fit(rows, sample_weight=da.zeros(60, chunks=20))
+    unknown = rows[rows[:, 0] > -np.inf]
+    for given in ({}, start):
+        with pytest.raises(ValueError, match="19 values for the 20 rows of chunk 0"):
+            GaussianMixture(2, **given).fit(unknown, sample_weight=da.ones(57, chunks=19))

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm import execution
+from streamgmm.em import NO_WEIGHT
+from streamgmm.errors import InputError
 from streamgmm.parameters import Array
-from streamgmm.sources.checks import non_finite_error
+from streamgmm.sources.checks import check_one_weight_a_row, non_finite_error
 from streamgmm.sources.source import Chunk, Source
 from streamgmm.statistics import LARGEST
 
@@ -42,7 +44,10 @@ def sample(source: Source, size: int, seed: int) -> Reservoir:
     for wave in execution.waves(source):
         drawn = execution.over_chunks(wave, _draw, seed, size, threshold)
         kept = [_smallest([*kept, *drawn], size)]
-    return Reservoir(kept[0].rows, kept[0].weights)
+    weights = kept[0].weights
+    if weights is not None and not weights.any():
+        raise InputError(NO_WEIGHT)
+    return Reservoir(kept[0].rows, weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class _Drawn:
 
 
 def _draw(rows: NDArray[Any], weights: Array | None, chunk: Chunk, seed: int, size: int, threshold: float) -> _Drawn:
+    check_one_weight_a_row(rows, weights, chunk.index)
     if threshold == np.inf and len(rows) <= size:
         chosen: Any = slice(None)
         keys = np.random.default_rng([seed, chunk.index]).random(len(rows))

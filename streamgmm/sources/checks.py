@@ -101,6 +101,15 @@ def finite_weights(weights: ArrayLike, where: str = "") -> NDArray[np.float64]:
     return array
 
 
+def check_one_weight_a_row(rows: NDArray[Any], weights: NDArray[np.float64] | None, index: int) -> None:
+    """Refuse weights of a chunk, made only now, whose number is not that of its rows."""
+    if weights is not None and len(weights) != len(rows):
+        raise InputError(
+            f"sample_weight has {len(weights)} values for the {len(rows)} rows of chunk {index}; "
+            "give both the same chunks."
+        )
+
+
 def non_finite_error(
     rows: NDArray[Any], chunk: Chunk, feature_names: NDArray[np.object_] | None = None
 ) -> NonFiniteError:
