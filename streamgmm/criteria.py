@@ -6,7 +6,7 @@ Knows log-likelihoods and counts of parameters, nothing of data.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log
+from math import log, nan
 
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.likelihood import LogLikelihood
@@ -33,7 +33,7 @@ class Criterion:
     log_likelihood : float
         Of all rows, nats.
     classification : float
-        Sum over rows of the log of the largest responsibility, nats.
+        Sum over rows of the log of the largest responsibility, nats; None where it is not known.
     n_samples : float
         Rows, or the sum of the sample weights.
     n_parameters : int
@@ -47,7 +47,7 @@ class Criterion:
     """
 
     log_likelihood: float
-    classification: float
+    classification: float | None
     n_samples: float
     n_parameters: int
 
@@ -70,5 +70,39 @@ class Criterion:
 
     @property
     def icl(self) -> float:
-        """BIC − 2·sum of log max_k r: BIC plus a price on ambiguous rows (Biernacki, Celeux & Govaert, 2000)."""
+        """BIC − 2·sum of log max_k r: BIC plus a price on ambiguous rows (Biernacki, Celeux & Govaert, 2000).
+
+        NaN where that sum is not known.
+        """
+        if self.classification is None:
+            return nan
         return self.bic - 2 * self.classification
+
+
+@dataclass(frozen=True, slots=True)
+class Prequential:
+    """Log-likelihood of rows under parameters that had not seen them: each batch before it was learnt.
+
+    It pays for its parameters itself (Dawid, 1984), so that no penalty is added and it has no BIC. Streams are compared
+    by it only over the same rows.
+
+    Parameters
+    ----------
+    log_likelihood : float
+        Of the rows scored, nats.
+    n_samples : float
+        Their number, or the sum of their sample weights.
+
+    Examples
+    --------
+    >>> Prequential(log_likelihood=-100.0, n_samples=50.0).mean
+    -2.0
+    """
+
+    log_likelihood: float
+    n_samples: float
+
+    @property
+    def mean(self) -> float:
+        """Nats a row."""
+        return self.log_likelihood / self.n_samples

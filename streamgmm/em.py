@@ -40,12 +40,15 @@ class Surrogate:
     """Statistics that the M-step sees, and how many rows they stand for.
 
     Starvation is judged in rows, also where statistics are kept per unit weight. ``likelihood`` is the tally of the
-    rows that were read for it.
+    rows that were read for it. A component with fewer than ``least_rows`` keeps the mean and covariance that it has.
+    ``latest`` are the statistics of those rows alone, where they are not all that the M-step sees.
     """
 
     statistics: Statistics
     effective_rows: float
     likelihood: LogLikelihood
+    least_rows: float = 0.0
+    latest: Statistics | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +59,12 @@ class MStepInfo:
     ----------
     starved : tuple of int
         Components with (almost) no rows. They keep their means and get the average covariance of the others.
+    held : tuple of int
+        Components with too few rows to learn from yet. They keep their means and covariances.
     """
 
     starved: tuple[int, ...] = ()
+    held: tuple[int, ...] = ()
 
 
 def expect(
@@ -147,6 +153,43 @@ def expected_log_density(statistics: Statistics, parameters: Parameters) -> floa
         parameters.log_weights() + parameters.log_determinants() - 0.5 * parameters.n_features * np.log(2 * np.pi)
     )
     return float(about.counts[present] @ constants[present] - 0.5 * np.sum(precisions * about.products))
+
+
+def update(
+    surrogate: Surrogate, current: Parameters, structure: CovarianceStructure, reg_covar: float
+) -> tuple[Parameters, MStepInfo]:
+    """M-step on a surrogate, in which a component with too few rows keeps the mean and covariance that it has.
+
+    Where one matrix is shared by all components, only its mean is kept.
+    """
+    parameters, info = maximize(surrogate.statistics, structure, reg_covar, effective_rows=surrogate.effective_rows)
+    counts = surrogate.statistics.counts
+    held = counts * (surrogate.effective_rows / counts.sum()) < surrogate.least_rows
+    if not held.any():
+        return parameters, info
+    means = np.where(held[:, None], current.means, parameters.means)
+    covariances, factors = parameters.covariances, parameters.precision_factors
+    if len(covariances) == len(held):
+        own = held.reshape(-1, *[1] * (covariances.ndim - 1))
+        covariances = np.where(own, current.covariances, covariances)
+        factors = np.where(own, current.precision_factors, factors)
+    kept = tuple(int(index) for index in np.flatnonzero(held))
+    return Parameters(parameters.weights, means, covariances, factors), MStepInfo(info.starved, kept)
+
+
+def implied(parameters: Parameters, structure: CovarianceStructure, reg_covar: float) -> Statistics:
+    """Statistics, a unit of weight, of which `maximize` makes these parameters."""
+    k, d = parameters.means.shape
+    shape = structure.shape(k, d)
+    own = structure.regularize(parameters.covariances, -reg_covar)
+    shares = parameters.weights.reshape(-1, *[1] * (len(shape) - 1))
+    if shape[0] == 1:
+        products = own.copy()
+    elif shape[1:] == (1,):
+        products = shares * own * d  # the trace is kept, not the mean variance
+    else:
+        products = shares * own
+    return Statistics(parameters.means, parameters.weights, np.zeros((k, d)), products)
 
 
 def maximize(

@@ -27,3 +27,7 @@ class SinglePassError(StreamGMMError, ValueError):
 
 class CheckpointError(StreamGMMError, RuntimeError):
     """A saved model is damaged, foreign, or of a newer format."""
+
+
+class OrderWarning(UserWarning):
+    """Rows come in an order that the result depends on."""

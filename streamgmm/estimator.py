@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import warnings
 from numbers import Integral, Real
-from os import PathLike
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, DensityMixin, _fit_context
+from numpy.typing import ArrayLike
+from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from streamgmm import execution, prediction
-from streamgmm.attributes import attributes_of, columns_of, parameters_of
-from streamgmm.checkpoint import save_model
-from streamgmm.covariances import STRUCTURES, CovarianceStructure
-from streamgmm.criteria import Criterion, n_parameters
+from streamgmm import execution, online, prediction
+from streamgmm.attributes import attributes_of
+from streamgmm.covariances import STRUCTURES
+from streamgmm.criteria import Criterion
+from streamgmm.em import Expectation
 from streamgmm.errors import InputError, SinglePassError
-from streamgmm.fitting import Trajectory, batch_em, best
-from streamgmm.initialization import TOO_FEW_ROWS, WAYS, Given, candidates, continued
-from streamgmm.likelihood import LogLikelihood
-from streamgmm.parameters import Array, Parameters
+from streamgmm.fitting import Trajectory, best, bound, fit
+from streamgmm.initialization import RESERVOIR, TOO_FEW_ROWS, WAYS, candidates, continued, drawn
+from streamgmm.parameters import Parameters
+from streamgmm.planning import Learning, chosen, stages
 from streamgmm.progress import Progress
-from streamgmm.sampling import draw
+from streamgmm.schedules import Schedule
 from streamgmm.sources import Source, as_source
-from streamgmm.stopping import Tolerance
+from streamgmm.tokens import Tokens
+from streamgmm.updating import OnlineMixture
 
 NOT_CONVERGED = (
     "Best performing initialization did not converge. Try different init parameters, or increase max_iter, tol, or "
@@ -36,7 +35,7 @@ NOT_CONVERGED = (
 )
 
 
-class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
+class GaussianMixture(OnlineMixture):
     """Gaussian mixture, fitted by exact EM to data of any size.
 
     A drop-in for :class:`sklearn.mixture.GaussianMixture`: the same constructor, fitted attributes, methods and
@@ -75,8 +74,26 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         ``verbose_interval`` iterations.
     verbose_interval : int, default=10
         Iterations between lines.
-    algorithm : {'auto', 'batch'}, default='auto'
-        Both run batch EM, the only algorithm so far; ``algorithm_`` names what ran.
+    algorithm : {'auto', 'batch', 'stepwise', 'incremental'}, default='auto'
+        What `fit` does with the rows. 'batch': exact EM, an update a pass. 'stepwise': an update a batch, good after
+        one pass, and the only one for an iterator that can be read only once. 'incremental': an update for each piece
+        of the rows, whose statistics are kept. 'auto': batch EM below 1,048,576 rows; from there on a stepwise pass, up
+        to two incremental ones, and batch EM until at most max(0.1, ν/100) nats remain to be gained in total; stepwise
+        for an iterator. ``algorithm_`` names what ran.
+    batch_size : int or 'auto', default='auto'
+        Rows of an update of stepwise EM and of `partial_fit`, and of a piece of incremental EM. 'auto' is a 300th of
+        the rows, at least 1,000 and at most 100,000; 1,000 where their number is unknown. Batches are drawn from all
+        over the rows read together (128 MiB), whatever the chunks of the storage. A batch is held in memory.
+    step_size : float, `Schedule` or None, default=None
+        Step of a batch in stepwise EM and `partial_fit`: a constant, or a value of `streamgmm.schedules`. None is
+        ``PowerDecay(0.6)``.
+    averaging : bool or 'auto', default='auto'
+        Whether the parameters come from the sum over all batches, not from the latest statistics. 'auto' where steps
+        shrink.
+    half_life : float, optional
+        Rows after which stepwise EM and `partial_fit` have forgotten half of what a row said; instead of ``step_size``.
+    window : int, optional
+        Rows that `partial_fit` learns from: the latest. Exact to a 64th of it.
 
     Attributes
     ----------
@@ -144,7 +161,12 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
-        "algorithm": [StrOptions({"auto", "batch"})],
+        "algorithm": [StrOptions({"auto", "batch", "stepwise", "incremental"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "step_size": [Interval(Real, 0.0, 1.0, closed="right"), HasMethods(["__call__"]), None],
+        "averaging": ["boolean", StrOptions({"auto"})],
+        "half_life": [Interval(Real, 0.0, None, closed="neither"), None],
+        "window": [Interval(Integral, 1, None, closed="left"), None],
     }
 
     def __init__(
@@ -165,6 +187,11 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         verbose: int = 0,
         verbose_interval: int = 10,
         algorithm: str = "auto",
+        batch_size: int | str = "auto",
+        step_size: float | Schedule | None = None,
+        averaging: bool | str = "auto",
+        half_life: float | None = None,
+        window: int | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -181,6 +208,11 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         self.verbose = verbose
         self.verbose_interval = verbose_interval
         self.algorithm = algorithm
+        self.batch_size = batch_size
+        self.step_size = step_size
+        self.averaging = averaging
+        self.half_life = half_life
+        self.window = window
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -208,7 +240,14 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         DegenerateError
             A covariance cannot be inverted; a ValueError.
         SinglePassError
-            Batches that can be read only once; a ValueError.
+            Batches that can be read only once, where the algorithm needs several passes; a ValueError.
+
+        Warns
+        -----
+        ConvergenceWarning
+            The passes ran out before the rule of ``tol`` was met; not after a single pass of stepwise EM.
+        OrderWarning
+            Stepwise EM, whose result depends on the order of the rows, met rows in an order that matters.
         """
         self._fit(self._source(X, sample_weight))
         return self
@@ -232,220 +271,68 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         return prediction.labels(source, self._parameters())
 
     def _fit(self, source: Source) -> None:
-        if not source.repeatable and self.max_iter > 0:
+        algorithm = chosen(self.algorithm, source)
+        if not source.repeatable and self.max_iter > 0 and algorithm != "stepwise":
             raise SinglePassError(
-                "Batch EM reads the data once per iteration, and X is an iterator that can be read only once. "
-                "Pass a function that returns a fresh iterator for each pass, or an array."
+                "Batch and incremental EM read the data once per iteration, and X is an iterator that can be read only "
+                "once. Pass a function that returns a fresh iterator for each pass, or an array, or choose "
+                "algorithm='stepwise'."
             )
-        structure = STRUCTURES[self.covariance_type]
+        learning = self._learning()
+        seed = self._seed()
+        if not source.repeatable:
+            self._fit_once(source, learning, seed)
+            return
         resumed = bool(self.warm_start and hasattr(self, "converged_"))
+        order = online.Order()
         with Progress.of(source, self.verbose, self.verbose_interval) as progress:
-            starts = self._starts(source, structure, resumed)
-            trajectories = batch_em(
-                source,
+            starts = self._starts(source, learning, resumed, polished=algorithm != "batch")
+            trajectories = fit(
                 starts,
-                structure,
+                stages(algorithm, source, learning, self.n_components, len(starts), seed, order.look),
+                learning.structure,
                 reg_covar=self.reg_covar,
-                stop=Tolerance(1e-3 if self.tol == "auto" else float(self.tol)),
                 max_iter=self.max_iter,
                 previous=self.lower_bound_ if resumed else -np.inf,
                 watch=progress.watch,
             )
             winner = best(trajectories)
-            tally = execution.tally(source, winner.parameters)
-        self._remember(source, structure, winner, tally)
-        if not self.converged_ and self.max_iter > 0:
+            covered = execution.expect_all(source, winner.parameters)
+        self._remember(source, learning, winner, covered, algorithm)
+        if algorithm == "stepwise":
+            order.warn()
+        if not self.converged_ and self.max_iter > (algorithm == "stepwise"):
             warnings.warn(NOT_CONVERGED, ConvergenceWarning, stacklevel=4)
 
-    def _starts(self, source: Source, structure: CovarianceStructure, resumed: bool) -> list[Parameters]:
+    def _fit_once(self, source: Source, learning: Learning, seed: int) -> None:
+        """Stepwise EM over an iterator: a start from the first rows, then all of them once."""
+        k, d = self.n_components, source.n_features
+        waiting, rest = online.collected(online.Waiting(), source, max(RESERVOIR, 100 * k * d))
+        if waiting.n_rows < max(2, k):
+            raise InputError(TOO_FEW_ROWS.format(k, waiting.n_rows))
+        reservoir = waiting.reservoir()
+        stream = online.begun(self._start_of(waiting, learning, d), learning)
+        stream = online.learn(stream, as_source(reservoir.rows, reservoir.weights), learning, seed, scored=False)
+        stream = online.learn(stream, rest, learning, seed)
+        covered = online.covered(stream)
+        assert covered is not None  # there were rows
+        mean = bound(covered, stream.reported) / covered.likelihood.weight
+        once = Trajectory(stream.reported, [mean], history=stream.history)
+        self._remember(source, learning, once, covered, "stepwise")
+        self._show(stream)
+
+    def _starts(self, source: Source, learning: Learning, resumed: bool, polished: bool) -> list[Parameters]:
         """Starting parameters of every candidate, from one reading at most."""
         k, d = self.n_components, source.n_features
         if resumed:
             return [continued(self._parameters(), k, d)]
-        given = Given.checked(self.weights_init, self.means_init, self.precisions_init, structure, k, d)
-        return candidates(
-            source, given, k, self.init_params, self.n_init, check_random_state(self.random_state), self.reg_covar
-        )
-
-    def predict(self, X: Any) -> Any:
-        """Label every row with its most probable component.
-
-        Parameters
-        ----------
-        X : as in `fit`
-            Rows.
-
-        Returns
-        -------
-        labels : of the kind of ``X``, shape (n_samples,)
-            int64, 0 to k − 1. Lazy, with the same row chunks, where ``X`` is chunked; a generator for batches.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> model = GaussianMixture(2, random_state=0).fit([[0.0], [0.1], [5.0], [5.1]])
-        >>> labels = model.predict([[0.0], [5.0]])
-        >>> bool(labels[0] != labels[1])
-        True
-        """
-        return prediction.labels(*self._ready(X))
-
-    def predict_proba(self, X: Any) -> Any:
-        """Posterior probability of every component for every row.
-
-        Parameters
-        ----------
-        X : as in `fit`
-            Rows.
-
-        Returns
-        -------
-        responsibilities : of the kind of ``X``, shape (n_samples, n_components)
-            float32 for float32 rows, else float64; lazy where ``X`` is chunked.
-
-        Examples
-        --------
-        >>> model = GaussianMixture(1).fit([[0.0], [1.0]])
-        >>> model.predict_proba([[0.5]])
-        array([[1.]])
-        """
-        return prediction.responsibilities(*self._ready(X))
-
-    def score_samples(self, X: Any) -> Any:
-        """Log-density of every row.
-
-        Parameters
-        ----------
-        X : as in `fit`
-            Rows.
-
-        Returns
-        -------
-        log_density : of the kind of ``X``, shape (n_samples,)
-            Nats; lazy where ``X`` is chunked.
-
-        Examples
-        --------
-        >>> model = GaussianMixture(1, reg_covar=0).fit([[-1.0], [1.0]])
-        >>> model.score_samples([[0.0]]).round(6)
-        array([-0.918939])
-        """
-        return prediction.log_densities(*self._ready(X))
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """Mean log-density of the rows, nats a row, in one pass.
-
-        Parameters
-        ----------
-        X : as in `fit`
-            Rows.
-        y : Ignored
-            Present for scikit-learn's conventions.
-
-        Returns
-        -------
-        float
-        """
-        return execution.tally(*self._ready(X)).mean
-
-    def bic(self, X: Any) -> float:
-        """Bayesian information criterion of the model on rows, in one pass; lower is better.
-
-        Parameters
-        ----------
-        X : as in `fit`
-            Rows.
-
-        Returns
-        -------
-        float
-            ``−2·l + ν·log N``; mclust's BIC is its negative.
-        """
-        return self._criterion(X).bic
-
-    def aic(self, X: Any) -> float:
-        """Akaike's information criterion of the model on rows, in one pass; lower is better.
-
-        Parameters
-        ----------
-        X : as in `fit`
-            Rows.
-
-        Returns
-        -------
-        float
-            ``−2·l + 2·ν``.
-        """
-        return self._criterion(X).aic
-
-    def icl(self, X: Any) -> float:
-        """Integrated completed likelihood of the model on rows, in one pass; lower is better.
-
-        Parameters
-        ----------
-        X : as in `fit`
-            Rows.
-
-        Returns
-        -------
-        float
-            ``BIC − 2·sum of log max_k r``; mclust's ICL is its negative.
-        """
-        return self._criterion(X).icl
-
-    def sample(self, n_samples: int = 1) -> tuple[Array, NDArray[np.int64]]:
-        """Draw rows from the mixture.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-            Number of rows.
-
-        Returns
-        -------
-        X : ndarray of shape (n_samples, n_features)
-            float64, component by component.
-        y : ndarray of shape (n_samples,)
-            The component of each row.
-
-        Raises
-        ------
-        ValueError
-            If ``n_samples`` is less than 1.
-
-        Examples
-        --------
-        >>> X, y = GaussianMixture(1, random_state=0).fit([[0.0], [1.0]]).sample(3)
-        >>> X.shape, y
-        ((3, 1), array([0, 0, 0]))
-        """
-        check_is_fitted(self)
-        if n_samples < 1:
-            raise ValueError(f"Invalid value for 'n_samples': {n_samples} . The sampling requires at least one sample.")
-        return draw(self._parameters(), n_samples, check_random_state(self.random_state))
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the fitted model to one self-verifying file; `streamgmm.load` reads it.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file; replaced only once the new one is complete. A ``random_state`` that is not an integer is not kept.
-
-        Raises
-        ------
-        OSError
-            If it cannot be written; a file that was there before is then untouched.
-        """
-        check_is_fitted(self, "criteria_")
-        save_model(self, path)
-
-    def _n_parameters(self) -> int:
-        """Free parameters of the model (scikit-learn's name)."""
-        return n_parameters(STRUCTURES[self.covariance_type], *np.shape(self.means_))
-
-    def _criterion(self, X: Any) -> Criterion:
-        return Criterion.of(execution.tally(*self._ready(X)), self._n_parameters())
+        given = self._given(learning, d)
+        if given.complete:
+            return [given.parameters()]
+        random = check_random_state(self.random_state)
+        reservoir = drawn(source, k, random)
+        starts = candidates(reservoir, given, k, self.init_params, self.n_init, random, self.reg_covar)
+        return [one.parameters for one in self._polished(reservoir, starts, learning)] if polished else starts
 
     def _source(self, X: Any, sample_weight: Any = None) -> Source:
         source = as_source(X, sample_weight)
@@ -458,37 +345,25 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
             raise InputError(TOO_FEW_ROWS.format(self.n_components, source.n_rows))
         return source
 
-    def _ready(self, X: Any) -> tuple[Source, Parameters]:
-        """Rows to predict, checked against the fit, and the parameters."""
-        check_is_fitted(self)
-        source = as_source(X)
-        self._check_features(source, reset=False)
-        return source, self._parameters()
-
-    def _check_features(self, source: Source, *, reset: bool) -> None:
-        """scikit-learn's own checks of names and numbers of features, on a stand-in without rows."""
-        stand_in = columns_of(source)
-        _check_feature_names(self, stand_in, reset=reset)
-        _check_n_features(self, stand_in, reset=reset)
-        if not reset and source.n_features != np.shape(self.means_)[1]:
-            raise InputError(f"X has {source.n_features} features, but means_ has {np.shape(self.means_)[1]}.")
-
-    def _parameters(self) -> Parameters:
-        """Parameters as the fitted attributes say them, also where a user has set them."""
-        return parameters_of(self, STRUCTURES[self.covariance_type])
-
     def _remember(
-        self, source: Source, structure: CovarianceStructure, winner: Trajectory, tally: LogLikelihood
+        self, source: Source, learning: Learning, winner: Trajectory, covered: Expectation, algorithm: str
     ) -> None:
         """Set every fitted attribute, all at once, when nothing can fail any more."""
-        fitted = attributes_of(winner.parameters, structure, prediction.float_dtype(source.dtype))
+        fitted = attributes_of(winner.parameters, learning.structure, prediction.float_dtype(source.dtype))
         self._check_features(source, reset=True)
         for name, array in fitted.items():
             setattr(self, name, array)
+        tally, free = covered.likelihood, self._n_parameters()
         self.converged_ = winner.converged
         self.n_iter_ = len(winner.lower_bounds)
         self.lower_bound_ = winner.lower_bound
         self.lower_bounds_ = winner.lower_bounds
         self.n_samples_seen_ = tally.rows
-        self.criteria_ = {"exact": Criterion.of(tally, self._n_parameters())}
-        self.algorithm_ = "batch"
+        self.criteria_ = {}
+        if tally.version is not None:
+            lower = Criterion(bound(covered, winner.parameters), None, tally.weight, free)
+            self.criteria_ = {"exact": Criterion.of(tally, free), "bound": lower}
+        self.history_ = winner.history
+        self.algorithm_ = algorithm
+        self._covered, self._stream, self._waiting, self._too_few = covered, None, online.Waiting(), None
+        self._tokens, self._warned = Tokens(), False

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from streamgmm import threads
 from streamgmm.em import Expectation, accumulate, kernels_of, unpacked
 from streamgmm.errors import InputError, NonFiniteError
-from streamgmm.likelihood import LogLikelihood
 from streamgmm.parameters import Array, Parameters
 from streamgmm.reduction import Counter, push, total, tree_sum
 from streamgmm.sources.checks import check_one_weight_a_row, non_finite_error
 from streamgmm.sources.source import LEAF_ROWS, Chunk, Source
+from streamgmm.statistics import LARGEST
 
 if TYPE_CHECKING:
     from streamgmm.kernels import Kernel
@@ -37,19 +37,39 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Wave:
-    """A run of chunks that are executed together: one dask graph, or one call of the thread pool."""
+    """A run of chunks that are executed together: one dask graph, or one call of the thread pool.
+
+    Attributes
+    ----------
+    chunks : tuple of Chunk
+        All lazy, or all at hand.
+    last : bool
+        Whether the pass ends with it.
+    complete : bool
+        Whether the parameters may change after it.
+    entry : int
+        Which piece of the data it is, for an algorithm that keeps them apart.
+    leaf_rows : int
+        Rows of a call of the kernel: fewer than a leaf where there are few rows for all threads.
+    group : tuple of Chunk
+        Chunks that its rows were picked from, where they were, to say where one is that cannot be used.
+    """
 
     chunks: tuple[Chunk, ...]
     last: bool
+    complete: bool
+    entry: int = 0
+    leaf_rows: int = LEAF_ROWS
+    group: tuple[Chunk, ...] = ()
 
 
 def waves(source: Source) -> Iterator[Wave]:
     """One pass over a source; the next chunk of a stream is read while this one computes."""
-    chunks = source.chunks() if source.n_rows is not None else _read_ahead(source.chunks())
+    chunks = source.chunks() if source.n_rows is not None else read_ahead(source.chunks())
     wave = _take(chunks)
     while wave:
         following = _take(chunks)
-        yield Wave(tuple(wave), last=not following)
+        yield Wave(tuple(wave), last=not following, complete=not following)
         wave = following
 
 
@@ -61,7 +81,7 @@ def _take(chunks: Iterator[Chunk]) -> list[Chunk]:
     return wave
 
 
-def _read_ahead(items: Iterator[Item]) -> Iterator[Item]:
+def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
     """The same items, the next being made on another thread."""
     with ThreadPoolExecutor(1) as reader:
         pending = reader.submit(lambda: list(islice(items, 1)))
@@ -92,17 +112,23 @@ def expect(wave: Wave, candidates: Sequence[Parameters]) -> tuple[Expectation, .
     """E-step over a wave, for one or more sets of parameters in one reading; None where it has no rows."""
     kernels = kernels_of(candidates)
     spread = isinstance(wave.chunks[0].rows, np.ndarray)
-    sums = [one for one in over_chunks(wave, _expect_chunk, kernels, spread) if one is not None]
+    try:
+        sums = [one for one in over_chunks(wave, _expect_chunk, kernels, spread, wave.leaf_rows) if one is not None]
+    except NonFiniteError:
+        for chunk in wave.group:
+            if not np.isfinite(chunk.rows).all() or (np.abs(chunk.rows) > LARGEST).any():
+                raise non_finite_error(chunk.rows, chunk) from None
+        raise
     return unpacked(kernels, tree_sum(sums).parts) if sums else None
 
 
-def tally(source: Source, parameters: Parameters) -> LogLikelihood:
-    """Exact log-likelihood of all rows under frozen parameters: one pass."""
-    counter: Counter[LogLikelihood] = ()
+def expect_all(source: Source, parameters: Parameters) -> Expectation:
+    """Statistics and exact log-likelihood of all rows under frozen parameters: one pass."""
+    counter: Counter[Expectation] = ()
     for wave in waves(source):
         expectation = expect(wave, (parameters,))
         if expectation is not None:
-            counter = push(counter, expectation[0].likelihood)
+            counter = push(counter, expectation[0])
     if not counter:
         raise InputError("X has no rows; pass at least one.")
     return total(counter)
@@ -119,7 +145,12 @@ class _Accumulators:
 
 
 def _expect_chunk(
-    rows: NDArray[Any], weights: Array | None, chunk: Chunk, kernels: tuple[Kernel, ...], spread: bool
+    rows: NDArray[Any],
+    weights: Array | None,
+    chunk: Chunk,
+    kernels: tuple[Kernel, ...],
+    spread: bool,
+    leaf_rows: int,
 ) -> _Accumulators | None:
     """Tree sum over the leaves of a chunk: on the pool where ``spread``, else on this one thread."""
     check_one_weight_a_row(rows, weights, chunk.index)
@@ -130,14 +161,14 @@ def _expect_chunk(
         """Sum of an aligned power-of-two run of leaves."""
         counter: Any = ()
         for start in run:
-            part = None if weights is None else weights[start : start + LEAF_ROWS]
-            counter = push(counter, _Accumulators(accumulate(rows[start : start + LEAF_ROWS], part, kernels)))
+            part = None if weights is None else weights[start : start + leaf_rows]
+            counter = push(counter, _Accumulators(accumulate(rows[start : start + leaf_rows], part, kernels)))
         whole: _Accumulators = total(counter)
         return whole
 
     size = 8 * sum(len(kernel.zeros()) for kernel in kernels)
-    run_length = LEAF_ROWS * (1 if size * -(-len(rows) // LEAF_ROWS) <= ROOM else 16)
-    runs = [range(start, min(start + run_length, len(rows)), LEAF_ROWS) for start in range(0, len(rows), run_length)]
+    run_length = leaf_rows * (1 if size * -(-len(rows) // leaf_rows) <= ROOM else 16)
+    runs = [range(start, min(start + run_length, len(rows)), leaf_rows) for start in range(0, len(rows), run_length)]
     try:
         sums = threads.ordered_map(leaves, runs) if spread else [leaves(run) for run in runs]
     except NonFiniteError:

@@ -1,18 +1,49 @@
-"""A whole fit: all candidates through the one loop until each has converged or used up its passes."""
+"""A whole fit: all candidates through the one loop, stage by stage, until each has converged or used up its passes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from streamgmm.covariances import CovarianceStructure
-from streamgmm.iteration import Step, iterate
+from streamgmm.drift import score
+from streamgmm.em import Expectation, expected_log_density
+from streamgmm.em import update as m_step
+from streamgmm.errors import InputError
+from streamgmm.execution import Wave
+from streamgmm.history import History, Record
+from streamgmm.iteration import Step, Update, iterate
 from streamgmm.parameters import Parameters
-from streamgmm.sources.source import Source
-from streamgmm.stopping import Tolerance
-from streamgmm.strategies import Batch
+from streamgmm.stopping import Rule
+from streamgmm.strategies import Strategy
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A run of passes by one algorithm.
+
+    Attributes
+    ----------
+    name : str
+        As the history shows it.
+    strategy : Strategy
+        The algorithm.
+    passes : callable
+        Waves of pass 1, 2, …
+    most : int or None
+        Passes at most; None for as many as the fit has left.
+    stop : Rule
+        When a candidate has had enough of it.
+    """
+
+    name: str
+    strategy: Strategy[Any]
+    passes: Callable[[int], Iterator[Wave]]
+    most: int | None
+    stop: Rule
 
 
 @dataclass(slots=True)
@@ -22,62 +53,124 @@ class Trajectory:
     Attributes
     ----------
     parameters : Parameters
-        The latest.
+        The latest to report.
     lower_bounds : list of float
-        Mean log-likelihood in nats a row of the parameters before each M-step.
+        Nats a row, one a pass: for batch EM the mean log-likelihood of the parameters before the M-step, else the bound
+        (the free energy) of those after it.
     converged : bool
+        Whether the last stage ended by its rule.
     starved : tuple of int
         Components that had no rows in the last M-step.
+    covered : Expectation or None
+        Every row of the last pass, once; None after batch EM.
+    history : History
+        One record an update.
     """
 
     parameters: Parameters
     lower_bounds: list[float] = field(default_factory=list)
     converged: bool = False
     starved: tuple[int, ...] = ()
+    covered: Expectation | None = None
+    history: History = field(default_factory=History)
 
     @property
     def lower_bound(self) -> float:
-        """The latest, minus infinity before the first M-step."""
+        """The latest, minus infinity before the first pass ended."""
         return self.lower_bounds[-1] if self.lower_bounds else -np.inf
 
 
-def batch_em(
-    source: Source,
+def fit(
     starts: Sequence[Parameters],
+    stages: Sequence[Stage],
     structure: CovarianceStructure,
     *,
     reg_covar: float,
-    stop: Tolerance,
     max_iter: int,
     previous: float = -np.inf,
     watch: Callable[[Step], None] | None = None,
 ) -> list[Trajectory]:
-    """Run batch EM from every start in shared passes.
+    """Take every start through all stages, in shared passes.
 
     ``previous`` is the lower bound that the first is compared with, where a fit goes on; ``watch`` sees every step.
     """
     trajectories = [Trajectory(start) for start in starts]
-    if max_iter == 0:
-        return trajectories
-    going = set(range(len(starts)))
-    loop = iterate(source, starts, Batch(), structure, reg_covar)
+    used = 0
+    for stage in stages:
+        most = max_iter - used if stage.most is None else min(stage.most, max_iter - used)
+        if most > 0:
+            before = [previous] if np.isfinite(previous) and used == 0 else []
+            used += _run(stage, trajectories, structure, reg_covar, most, before, watch)
+    return trajectories
+
+
+def _run(
+    stage: Stage,
+    trajectories: list[Trajectory],
+    structure: CovarianceStructure,
+    reg_covar: float,
+    most: int,
+    before: list[float],
+    watch: Callable[[Step], None] | None,
+) -> int:
+    """One stage; the number of its passes."""
+    going = set(range(len(trajectories)))
+    bounds: list[list[float]] = [list(before) for _ in trajectories]
+    latest: dict[int, Update] = {}
+    loop = iterate(stage.passes, [one.parameters for one in trajectories], stage.strategy, structure, reg_covar)
     step = next(loop)
     while True:
         for update in step.updates:
+            latest[update.candidate] = update
             trajectory = trajectories[update.candidate]
-            before = trajectory.lower_bound if trajectory.lower_bounds else previous
-            trajectory.lower_bounds.append(update.likelihood.mean)
-            trajectory.parameters = update.parameters
-            trajectory.starved = update.info.starved
-            trajectory.converged = stop(before, update.likelihood.mean)
-            if trajectory.converged or len(trajectory.lower_bounds) == max_iter:
-                going.discard(update.candidate)
+            trajectory.history = trajectory.history.appended(_record(stage.name, update))
+        if step.last:
+            for candidate in sorted(going):
+                if candidate not in latest:
+                    raise InputError("X has no rows; pass at least one.")
+                trajectory = trajectories[candidate]
+                bound = _finish_pass(stage.strategy, trajectory, latest[candidate], structure, reg_covar)
+                trajectory.lower_bounds.append(bound)
+                bounds[candidate].append(bound)
+                trajectory.converged = stage.stop(bounds[candidate])
+                if trajectory.converged or step.number == most:
+                    going.discard(candidate)
         if watch is not None:
             watch(step)
         if not going:
             loop.close()
-            return trajectories
+            return step.number
         step = loop.send(going)
+
+
+def _finish_pass(
+    strategy: Strategy[Any], trajectory: Trajectory, update: Update, structure: CovarianceStructure, reg_covar: float
+) -> float:
+    """Take over what a pass has come to; the lower bound of the log-likelihood, nats a row."""
+    trajectory.parameters = update.parameters
+    trajectory.starved = update.info.starved
+    trajectory.covered = strategy.covered(update.state)
+    surrogate = strategy.reported(update.state)
+    if surrogate is not None:
+        trajectory.parameters, info = m_step(surrogate, update.parameters, structure, reg_covar)
+        trajectory.starved = info.starved
+    if trajectory.covered is None:
+        return update.likelihood.mean
+    return bound(trajectory.covered, trajectory.parameters) / trajectory.covered.likelihood.weight
+
+
+def bound(covered: Expectation, parameters: Parameters) -> float:
+    """F = s·θ + H, nats: never above the log-likelihood of the rows covered, whatever the parameters.
+
+    Neal & Hinton (1998): statistics and entropy of each row must come from the same responsibilities.
+    """
+    return expected_log_density(covered.statistics, parameters) + covered.likelihood.entropy
+
+
+def _record(stage: str, update: Update) -> Record:
+    tally = update.likelihood
+    occupancy = update.latest.statistics.counts / tally.weight
+    return Record(stage, tally.rows, tally.mean, occupancy, score(update.latest, update.before), 1)
 
 
 def best(trajectories: Sequence[Trajectory]) -> Trajectory:

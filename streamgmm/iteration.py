@@ -5,16 +5,17 @@ Stopping, progress, checkpoints and criteria consume steps; the loop knows none 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from streamgmm import execution
 from streamgmm.covariances import CovarianceStructure
-from streamgmm.em import MStepInfo, Surrogate, maximize
+from streamgmm.em import Expectation, MStepInfo
+from streamgmm.em import update as m_step
+from streamgmm.execution import Wave
 from streamgmm.likelihood import LogLikelihood
 from streamgmm.parameters import Parameters
-from streamgmm.sources.source import Source
 from streamgmm.strategies import Strategy
 
 
@@ -28,15 +29,26 @@ class Update:
         Which of the starts this descends from.
     parameters : Parameters
         After the M-step.
-    likelihood : LogLikelihood
-        Of the rows read, under the parameters before it.
+    before : Parameters
+        Under which the rows were read.
+    latest : Expectation
+        What the rows read since the last M-step say.
     info : MStepInfo
+    state : object
+        Of the strategy, after it.
     """
 
     candidate: int
     parameters: Parameters
-    likelihood: LogLikelihood
+    before: Parameters
+    latest: Expectation
     info: MStepInfo
+    state: Any
+
+    @property
+    def likelihood(self) -> LogLikelihood:
+        """Tally of the rows read since the last M-step, under the parameters before it."""
+        return self.latest.likelihood
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +74,7 @@ class Step:
 
 
 def iterate(
-    source: Source,
+    passes: Callable[[int], Iterator[Wave]],
     starts: Sequence[Parameters],
     strategy: Strategy[Any],
     structure: CovarianceStructure,
@@ -70,29 +82,27 @@ def iterate(
 ) -> Generator[Step, Collection[int] | None, None]:
     """Yield steps for as long as the consumer wants, and candidates remain.
 
-    After a step with updates, ``send`` the set of candidates that shall go on; without ``send`` all do.
+    ``passes`` makes the waves of pass 1, 2, … After a step with updates, ``send`` the set of candidates that shall go
+    on; without ``send`` all do.
     """
     current = dict(enumerate(starts))
-    states = {candidate: strategy.init() for candidate in current}
+    states = {candidate: strategy.init(start) for candidate, start in current.items()}
     number = 0
     while current:
         number += 1
-        for wave in execution.waves(source):
+        for wave in passes(number):
             active = list(current)
             expectations = execution.expect(wave, [current[candidate] for candidate in active])
             updates = []
             for place, candidate in enumerate(active):
                 expectation = None if expectations is None else expectations[place]
-                surrogate, states[candidate] = strategy.update(states[candidate], expectation, wave.last)
+                surrogate, states[candidate] = strategy.update(states[candidate], expectation, wave)
                 if surrogate is not None:
-                    updates.append(_update(candidate, surrogate, structure, reg_covar))
-                    current[candidate] = updates[-1].parameters
+                    before = current[candidate]
+                    current[candidate], info = m_step(surrogate, before, structure, reg_covar)
+                    latest = Expectation(surrogate.latest or surrogate.statistics, surrogate.likelihood)
+                    updates.append(Update(candidate, current[candidate], before, latest, info, states[candidate]))
             rows = 0 if expectations is None else expectations[0].likelihood.rows
             keep = yield Step(number, rows, wave.last, tuple(updates))
             if keep is not None:
                 current = {candidate: current[candidate] for candidate in current if candidate in keep}
-
-
-def _update(candidate: int, surrogate: Surrogate, structure: CovarianceStructure, reg_covar: float) -> Update:
-    parameters, info = maximize(surrogate.statistics, structure, reg_covar, effective_rows=surrogate.effective_rows)
-    return Update(candidate, parameters, surrogate.likelihood, info)

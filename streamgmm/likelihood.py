@@ -54,6 +54,17 @@ class LogLikelihood:
             self.version if self.version == other.version else None,
         )
 
+    def __rmul__(self, factor: float) -> LogLikelihood:
+        """Tally in which every row counts ``factor`` times; ``rows`` stays the number of rows."""
+        return LogLikelihood(
+            factor * self.total,
+            factor * self.entropy,
+            factor * self.classification,
+            factor * self.weight,
+            self.rows,
+            self.version,
+        )
+
     @property
     def mean(self) -> float:
         """Nats per unit of weight (per row where there are no sample weights)."""

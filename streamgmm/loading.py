@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm.checkpoint import ARRAYS, GIVEN, NUMBERS, read, restored
-from streamgmm.criteria import Criterion
+from streamgmm.checkpoint import ARRAYS, GIVEN, LEARNING, NUMBERS, read, unpacked
+from streamgmm.criteria import Criterion, Prequential
 from streamgmm.errors import CheckpointError
 from streamgmm.estimator import GaussianMixture
 
@@ -50,16 +50,28 @@ def load(path: str | os.PathLike[str]) -> GaussianMixture:
 
 
 def _restore(manifest: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> GaussianMixture:
-    settings: dict[str, Any] = {name: restored(value) for name, value in manifest["settings"].items()}
+    settings: dict[str, Any] = {name: unpacked(value, arrays) for name, value in manifest["settings"].items()}
     settings.update({name: arrays.get(name) for name in GIVEN})
     model = GaussianMixture(**settings)
     model._validate_params()
     for name in ARRAYS:
         setattr(model, name, arrays[name])
     for name in NUMBERS:
-        setattr(model, name, restored(manifest["fitted"][name]))
+        setattr(model, name, unpacked(manifest["fitted"][name], arrays))
     model.lower_bounds_ = arrays["lower_bounds_"].tolist()
-    model.criteria_ = {"exact": Criterion(**{name: restored(v) for name, v in manifest["criterion"].items()})}
+    kinds: dict[str, type[Criterion | Prequential]] = {
+        "exact": Criterion,
+        "bound": Criterion,
+        "prequential": Prequential,
+    }
+    model.criteria_ = {
+        kind: kinds[kind](**{name: unpacked(value, arrays) for name, value in criterion.items()})
+        for kind, criterion in manifest["criteria"].items()
+    }
+    for name in LEARNING:
+        value = unpacked(manifest["learning"][name], arrays)
+        if value is not None:
+            setattr(model, name, value)
     names = manifest["feature_names"]
     if names:
         if [type(name) for name in names] != [str] * model.n_features_in_:

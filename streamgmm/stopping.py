@@ -2,24 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
+
+
+class Rule(Protocol):
+    """Whether to stop, from the mean log-likelihoods (or their lower bounds) of the passes so far, nats a row."""
+
+    def __call__(self, bounds: Sequence[float]) -> bool:
+        """Whether to stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """Stop once the mean log-likelihood changes by less than ``tol`` nats a row between iterations.
+    """Stop once the mean log-likelihood changes by less than ``tol`` nats a row between passes.
 
     scikit-learn's rule: the likelihood is that of the parameters before the M-step.
 
     Examples
     --------
     >>> rule = Tolerance(1e-3)
-    >>> rule(previous=-2.0, current=-1.9999), rule(previous=-2.0, current=-1.9)
-    (True, False)
+    >>> rule([-2.0, -1.9999]), rule([-2.0, -1.9]), rule([-2.0])
+    (True, False, False)
     """
 
     tol: float
 
-    def __call__(self, previous: float, current: float) -> bool:
+    def __call__(self, bounds: Sequence[float]) -> bool:
         """Whether to stop."""
-        return abs(current - previous) < self.tol
+        return len(bounds) > 1 and abs(bounds[-1] - bounds[-2]) < self.tol
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """Stop once what all further passes would gain is at most ``gain`` nats a row.
+
+    Aitken's extrapolation of gains that fall by the same factor a each pass, ``D·a / (1 − a)`` (Böhning et al., 1994).
+
+    Examples
+    --------
+    >>> rule = Remaining(1e-3)
+    >>> rule([-2.0, -1.9, -1.89]), rule([-2.0, -1.9, -1.8999]), rule([-2.0, -1.9999])
+    (False, True, False)
+    """
+
+    gain: float
+
+    def __call__(self, bounds: Sequence[float]) -> bool:
+        """Whether to stop."""
+        if len(bounds) < 3:
+            return False
+        before, now = bounds[-2] - bounds[-3], bounds[-1] - bounds[-2]
+        if now <= 0.0:  # rounding: there is nothing left to gain
+            return True
+        factor = now / before if before > 0.0 else 1.0
+        return factor < 1.0 and now * factor / (1.0 - factor) <= self.gain
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    """Use every pass that is allowed.
+
+    Examples
+    --------
+    >>> Never()([-2.0, -2.0])
+    False
+    """
+
+    def __call__(self, bounds: Sequence[float]) -> bool:
+        """Whether to stop."""
+        return False

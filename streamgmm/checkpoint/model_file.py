@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from streamgmm.checkpoint.records import packed
 from streamgmm.errors import CheckpointError
 
 FORMAT = 1
@@ -26,6 +27,7 @@ KEY = "streamgmm"
 LARGEST_FILE = 2**32  # bytes; a mixture of 1,000 components in 700 dimensions fits
 ARRAYS = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_", "lower_bounds_")
 NUMBERS = ("converged_", "n_iter_", "lower_bound_", "n_samples_seen_", "algorithm_", "n_features_in_")
+LEARNING = ("history_", "_covered", "_stream", "_tokens", "_warned")
 GIVEN = ("weights_init", "means_init", "precisions_init")
 
 
@@ -41,33 +43,21 @@ def save_model(model: BaseEstimator, path: str | os.PathLike[str]) -> None:
             arrays[name] = np.asarray(value, np.float64)
     if not isinstance(settings["random_state"], int | np.integer):
         settings["random_state"] = None
-    criterion = model.criteria_["exact"]
+    kept = {name: packed(getattr(model, name, None), name, arrays) for name in LEARNING}
     manifest: dict[str, Any] = {
         "format": FORMAT,
-        "settings": {name: _plain(value) for name, value in settings.items()},
-        "fitted": {name: _plain(getattr(model, name)) for name in NUMBERS},
-        "criterion": {name: _plain(getattr(criterion, name)) for name in type(criterion).__slots__},
+        "settings": {name: packed(value, name, arrays) for name, value in settings.items()},
+        "fitted": {name: packed(getattr(model, name), name, arrays) for name in NUMBERS},
+        "criteria": {
+            kind: {name: packed(getattr(criterion, name), name, arrays) for name in type(criterion).__slots__}
+            for kind, criterion in model.criteria_.items()
+        },
+        "learning": kept,
         "feature_names": [str(name) for name in getattr(model, "feature_names_in_", ())],
     }
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     manifest["sha256"] = _digest(manifest, arrays)
     _write(Path(path), save(arrays, metadata={KEY: _json(manifest)}))
-
-
-def _plain(value: Any) -> Any:
-    """Value as strict JSON: floats as hexadecimal strings, which round-trip to the bit."""
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if isinstance(value, int | np.integer):
-        return int(value)
-    if isinstance(value, float | np.floating):
-        return {"float": float(value).hex()}
-    return value
-
-
-def restored(value: Any) -> Any:
-    """Value that `_plain` made JSON of."""
-    return float.fromhex(value["float"]) if isinstance(value, dict) else value
 
 
 def _json(value: Any) -> str:

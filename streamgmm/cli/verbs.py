@@ -6,6 +6,7 @@ import shutil
 import sys
 from argparse import Namespace
 from errno import ENOENT
+from math import isnan
 from os import strerror
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from streamgmm import GaussianMixture, load
 from streamgmm.cli.results import chunked, write
+from streamgmm.criteria import Criterion
 from streamgmm.progress import rows_bar
 
 
@@ -58,17 +60,18 @@ def predict(given: Namespace) -> int:
 def info(given: Namespace) -> int:
     """Print a model."""
     model = load(given.model)
-    criterion = model.criteria_["exact"]
     settings = ", ".join(
         f"{name}={value!r}" for name, value in model.get_params(deep=False).items() if value is not None
     )
     print(f"{given.model}: {_outcome(model)}")
     print(f"settings: {settings}")
-    print(
-        f"exact over {criterion.n_samples:,.10g} rows: log-likelihood {criterion.log_likelihood:.10g}, "
-        f"BIC {criterion.bic:.10g}, AIC {criterion.aic:.10g}, ICL {criterion.icl:.10g} "
-        f"({criterion.n_parameters} parameters; lower is better)"
-    )
+    for kind, criterion in model.criteria_.items():
+        print(f"{kind} over {criterion.n_samples:,.10g} rows: log-likelihood {criterion.log_likelihood:.10g}", end="")
+        if isinstance(criterion, Criterion):
+            icl = "" if isnan(criterion.icl) else f", ICL {criterion.icl:.10g}"
+            print(f", BIC {criterion.bic:.10g}, AIC {criterion.aic:.10g}{icl}", end="")
+            print(f" ({criterion.n_parameters} parameters; lower is better)", end="")
+        print()
     print("\nmeans ± standard deviations")
     print(_table(model, shutil.get_terminal_size((120, 24)).columns))
     return 0

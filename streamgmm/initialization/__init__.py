@@ -1,8 +1,19 @@
 """Where EM begins: a sample of the rows, and starting parameters from it."""
 
-from streamgmm.initialization.candidates import TOO_FEW_ROWS, candidates, continued
+from streamgmm.initialization.candidates import RESERVOIR, TOO_FEW_ROWS, candidates, continued, drawn
 from streamgmm.initialization.given import Given
 from streamgmm.initialization.reservoir import Reservoir, sample
 from streamgmm.initialization.starts import WAYS, start
 
-__all__ = ["TOO_FEW_ROWS", "WAYS", "Given", "Reservoir", "candidates", "continued", "sample", "start"]
+__all__ = [
+    "RESERVOIR",
+    "TOO_FEW_ROWS",
+    "WAYS",
+    "Given",
+    "Reservoir",
+    "candidates",
+    "continued",
+    "drawn",
+    "sample",
+    "start",
+]

@@ -8,7 +8,7 @@ from numpy.random import RandomState
 
 from streamgmm.errors import InputError
 from streamgmm.initialization.given import Given
-from streamgmm.initialization.reservoir import sample
+from streamgmm.initialization.reservoir import Reservoir, sample
 from streamgmm.initialization.starts import WAYS, start
 from streamgmm.parameters import Parameters
 from streamgmm.sources.source import Source
@@ -18,8 +18,18 @@ RESERVOIR = 32_768  # rows from which a fit is started, unless so many features 
 TOO_FEW_ROWS = "Expected n_samples >= n_components but got n_components = {}, n_samples = {}"
 
 
+def drawn(source: Source, n_components: int, random: RandomState) -> Reservoir:
+    """Rows to start from, in one reading; InputError where there are fewer than components."""
+    size = max(RESERVOIR, 100 * n_components * source.n_features)
+    # drawn from a copy, so that rows whose number was unknown but which all fit are started as an array of them is
+    reservoir = sample(source, size, int(deepcopy(random).randint(2**31 - 1)))
+    if len(reservoir.rows) < n_components:
+        raise InputError(TOO_FEW_ROWS.format(n_components, len(reservoir.rows)))
+    return reservoir
+
+
 def candidates(
-    source: Source,
+    reservoir: Reservoir,
     given: Given,
     n_components: int,
     init_params: str,
@@ -27,14 +37,7 @@ def candidates(
     random: RandomState,
     reg_covar: float,
 ) -> list[Parameters]:
-    """Find ``n_init`` starts, or the one that is given; arguments as in `GaussianMixture`."""
-    if given.complete:
-        return [given.parameters()]
-    size = max(RESERVOIR, 100 * n_components * source.n_features)
-    # drawn from a copy, so that rows whose number was unknown but which all fit are started as an array of them is
-    reservoir = sample(source, size, int(deepcopy(random).randint(2**31 - 1)))
-    if len(reservoir.rows) < n_components:
-        raise InputError(TOO_FEW_ROWS.format(n_components, len(reservoir.rows)))
+    """Find ``n_init`` starts, with what is given in its place; arguments as in `GaussianMixture`."""
     way = WAYS[init_params]
     return [
         given.replacing(start(reservoir, way(reservoir, n_components, random), given.structure, reg_covar))

@@ -1,6 +1,9 @@
 """Algorithms, one file each; all run in the one loop of `streamgmm.iteration`."""
 
 from streamgmm.strategies.batch import Batch
+from streamgmm.strategies.incremental import Entries, Incremental
+from streamgmm.strategies.stepwise import Learnt, Stepwise
 from streamgmm.strategies.strategy import Strategy
+from streamgmm.strategies.window import Ring, Window
 
-__all__ = ["Batch", "Strategy"]
+__all__ = ["Batch", "Entries", "Incremental", "Learnt", "Ring", "Stepwise", "Strategy", "Window"]

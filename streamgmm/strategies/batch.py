@@ -5,23 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 from streamgmm.em import Expectation, Surrogate
+from streamgmm.execution import Wave
+from streamgmm.parameters import Parameters
 from streamgmm.reduction import Counter, push, total
 
 
 class Batch:
     """The state is the running tree sum of the waves of this pass."""
 
-    def init(self) -> Counter[Expectation]:
+    def init(self, start: Parameters) -> Counter[Expectation]:
         """No wave yet."""
         return ()
 
     def update(
-        self, state: Counter[Expectation], expectation: Expectation | None, last: bool
+        self, state: Counter[Expectation], expectation: Expectation | None, wave: Wave
     ) -> tuple[Surrogate | None, Any]:
         """Nothing until the pass ends, then its total."""
         if expectation is not None:
             state = push(state, expectation)
-        if not last or not state:
+        if not wave.complete or not state:
             return None, state
         whole = total(state)
         return Surrogate(whole.statistics, whole.likelihood.rows, whole.likelihood), ()
+
+    def covered(self, state: Counter[Expectation]) -> Expectation | None:
+        """Nothing is kept once a pass has ended."""
+        return total(state) if state else None
+
+    def reported(self, state: Counter[Expectation]) -> Surrogate | None:
+        """Nothing: the last surrogate is all rows."""
+        return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Protocol, TypeVar
 
 from streamgmm.em import Expectation, Surrogate
+from streamgmm.execution import Wave
+from streamgmm.parameters import Parameters
 
 State = TypeVar("State")
 
@@ -12,11 +14,17 @@ State = TypeVar("State")
 class Strategy(Protocol[State]):
     """One algorithm. Its state is plain arrays and numbers, so that it can be saved and tested for free."""
 
-    def init(self) -> State:
+    def init(self, start: Parameters) -> State:
         """State before the first wave."""
 
-    def update(self, state: State, expectation: Expectation | None, last: bool) -> tuple[Surrogate | None, State]:
-        """Take the expectation of one wave, ``last`` of its pass; return what the M-step shall see, if anything.
+    def update(self, state: State, expectation: Expectation | None, wave: Wave) -> tuple[Surrogate | None, State]:
+        """Take the expectation of one wave; return what the M-step shall see, if anything.
 
-        ``expectation`` is None where a wave has no rows.
+        ``expectation`` is None where a wave has no rows. The parameters change only where ``wave.complete``.
         """
+
+    def covered(self, state: State) -> Expectation | None:
+        """Every row of the pass so far, once: what bounds the log-likelihood below. None where it is not kept."""
+
+    def reported(self, state: State) -> Surrogate | None:
+        """Statistics that say more than the last surrogate, to report parameters from; None where none do."""

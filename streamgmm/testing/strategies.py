@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from streamgmm.covariances import CovarianceStructure, Full
 from streamgmm.em import Expectation, Surrogate, expect, maximize
+from streamgmm.execution import Wave
 from streamgmm.strategies import Strategy
-from streamgmm.testing.draws import Example, examples, law
+from streamgmm.testing.draws import Example, examples, law, mixture
 
 
 class StrategyLaws:
@@ -49,7 +50,8 @@ class StrategyLaws:
         """One pass from a state; ``after`` is applied to the state between waves."""
         strategy, surrogates = self.make(), []
         for number, wave in enumerate(waves):
-            surrogate, state = strategy.update(after(state), wave, number == len(waves) - 1)
+            ends = number == len(waves) - 1
+            surrogate, state = strategy.update(after(state), wave, Wave((), last=ends, complete=ends, entry=number))
             surrogates += [] if surrogate is None else [surrogate]
         return surrogates, state
 
@@ -57,7 +59,7 @@ class StrategyLaws:
     @given(st.data())
     def test_a_pass_with_rows_ends_with_a_surrogate_that_the_m_step_accepts(self, data: st.DataObject) -> None:
         example = data.draw(examples(self.structure, rows=(30, 60)))
-        surrogates, _ = self.run(self.waves(data, example), self.make().init())
+        surrogates, _ = self.run(self.waves(data, example), self.make().init(example.parameters))
         last = surrogates[-1]
         parameters, _ = maximize(last.statistics, self.structure, effective_rows=last.effective_rows)
         np.testing.assert_allclose(parameters.weights.sum(), 1.0)
@@ -66,10 +68,10 @@ class StrategyLaws:
     @given(st.data())
     def test_updating_changes_neither_state_nor_expectation(self, data: st.DataObject) -> None:
         example = data.draw(examples(self.structure))
-        strategy, state = self.make(), self.make().init()
+        strategy, state = self.make(), self.make().init(example.parameters)
         for wave in self.waves(data, example):
             before = deepcopy((state, wave))
-            _, following = strategy.update(state, wave, False)
+            _, following = strategy.update(state, wave, Wave((), last=False, complete=True))
             assert _bits((state, wave)) == _bits(before)
             state = following
 
@@ -77,7 +79,7 @@ class StrategyLaws:
     @given(st.data())
     def test_a_copied_state_goes_on_to_the_same_bits(self, data: st.DataObject) -> None:
         example = data.draw(examples(self.structure))
-        waves, start = self.waves(data, example), self.make().init()
+        waves, start = self.waves(data, example), self.make().init(example.parameters)
         straight = self.run(waves, start)
         copied = self.run(waves, start, after=deepcopy)
         assert _bits(straight) == _bits(copied)
@@ -86,13 +88,17 @@ class StrategyLaws:
     @given(st.data())
     def test_waves_without_rows_change_nothing(self, data: st.DataObject) -> None:
         example = data.draw(examples(self.structure))
-        waves, start = self.waves(data, example), self.make().init()
-        with_empty = [part for wave in waves for part in (None, wave)]
-        full = [wave for wave in waves if wave is not None]
-        assert _bits(self.run(with_empty, start)) == _bits(self.run(full, start))
+        waves, start = self.waves(data, example), self.make().init(example.parameters)
+        strategy, state = self.make(), start
+        for number, wave in enumerate(waves):
+            surrogate, idle = strategy.update(state, None, Wave((), last=False, complete=False, entry=number))
+            assert surrogate is None
+            assert _bits(idle) == _bits(state)
+            _, state = strategy.update(state, wave, Wave((), last=False, complete=True, entry=number))
 
     def test_a_pass_without_any_row_gives_no_surrogate(self) -> None:
-        assert self.run([None, None], self.make().init())[0] == []
+        start = mixture(self.structure, 2, 3, np.random.default_rng(0))
+        assert self.run([None, None], self.make().init(start))[0] == []
 
 
 def _bits(value: Any) -> list[Any]:

@@ -143,7 +143,7 @@ FORGERIES = {
     "precision factors of another shape": lambda m, a: a.update(precisions_cholesky_=np.ones((2, 3))),
     "another number of features": lambda m, a: m["fitted"].update(n_features_in_=7),
     "a number that is none": lambda m, a: m["fitted"].update(lower_bound_={"float": "zero"}),
-    "a criterion with another field": lambda m, a: m["criterion"].update(evil=1),
+    "a criterion with another field": lambda m, a: m["criteria"]["exact"].update(evil=1),
     "more names than features": lambda m, a: m.update(feature_names=["a", "b", "c"]),
     "names that are none": lambda m, a: m.update(feature_names=3),
 }

@@ -1,0 +1,105 @@
+"""Records as strict JSON and named arrays, and back. Only the types of one table are ever made from a file."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgmm.drift import Monitor
+from streamgmm.em import Expectation
+from streamgmm.history import History, Record
+from streamgmm.likelihood import LogLikelihood
+from streamgmm.online import Stream, Waiting
+from streamgmm.parameters import Parameters
+from streamgmm.schedules import Constant, HalfLife, PowerDecay, Reciprocal
+from streamgmm.statistics import Statistics
+from streamgmm.strategies import Learnt, Ring
+from streamgmm.tokens import Tokens
+
+Arrays = dict[str, NDArray[Any]]
+
+TYPES: dict[str, type[Any]] = {
+    kind.__name__: kind
+    for kind in (
+        Constant,
+        Expectation,
+        HalfLife,
+        Learnt,
+        LogLikelihood,
+        Monitor,
+        Parameters,
+        PowerDecay,
+        Reciprocal,
+        Ring,
+        Statistics,
+        Stream,
+        Tokens,
+        Waiting,
+    )
+}
+
+
+def packed(value: Any, name: str, arrays: Arrays) -> Any:
+    """Value as strict JSON; its arrays are put under names that begin with ``name``.
+
+    Floats are hexadecimal strings, which come back to the bit.
+    """
+    if isinstance(value, np.ndarray):
+        arrays[name] = value
+        return {"array": name}
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return {"float": float(value).hex()}
+    if isinstance(value, bytes):
+        return {"bytes": value.hex()}
+    if isinstance(value, tuple | list):
+        return {"list": [packed(part, f"{name}.{place}", arrays) for place, part in enumerate(value)]}
+    if isinstance(value, History):
+        columns = value.columns()
+        stages = columns.pop("stage").tolist()
+        return {
+            "history": stages,
+            "columns": {key: packed(part, f"{name}.{key}", arrays) for key, part in columns.items()},
+        }
+    if isinstance(value, Tokens):
+        return {"tokens": packed([value.ranges, tuple(value.digests)], name, arrays)}
+    if is_dataclass(value) and type(value).__name__ in TYPES:
+        parts = {part.name: packed(getattr(value, part.name), f"{name}.{part.name}", arrays) for part in fields(value)}
+        return {"type": type(value).__name__, "fields": parts}
+    if value is None or isinstance(value, str):
+        return value
+    raise TypeError(f"a value of type {type(value).__name__} cannot be saved ({name})")
+
+
+def unpacked(value: Any, arrays: Arrays) -> Any:
+    """What `packed` made JSON of; KeyError, TypeError or ValueError where it is something else."""
+    if not isinstance(value, dict):
+        return value
+    if "array" in value:
+        return arrays[value["array"]]
+    if "float" in value:
+        return float.fromhex(value["float"])
+    if "bytes" in value:
+        return bytes.fromhex(value["bytes"])
+    if "list" in value:
+        return tuple(unpacked(part, arrays) for part in value["list"])
+    if "tokens" in value:
+        ranges, digests = unpacked(value["tokens"], arrays)
+        return Tokens(ranges, dict.fromkeys(digests))
+    if "history" in value:
+        columns = {key: unpacked(part, arrays) for key, part in value["columns"].items()}
+        names = ("rows", "log_likelihood", "occupancy", "drift", "updates")
+        rows = zip(value["history"], *(columns[name] for name in names), strict=True)
+        return History(
+            tuple(
+                Record(stage, int(n), float(mean), occupancy, float(drift), int(updates))
+                for stage, n, mean, occupancy, drift, updates in rows
+            )
+        )
+    return TYPES[value["type"]](**{name: unpacked(part, arrays) for name, part in value["fields"].items()})

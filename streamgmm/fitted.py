@@ -1,0 +1,239 @@
+"""What a fitted mixture can do, in scikit-learn's manners: label, score and sample rows, and be saved."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
+
+from streamgmm import execution, prediction
+from streamgmm.attributes import columns_of, parameters_of
+from streamgmm.checkpoint import save_model
+from streamgmm.covariances import STRUCTURES
+from streamgmm.criteria import Criterion, n_parameters
+from streamgmm.errors import InputError
+from streamgmm.parameters import Array, Parameters
+from streamgmm.sampling import draw
+from streamgmm.sources import Source, as_source
+
+
+class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
+    """Methods that need fitted attributes and the settings ``covariance_type`` and ``random_state``."""
+
+    covariance_type: str
+    random_state: Any
+
+    def predict(self, X: Any) -> Any:
+        """Label every row with its most probable component.
+
+        Parameters
+        ----------
+        X : as in `fit`
+            Rows.
+
+        Returns
+        -------
+        labels : of the kind of ``X``, shape (n_samples,)
+            int64, 0 to k − 1. Lazy, with the same row chunks, where ``X`` is chunked; a generator for batches.
+
+        Examples
+        --------
+        >>> from streamgmm import GaussianMixture
+        >>> model = GaussianMixture(2, random_state=0).fit([[0.0], [0.1], [5.0], [5.1]])
+        >>> labels = model.predict([[0.0], [5.0]])
+        >>> bool(labels[0] != labels[1])
+        True
+        """
+        return prediction.labels(*self._ready(X))
+
+    def predict_proba(self, X: Any) -> Any:
+        """Posterior probability of every component for every row.
+
+        Parameters
+        ----------
+        X : as in `fit`
+            Rows.
+
+        Returns
+        -------
+        responsibilities : of the kind of ``X``, shape (n_samples, n_components)
+            float32 for float32 rows, else float64; lazy where ``X`` is chunked.
+
+        Examples
+        --------
+        >>> from streamgmm import GaussianMixture
+        >>> model = GaussianMixture(1).fit([[0.0], [1.0]])
+        >>> model.predict_proba([[0.5]])
+        array([[1.]])
+        """
+        return prediction.responsibilities(*self._ready(X))
+
+    def score_samples(self, X: Any) -> Any:
+        """Log-density of every row.
+
+        Parameters
+        ----------
+        X : as in `fit`
+            Rows.
+
+        Returns
+        -------
+        log_density : of the kind of ``X``, shape (n_samples,)
+            Nats; lazy where ``X`` is chunked.
+
+        Examples
+        --------
+        >>> from streamgmm import GaussianMixture
+        >>> model = GaussianMixture(1, reg_covar=0).fit([[-1.0], [1.0]])
+        >>> model.score_samples([[0.0]]).round(6)
+        array([-0.918939])
+        """
+        return prediction.log_densities(*self._ready(X))
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean log-density of the rows, nats a row, in one pass.
+
+        Parameters
+        ----------
+        X : as in `fit`
+            Rows.
+        y : Ignored
+            Present for scikit-learn's conventions.
+
+        Returns
+        -------
+        float
+        """
+        return execution.expect_all(*self._ready(X)).likelihood.mean
+
+    def bic(self, X: Any) -> float:
+        """Bayesian information criterion of the model on rows, in one pass; lower is better.
+
+        Parameters
+        ----------
+        X : as in `fit`
+            Rows.
+
+        Returns
+        -------
+        float
+            ``−2·l + ν·log N``; mclust's BIC is its negative.
+        """
+        return self._criterion(X).bic
+
+    def aic(self, X: Any) -> float:
+        """Akaike's information criterion of the model on rows, in one pass; lower is better.
+
+        Parameters
+        ----------
+        X : as in `fit`
+            Rows.
+
+        Returns
+        -------
+        float
+            ``−2·l + 2·ν``.
+        """
+        return self._criterion(X).aic
+
+    def icl(self, X: Any) -> float:
+        """Integrated completed likelihood of the model on rows, in one pass; lower is better.
+
+        Parameters
+        ----------
+        X : as in `fit`
+            Rows.
+
+        Returns
+        -------
+        float
+            ``BIC − 2·sum of log max_k r``; mclust's ICL is its negative.
+        """
+        return self._criterion(X).icl
+
+    def sample(self, n_samples: int = 1) -> tuple[Array, NDArray[np.int64]]:
+        """Draw rows from the mixture.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            float64, component by component.
+        y : ndarray of shape (n_samples,)
+            The component of each row.
+
+        Raises
+        ------
+        ValueError
+            If ``n_samples`` is less than 1.
+
+        Examples
+        --------
+        >>> from streamgmm import GaussianMixture
+        >>> X, y = GaussianMixture(1, random_state=0).fit([[0.0], [1.0]]).sample(3)
+        >>> X.shape, y
+        ((3, 1), array([0, 0, 0]))
+        """
+        self._check_is_fitted()
+        if n_samples < 1:
+            raise ValueError(f"Invalid value for 'n_samples': {n_samples} . The sampling requires at least one sample.")
+        return draw(self._parameters(), n_samples, check_random_state(self.random_state))
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the fitted model to one self-verifying file; `streamgmm.load` reads it.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; replaced only once the new one is complete. A ``random_state`` that is not an integer is not kept.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; a file that was there before is then untouched.
+        """
+        self._check_is_fitted()
+        save_model(self, path)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether there are parameters; rows alone, waiting for more, are not enough."""
+        return hasattr(self, "means_")
+
+    def _check_is_fitted(self) -> None:
+        waiting: str | None = getattr(self, "_too_few", None)
+        check_is_fitted(self, msg=waiting)
+
+    def _n_parameters(self) -> int:
+        """Free parameters of the model (scikit-learn's name)."""
+        return n_parameters(STRUCTURES[self.covariance_type], *np.shape(self.means_))
+
+    def _criterion(self, X: Any) -> Criterion:
+        return Criterion.of(execution.expect_all(*self._ready(X)).likelihood, self._n_parameters())
+
+    def _ready(self, X: Any) -> tuple[Source, Parameters]:
+        """Rows to predict, checked against the fit, and the parameters."""
+        self._check_is_fitted()
+        source = as_source(X)
+        self._check_features(source, reset=False)
+        return source, self._parameters()
+
+    def _check_features(self, source: Source, *, reset: bool) -> None:
+        """scikit-learn's own checks of names and numbers of features, on a stand-in without rows."""
+        stand_in = columns_of(source)
+        _check_feature_names(self, stand_in, reset=reset)
+        _check_n_features(self, stand_in, reset=reset)
+        if not reset and hasattr(self, "means_") and source.n_features != np.shape(self.means_)[1]:
+            raise InputError(f"X has {source.n_features} features, but means_ has {np.shape(self.means_)[1]}.")
+
+    def _parameters(self) -> Parameters:
+        """Parameters as the fitted attributes say them, also where a user has set them."""
+        return parameters_of(self, STRUCTURES[self.covariance_type])

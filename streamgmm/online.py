@@ -1,0 +1,270 @@
+"""A model that learns as data arrives: what is kept between two calls of partial_fit, and how a call changes it.
+
+A `Stream` is never changed; learning makes another. So a call that fails leaves everything as it was.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgmm import execution
+from streamgmm.covariances import CovarianceStructure
+from streamgmm.drift import Monitor, degrees_of_freedom, ordered_storage, score
+from streamgmm.em import Expectation
+from streamgmm.em import update as m_step
+from streamgmm.errors import OrderWarning
+from streamgmm.execution import Wave
+from streamgmm.history import History, Record
+from streamgmm.initialization import Reservoir
+from streamgmm.likelihood import LogLikelihood
+from streamgmm.parameters import Array, Parameters
+from streamgmm.planning import Learning
+from streamgmm.shuffling import batches, loaded
+from streamgmm.sources.checks import non_finite_error
+from streamgmm.sources.source import Chunk, Source
+from streamgmm.statistics import LARGEST
+from streamgmm.strategies import Learnt, Ring, Stepwise, Window
+
+SPAN = 100  # rows, for each degree of freedom, of a window of the drift monitor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stream:
+    """What a stream has come to.
+
+    Attributes
+    ----------
+    parameters : Parameters
+        Under which the next batch is read.
+    reported : Parameters
+        To be shown.
+    state : Learnt or Ring
+        Of the strategy.
+    monitor : Monitor
+        Of drift.
+    n_rows : int
+        Rows learnt, those before the stream began included.
+    prequential : LogLikelihood or None
+        Of every row under parameters that had not seen it, from the first batch after the start.
+    history : History
+        One record an update.
+    """
+
+    parameters: Parameters
+    reported: Parameters
+    state: Learnt | Ring
+    monitor: Monitor
+    n_rows: int = 0
+    prequential: LogLikelihood | None = None
+    history: History = field(default_factory=History)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Waiting:
+    """Rows that came before there were enough to start from."""
+
+    rows: tuple[NDArray[Any], ...] = ()
+    weights: tuple[NDArray[np.float64] | None, ...] = ()
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return sum(len(rows) for rows in self.rows)
+
+    def joined(self, rows: NDArray[Any], weights: NDArray[np.float64] | None) -> Waiting:
+        """These rows and more; copies, since the caller may write over its arrays."""
+        return Waiting((*self.rows, np.array(rows)), (*self.weights, None if weights is None else np.array(weights)))
+
+    def reservoir(self) -> Reservoir:
+        """All rows as one array."""
+        if all(weights is None for weights in self.weights):
+            return Reservoir(np.concatenate(self.rows), None)
+        parts = [
+            np.ones(len(rows)) if weights is None else weights
+            for rows, weights in zip(self.rows, self.weights, strict=True)
+        ]
+        return Reservoir(np.concatenate(self.rows), np.concatenate(parts))
+
+
+def begun(
+    start: Parameters,
+    learning: Learning,
+    *,
+    n_rows: int = 0,
+    covered: Expectation | None = None,
+    history: History | None = None,
+) -> Stream:
+    """A stream at a start, which ``n_rows`` rows were learnt for; ``covered`` has all of them where it is given."""
+    strategy = learning.online()
+    state: Learnt | Ring
+    if isinstance(strategy, Window):
+        state = strategy.init(start)
+    else:
+        state = strategy.init(start, float(n_rows) if n_rows else None, covered)
+    monitor = Monitor.of(start, SPAN * degrees_of_freedom(start))
+    return Stream(start, start, state, monitor, n_rows, history=History() if history is None else history)
+
+
+def learn(stream: Stream, source: Source, learning: Learning, seed: int, *, scored: bool = True) -> Stream:
+    """Learn all rows of a source, batch by batch, in one reading.
+
+    ``scored`` says whether the parameters had not seen the rows, so that their likelihood is prequential.
+    """
+    strategy = learning.online()
+    size = learning.rows_of_a_batch(None)
+    for wave in batches(source, size, seed, 1):
+        stream = _after(stream, replace(wave, last=False), strategy, learning.structure, learning.reg_covar, scored)
+    surrogate = strategy.reported(stream.state)  # type: ignore[arg-type]
+    if surrogate is None:
+        return replace(stream, reported=stream.parameters)
+    reported, _ = m_step(surrogate, stream.parameters, learning.structure, learning.reg_covar)
+    return replace(stream, reported=reported)
+
+
+def covered(stream: Stream) -> Expectation | None:
+    """What the bound of the log-likelihood is made of: the rows learnt, less what was forgotten."""
+    if isinstance(stream.state, Learnt):
+        return stream.state.covered
+    parts = [part for part in (stream.state.settled, stream.state.latest) if part is not None]
+    if not parts:
+        return None
+    if len(parts) == 1:
+        return parts[0]
+    settled = Expectation(parts[0].statistics.recentred(parts[1].statistics.origin), parts[0].likelihood)
+    return settled + parts[1]
+
+
+def _after(
+    stream: Stream,
+    wave: Wave,
+    strategy: Stepwise | Window,
+    structure: CovarianceStructure,
+    reg_covar: float,
+    scored: bool,
+) -> Stream:
+    """The stream after one more wave."""
+    expectations = execution.expect(wave, (stream.parameters,))
+    expectation = None if expectations is None else expectations[0]
+    surrogate, state = strategy.update(stream.state, expectation, wave)  # type: ignore[arg-type]
+    n_rows = stream.n_rows + (0 if expectation is None else expectation.likelihood.rows)
+    if surrogate is None:
+        return replace(stream, state=state, n_rows=n_rows)
+    parameters, _ = m_step(surrogate, stream.parameters, structure, reg_covar)
+    latest = Expectation(surrogate.latest or surrogate.statistics, surrogate.likelihood)
+    tally = latest.likelihood
+    drift = score(latest, stream.parameters)
+    record = Record("online", tally.rows, tally.mean, latest.statistics.counts / tally.weight, drift)
+    prequential = stream.prequential
+    if scored:
+        prequential = tally if prequential is None else prequential + tally
+    monitor = stream.monitor.take(latest, stream.parameters, surrogate.effective_rows)
+    if monitor.drifted and isinstance(strategy, Stepwise) and isinstance(state, Learnt):
+        state = strategy.alike(state)
+    return replace(
+        stream,
+        parameters=parameters,
+        state=state,
+        monitor=monitor,
+        n_rows=n_rows,
+        prequential=prequential,
+        history=stream.history.appended(record),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rest:
+    """A source of the chunks that a reading has not come to yet."""
+
+    whole: Source
+    remaining: Iterator[Chunk]
+
+    n_rows: int | None = field(default=None, init=False)
+    repeatable: bool = field(default=False, init=False)
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns."""
+        return self.whole.n_features
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the rows."""
+        return self.whole.dtype
+
+    @property
+    def feature_names(self) -> NDArray[np.object_] | None:
+        """Column names."""
+        return self.whole.feature_names
+
+    @property
+    def weighted(self) -> bool:
+        """Whether the rows carry sample weights."""
+        return self.whole.weighted
+
+    def chunks(self) -> Iterator[Chunk]:
+        """What remains."""
+        return self.remaining
+
+    def map(self, function: Callable[[NDArray[Any]], NDArray[Any]], dtype: Any, n_columns: int | None) -> Any:
+        """Never asked for: rows are learnt from it, not predicted."""
+        raise NotImplementedError
+
+
+def collected(waiting: Waiting, source: Source, needed: float) -> tuple[Waiting, Rest]:
+    """Rows until there are ``needed``, and the rest of the source."""
+    chunks = source.chunks()
+    while waiting.n_rows < needed:
+        chunk = next(chunks, None)
+        if chunk is None:
+            break
+        (at_hand,) = loaded([chunk])
+        if not (np.isfinite(at_hand.rows).all() and (np.abs(at_hand.rows) <= LARGEST).all()):
+            raise non_finite_error(at_hand.rows, at_hand)
+        if len(at_hand.rows):
+            waiting = waiting.joined(at_hand.rows, at_hand.weights)
+    return waiting, Rest(source, chunks)
+
+
+class Order:
+    """Looks at groups of chunks as they are read, for rows that are stored beside their like."""
+
+    def __init__(self) -> None:
+        self._segments: list[tuple[Array, Array, int]] = []
+
+    def look(self, group: Sequence[Chunk]) -> None:
+        """Sample segments of every chunk: up to 16 of 64 rows."""
+        for chunk in group:
+            random = np.random.default_rng(chunk.index)
+            for run in np.array_split(np.arange(len(chunk.rows)), max(1, min(16, len(chunk.rows) // 64))):
+                rows = np.asarray(chunk.rows[random.permutation(run)[:64] if len(run) > 64 else run], np.float64)
+                if len(rows) > 1:
+                    self._segments.append((rows.mean(axis=0), rows.var(axis=0), len(rows)))
+
+    def warn(self) -> None:
+        """Warn where rows that lie together are alike."""
+        correlation = ordered_storage(self._segments)
+        if correlation is not None:
+            warnings.warn(
+                f"Rows that are stored together are alike: {correlation:.0%} of the variance of a feature lies between "
+                "places of the storage, as where rows are sorted. The result of stepwise EM depends on their order; "
+                "finish with algorithm='auto' or 'batch', or shuffle the rows.",
+                OrderWarning,
+                stacklevel=5,
+            )
+
+
+def warn_of_drift(monitor: Monitor) -> None:
+    """Warn that the stream is not in random order."""
+    warnings.warn(
+        f"The rows arrive in an order that matters: batches lie {monitor.component_shift:.2g} standard deviations from "
+        "what was learnt before, far more than chance explains, as where rows are sorted or drift. From now on all "
+        "rows count alike; shuffle them, or set half_life or window to follow the drift.",
+        OrderWarning,
+        stacklevel=5,
+    )

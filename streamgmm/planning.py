@@ -1,0 +1,164 @@
+"""Which stages a fit goes through: what the names of the algorithms mean. It knows sizes, nothing of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+
+from streamgmm import execution, shuffling
+from streamgmm.covariances import CovarianceStructure
+from streamgmm.criteria import n_parameters
+from streamgmm.errors import InputError
+from streamgmm.execution import Wave
+from streamgmm.fitting import Stage
+from streamgmm.schedules import HalfLife, PowerDecay, Schedule
+from streamgmm.sources.source import Chunk, Source
+from streamgmm.stopping import Never, Remaining, Rule, Tolerance
+from streamgmm.strategies import Batch, Incremental, Stepwise, Window
+
+LARGE = 2**20  # rows from which 'auto' learns in stages: below, a pass takes less than a second
+UPDATES = 300  # of a pass, so that the steps reach far and each still sees enough rows
+LEAST_BATCH, MOST_BATCH = 1_000, 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """How a model learns, as its settings say it.
+
+    Attributes
+    ----------
+    structure : CovarianceStructure
+        The family of covariances.
+    reg_covar : float
+        As the M-step adds it.
+    batch_size : int or None
+        Rows of an update; None to choose by the number of rows.
+    schedule : Schedule or None
+        Step sizes; None for the default.
+    averaging : bool or None
+        Whether the sum over all batches is reported; None where the schedule's steps shrink.
+    half_life : float or None
+        Rows after which half is forgotten.
+    window : int or None
+        Rows of a sliding window.
+    tol : float or None
+        Gain, nats a row, below which a fit has converged; None for the default of the algorithm.
+    """
+
+    structure: CovarianceStructure
+    reg_covar: float
+    batch_size: int | None = None
+    schedule: Schedule | None = None
+    averaging: bool | None = None
+    half_life: float | None = None
+    window: int | None = None
+    tol: float | None = None
+
+    def rows_of_a_batch(self, n_rows: int | None) -> int:
+        """Rows of an update, where ``n_rows`` are known to come."""
+        if self.batch_size is not None:
+            return self.batch_size
+        return LEAST_BATCH if n_rows is None else min(max(n_rows // UPDATES, LEAST_BATCH), MOST_BATCH)
+
+    def stepwise(self, n_rows: int | None) -> Stepwise:
+        """Stepwise EM with these steps."""
+        forgetting = None if self.half_life is None else HalfLife(self.half_life)
+        schedule = forgetting or self.schedule or PowerDecay()
+        averaging = schedule.averages if self.averaging is None else self.averaging
+        batch_size = self.rows_of_a_batch(n_rows)
+        return Stepwise(schedule, batch_size, self.structure, self.reg_covar, averaging, forgetting)
+
+    def online(self) -> Stepwise | Window:
+        """What `partial_fit` does with each batch."""
+        if self.window is not None:
+            return Window(self.window, self.structure, self.reg_covar)
+        return self.stepwise(None)
+
+
+def chosen(algorithm: str, source: Source) -> str:
+    """What 'auto' stands for."""
+    if algorithm != "auto":
+        return algorithm
+    if not source.repeatable:
+        return "stepwise"
+    return "staged" if source.n_rows is not None and source.n_rows >= LARGE else "batch"
+
+
+def stages(
+    algorithm: str,
+    source: Source,
+    learning: Learning,
+    n_components: int,
+    n_starts: int,
+    seed: int,
+    look: Callable[[Sequence[Chunk]], None] | None = None,
+) -> list[Stage]:
+    """Stages of an algorithm: 'batch', 'stepwise', 'incremental', or 'staged', which is all of them.
+
+    A step early in a fit is worth more than a precise one, so that a stepwise pass comes first, one or two of
+    incremental EM take out its noise, and batch EM ends it. ``look`` is shown what the
+    first pass of stepwise EM reads.
+    """
+    plain: Rule = Tolerance(1e-3 if learning.tol is None else learning.tol)
+    if algorithm == "batch":
+        return [_batch(source, plain)]
+    if algorithm == "stepwise":
+        return [_stepwise(source, learning, seed, None, plain, look)]
+    if algorithm == "incremental":
+        return [_incremental(source, learning, n_components, n_starts, seed, None, plain, start_rows=None)]
+    if learning.tol is None and source.n_rows is not None:
+        free = n_parameters(learning.structure, n_components, source.n_features)
+        plain = Remaining(max(0.1, free / 100) / source.n_rows)
+    return [
+        _stepwise(source, learning, seed, 1, Never()),
+        _incremental(source, learning, n_components, n_starts, seed, 2, plain, start_rows=source.n_rows),
+        _batch(source, plain),
+    ]
+
+
+def _batch(source: Source, stop: Rule) -> Stage:
+    return Stage("batch", Batch(), lambda number: execution.waves(source), None, stop)
+
+
+def _stepwise(
+    source: Source,
+    learning: Learning,
+    seed: int,
+    most: int | None,
+    stop: Rule,
+    look: Callable[[Sequence[Chunk]], None] | None = None,
+) -> Stage:
+    strategy = learning.stepwise(source.n_rows)
+
+    def passes(number: int) -> Iterator[Wave]:
+        return shuffling.batches(source, int(strategy.batch_size), seed, number, look if number == 1 else None)
+
+    return Stage("stepwise", strategy, passes, most, stop)
+
+
+def _incremental(
+    source: Source,
+    learning: Learning,
+    n_components: int,
+    n_starts: int,
+    seed: int,
+    most: int | None,
+    stop: Rule,
+    start_rows: float | None,
+) -> Stage:
+    n_rows = source.n_rows
+    if n_rows is None:
+        raise InputError(
+            "Incremental EM keeps an entry for each range of rows, but the number of rows of X is unknown; choose "
+            "algorithm='stepwise' or 'batch', or give X as an array."
+        )
+    d = source.n_features
+    rows = learning.rows_of_a_batch(n_rows)
+    numbers = n_components * (1 + d) + prod(learning.structure.shape(n_components, d))
+    pieces = shuffling.Pieces.of(source, rows, 2 * 8 * numbers * n_starts)  # the sums of the tree are as many again
+    strategy = Incremental(
+        learning.structure, learning.reg_covar, 2.0 * rows if start_rows is None else start_rows, n_rows
+    )
+    return Stage("incremental", strategy, partial(pieces.waves, source, seed), most, stop)

@@ -1,0 +1,144 @@
+"""Schedules of step sizes: values, each a formula of how many rows were learnt. They know nothing of data or models.
+
+A schedule is asked for the step of one batch. It counts rows, not batches, so that many small batches move the
+statistics as far as one large one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Schedule(Protocol):
+    """A rule for step sizes."""
+
+    @property
+    def averages(self) -> bool:
+        """Whether the statistics of all batches together say more than the latest: steps that shrink."""
+
+    def __call__(self, before: float, rows: float, batch_size: float) -> float:
+        """Step of a batch of ``rows`` after ``before`` rows, where ``batch_size`` rows are a step of the formula."""
+
+
+@dataclass(frozen=True, slots=True)
+class PowerDecay:
+    """``γ = t^−α`` at ``t = before / batch_size`` (Cappé & Moulines, 2009; Nguyen, Forbes & McLachlan, 2020).
+
+    The statistics converge where ``½ < α ≤ 1``: the steps add up to infinity, their squares do not. A batch of other
+    than ``batch_size`` rows takes ``1 − (1 − γ)^(rows / batch_size)``, what as many full steps and parts of one would.
+
+    Parameters
+    ----------
+    exponent : float, default=0.6
+        α.
+
+    Examples
+    --------
+    >>> schedule = PowerDecay(0.5)
+    >>> schedule(before=400, rows=100, batch_size=100), schedule(before=400, rows=200, batch_size=100)
+    (0.5, 0.75)
+    """
+
+    exponent: float = 0.6
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.exponent <= 1.0:
+            raise ValueError(
+                f"exponent is {self.exponent}; give one from 0.5 to 1, above which steps die out too soon."
+            )
+
+    @property
+    def averages(self) -> bool:
+        """True."""
+        return True
+
+    def __call__(self, before: float, rows: float, batch_size: float) -> float:
+        """Step of a batch."""
+        return _of_rows(min(1.0, (before / batch_size) ** -self.exponent) if before > 0 else 1.0, rows / batch_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """The same step for every ``batch_size`` rows; the past is forgotten at a constant rate.
+
+    Parameters
+    ----------
+    step : float
+        Above 0, at most 1.
+
+    Examples
+    --------
+    >>> Constant(0.5)(before=0, rows=200, batch_size=100)
+    0.75
+    """
+
+    step: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.step <= 1.0:
+            raise ValueError(f"step is {self.step}; give a number above 0 and at most 1.")
+
+    @property
+    def averages(self) -> bool:
+        """False: who takes constant steps wants to follow the data."""
+        return False
+
+    def __call__(self, before: float, rows: float, batch_size: float) -> float:
+        """Step of a batch."""
+        return _of_rows(self.step, rows / batch_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Reciprocal:
+    """``1/t``: the weight of the batch over that of everything learnt, so that every row counts alike for ever.
+
+    Examples
+    --------
+    >>> Reciprocal()(before=300, rows=100, batch_size=1)
+    0.25
+    """
+
+    @property
+    def averages(self) -> bool:
+        """False: the statistics are those of all batches already."""
+        return False
+
+    def __call__(self, before: float, rows: float, batch_size: float) -> float:
+        """Step of a batch."""
+        return rows / (before + rows)
+
+
+@dataclass(frozen=True, slots=True)
+class HalfLife:
+    """A row counts half as much once ``rows`` more have come.
+
+    Parameters
+    ----------
+    rows : float
+        Half-life, rows; above 0.
+
+    Examples
+    --------
+    >>> HalfLife(100)(before=0, rows=200, batch_size=1)
+    0.75
+    """
+
+    rows: float
+
+    def __post_init__(self) -> None:
+        if not self.rows > 0.0:
+            raise ValueError(f"The half-life is {self.rows} rows; give a number above 0.")
+
+    @property
+    def averages(self) -> bool:
+        """False: the past is to be forgotten."""
+        return False
+
+    def __call__(self, before: float, rows: float, batch_size: float) -> float:
+        """Step of a batch."""
+        return float(1.0 - 2.0 ** (-rows / self.rows))
+
+
+def _of_rows(step: float, batches: float) -> float:
+    return float(1.0 - (1.0 - step) ** batches)

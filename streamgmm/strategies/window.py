@@ -1,0 +1,107 @@
+"""Sliding window: the M-step sees the statistics of the latest rows only, each taken when it came.
+
+A ring of entries, each a part of the window, so that what leaves is dropped and nothing is ever subtracted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from streamgmm.covariances import CovarianceStructure
+from streamgmm.em import Expectation, Surrogate, implied
+from streamgmm.execution import Wave
+from streamgmm.parameters import Array, Parameters
+from streamgmm.reduction import tree_sum
+from streamgmm.statistics import Statistics
+
+PARTS = 64  # entries of a full window: it is exact to 1/64 of its rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ring:
+    """State of a sliding window.
+
+    Attributes
+    ----------
+    start : Statistics
+        What the start implies, a unit of weight; it fills the window as long as rows do not.
+    entries : tuple of Expectation
+        Complete entries, the oldest first.
+    settled : Expectation or None
+        Their sum.
+    latest : Expectation or None
+        The entry that is being filled.
+    """
+
+    start: Statistics
+    entries: tuple[Expectation, ...] = ()
+    settled: Expectation | None = None
+    latest: Expectation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One update a batch, on the latest rows.
+
+    Parameters
+    ----------
+    rows : int
+        Length of the window.
+    structure : CovarianceStructure
+        The family of covariances.
+    reg_covar : float
+        As the M-step adds it.
+    """
+
+    rows: int
+    structure: CovarianceStructure
+    reg_covar: float
+
+    def init(self, start: Parameters) -> Ring:
+        """An empty window."""
+        return Ring(implied(start, self.structure, self.reg_covar))
+
+    def update(self, state: Ring, expectation: Expectation | None, wave: Wave) -> tuple[Surrogate | None, Ring]:
+        """Take the newest rows in, and let the oldest entries go that the window no longer reaches."""
+        if expectation is None or not expectation.likelihood.weight > 0.0:
+            return None, state
+        origin = expectation.statistics.origin
+        settled = None if state.settled is None else _about(state.settled, origin)
+        latest = expectation if state.latest is None else _about(state.latest, origin) + expectation
+        entries = state.entries
+        if latest.likelihood.rows >= self.rows / PARTS:
+            entries = tuple(_about(entry, origin) for entry in self._reached((*entries, latest)))
+            state = Ring(state.start, entries, tree_sum(entries), None)
+        else:
+            state = Ring(state.start, entries, settled, latest)
+        whole = self.covered(state)
+        if whole is None:
+            return None, state
+        rows, weight = whole.likelihood.rows, whole.likelihood.weight
+        missing = max(0.0, 1.0 - rows / self.rows)
+        statistics = whole.statistics
+        if missing > 0.0:
+            statistics = statistics + (missing * self.rows * weight / rows) * state.start.recentred(origin)
+        effective = rows + missing * self.rows
+        return Surrogate(statistics, effective, expectation.likelihood, latest=expectation.statistics), state
+
+    def covered(self, state: Ring) -> Expectation | None:
+        """Sum over the rows in the window."""
+        parts = [part for part in (state.settled, state.latest) if part is not None]
+        return tree_sum(parts) if parts else None
+
+    def reported(self, state: Ring) -> Surrogate | None:
+        """Nothing: the last surrogate is the window."""
+        return None
+
+    def _reached(self, entries: tuple[Expectation, ...]) -> tuple[Expectation, ...]:
+        """The newest entries that make a full window."""
+        rows, first = 0, len(entries)
+        while first > 0 and rows < self.rows:
+            first -= 1
+            rows += entries[first].likelihood.rows
+        return entries[first:]
+
+
+def _about(expectation: Expectation, origin: Array) -> Expectation:
+    return replace(expectation, statistics=expectation.statistics.recentred(origin))

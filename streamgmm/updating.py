@@ -1,0 +1,243 @@
+"""Learning as data arrives: partial_fit, and what it shares with fit. No mathematics here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from numbers import Real
+from typing import Any, Self
+
+from sklearn.base import _fit_context
+from sklearn.utils import check_random_state
+
+from streamgmm import execution, online, prediction
+from streamgmm.attributes import attributes_of
+from streamgmm.covariances import STRUCTURES
+from streamgmm.criteria import Criterion, Prequential, n_parameters
+from streamgmm.errors import InputError
+from streamgmm.fitted import FittedMixture
+from streamgmm.fitting import Stage, Trajectory, best, bound, fit
+from streamgmm.initialization import RESERVOIR, Given, Reservoir, candidates
+from streamgmm.parameters import Parameters
+from streamgmm.planning import Learning
+from streamgmm.schedules import Constant
+from streamgmm.sources import Source, as_source
+from streamgmm.stopping import Tolerance
+from streamgmm.strategies import Batch
+from streamgmm.tokens import Tokens
+
+
+class OnlineMixture(FittedMixture):
+    """Methods that need the settings of `GaussianMixture`, and no more than one reading of the data."""
+
+    n_components: int
+    tol: Any
+    reg_covar: float
+    n_init: int
+    init_params: str
+    weights_init: Any
+    means_init: Any
+    precisions_init: Any
+    batch_size: Any
+    step_size: Any
+    averaging: Any
+    half_life: float | None
+    window: int | None
+    lower_bounds_: list[float]
+    criteria_: dict[str, Criterion | Prequential]
+    _stream: online.Stream | None
+    _waiting: online.Waiting
+    _too_few: str | None
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, token: Any = None) -> Self:
+        """Learn rows that have arrived, by stepwise EM, in one reading.
+
+        Until there are ten rows for each free parameter (or all of ``weights_init``, ``means_init`` and
+        ``precisions_init``), rows are kept and the model is not fitted yet. After `fit`, learning goes on from it: its
+        rows count as rows that were learnt.
+
+        Parameters
+        ----------
+        X : as in `fit`
+            Any number of rows, 1 included; an iterator of batches is read once.
+        y : Ignored
+            Present for scikit-learn's conventions.
+        sample_weight : array-like of shape (n_samples,), optional
+            Frequency weights: a weight of 2 is the row twice.
+        token : int, str or bytes, optional
+            Names these rows; a call with a token that was learnt before does nothing. Tokens that are consecutive
+            integers are kept as ranges; others take about 100 bytes each.
+
+        Returns
+        -------
+        self : GaussianMixture
+            ``n_samples_seen_``, ``criteria_`` and ``history_`` are current. ``criteria_["bound"]`` is a lower bound of
+            the log-likelihood of all rows learnt (with ``half_life``, each row counting as much as it is remembered;
+            with ``window``, of the rows in it), kept in constant memory. ``criteria_["prequential"]`` is the likelihood
+            of rows under parameters that had not seen them.
+
+        Raises
+        ------
+        InputError
+            The data cannot be used; a ValueError. The model is then as it was before the call.
+        DegenerateError
+            A covariance cannot be inverted; a ValueError. The model is then as it was before the call.
+
+        Warns
+        -----
+        OrderWarning
+            Once, where batches follow each other that differ more than chance explains, and nothing is to be forgotten.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from streamgmm import GaussianMixture
+        >>> rows = np.random.default_rng(0).normal(size=(1000, 1))
+        >>> model = GaussianMixture(1)
+        >>> for part in np.split(rows, 10):
+        ...     model = model.partial_fit(part)
+        >>> model.n_samples_seen_, bool(abs(model.means_[0, 0] - rows.mean()) < 1e-12)
+        (1000, True)
+        """
+        tokens: Tokens = getattr(self, "_tokens", Tokens())
+        if token is not None and token in tokens:
+            return self
+        source, learning = as_source(X, sample_weight), self._learning()
+        if hasattr(self, "n_features_in_"):
+            self._check_features(source, reset=False)
+        if source.n_rows == 0:
+            return self
+        seed = self._seed() + int(getattr(self, "n_samples_seen_", 0))
+        stream = self._stream_so_far(learning)
+        waiting: online.Waiting = getattr(self, "_waiting", online.Waiting())
+        if stream is None:
+            waiting, rest = online.collected(waiting, source, self._rows_to_start(learning, source.n_features))
+            if waiting.n_rows < self._rows_to_start(learning, source.n_features):
+                self._wait(source, waiting, token, tokens)
+                return self
+            start = self._start_of(waiting, learning, source.n_features)
+            stream = online.begun(start, learning)
+            if waiting.n_rows:
+                reservoir = waiting.reservoir()
+                rows = as_source(reservoir.rows, reservoir.weights)
+                stream = online.learn(stream, rows, learning, seed, scored=False)
+            stream = online.learn(stream, rest, learning, seed)
+        else:
+            stream = online.learn(stream, source, learning, seed)
+        self._take_over(source, stream, learning, token, tokens)
+        return self
+
+    def _rows_to_start(self, learning: Learning, n_features: int) -> int:
+        """Rows that `partial_fit` waits for."""
+        if self._given(learning, n_features).complete:
+            return 0
+        k = self.n_components
+        free = n_parameters(learning.structure, k, n_features)
+        return max(2, k, min(10 * free, max(RESERVOIR, 100 * k * n_features)))
+
+    def _stream_so_far(self, learning: Learning) -> online.Stream | None:
+        """The stream as it was left, or one that goes on from `fit`."""
+        stream: online.Stream | None = getattr(self, "_stream", None)
+        if stream is None and hasattr(self, "means_"):
+            stream = online.begun(
+                self._parameters(),
+                learning,
+                n_rows=self.n_samples_seen_,
+                covered=getattr(self, "_covered", None),
+                history=getattr(self, "history_", None),
+            )
+        return stream
+
+    def _wait(self, source: Source, waiting: online.Waiting, token: Any, tokens: Tokens) -> None:
+        """Keep rows that are too few to start from."""
+        needed = self._rows_to_start(self._learning(), source.n_features)
+        if not hasattr(self, "n_features_in_"):
+            self._check_features(source, reset=True)
+        self._waiting = waiting
+        self.n_samples_seen_ = waiting.n_rows
+        self._tokens = tokens.joined(token)
+        self._too_few = (
+            f"This %(name)s instance is not fitted yet: it has {waiting.n_rows} of the {needed} rows that it starts "
+            "from. Call partial_fit with more, or give weights_init, means_init and precisions_init."
+        )
+
+    def _take_over(self, source: Source, stream: online.Stream, learning: Learning, token: Any, tokens: Tokens) -> None:
+        """Set everything that a call has changed, when nothing can fail any more."""
+        covered = online.covered(stream)
+        dtype = prediction.float_dtype(source.dtype) if not hasattr(self, "means_") else self.means_.dtype
+        fitted = attributes_of(stream.reported, learning.structure, dtype)
+        if not hasattr(self, "n_features_in_"):
+            self._check_features(source, reset=True)
+        fresh = not hasattr(self, "means_")
+        for name, array in fitted.items():
+            setattr(self, name, array)
+        if fresh:
+            self.converged_, self.n_iter_, self.lower_bounds_ = False, 1, []
+            self.algorithm_ = "stepwise"
+        if covered is not None:
+            self.lower_bound_ = bound(covered, stream.reported) / covered.likelihood.weight
+        self.lower_bounds_ = [self.lower_bound_] if fresh else [*self.lower_bounds_[:-1], self.lower_bound_]
+        self._tokens = tokens.joined(token)
+        self._show(stream)
+        monitor = stream.monitor
+        if monitor.drifted and not getattr(self, "_warned", False) and not self.half_life and not self.window:
+            self._warned = True
+            online.warn_of_drift(monitor)
+
+    def _show(self, stream: online.Stream) -> None:
+        """Counts, criteria and history of a stream."""
+        covered = online.covered(stream)
+        free = self._n_parameters()
+        self._stream, self._waiting, self._too_few = stream, online.Waiting(), None
+        self.n_samples_seen_ = stream.n_rows
+        self.history_ = stream.history
+        self.criteria_ = {}
+        if covered is not None:
+            self.criteria_["bound"] = Criterion(bound(covered, stream.reported), None, covered.likelihood.weight, free)
+        if stream.prequential is not None:
+            self.criteria_["prequential"] = Prequential(stream.prequential.total, stream.prequential.weight)
+
+    def _learning(self) -> Learning:
+        """The settings of learning, as values; a constant step becomes its schedule."""
+        step = self.step_size
+        schedule = Constant(float(step)) if isinstance(step, Real) else step
+        if self.half_life is not None and schedule is not None:
+            raise InputError("half_life and step_size both say how fast to forget; give one of them.")
+        if self.half_life is not None and self.window is not None:
+            raise InputError("half_life and window both say what to forget; give one of them.")
+        return Learning(
+            STRUCTURES[self.covariance_type],
+            self.reg_covar,
+            None if self.batch_size == "auto" else int(self.batch_size),
+            schedule,
+            None if self.averaging == "auto" else bool(self.averaging),
+            self.half_life,
+            self.window,
+            None if self.tol == "auto" else float(self.tol),
+        )
+
+    def _start_of(self, waiting: online.Waiting, learning: Learning, n_features: int) -> Parameters:
+        """The best start from some rows at hand."""
+        given = self._given(learning, n_features)
+        if given.complete:
+            return given.parameters()
+        reservoir = waiting.reservoir()
+        random = check_random_state(self.random_state)
+        starts = candidates(reservoir, given, self.n_components, self.init_params, self.n_init, random, self.reg_covar)
+        return best(self._polished(reservoir, starts, learning)).parameters
+
+    def _polished(self, reservoir: Reservoir, starts: Sequence[Parameters], learning: Learning) -> list[Trajectory]:
+        """Starts after EM on the rows that they were found on: one pass is too short to get far from its start."""
+        rows = as_source(reservoir.rows, reservoir.weights)
+        stage = Stage("start", Batch(), lambda number: execution.waves(rows), None, Tolerance(1e-4))
+        return fit(starts, [stage], learning.structure, reg_covar=self.reg_covar, max_iter=50)
+
+    def _given(self, learning: Learning, n_features: int) -> Given:
+        return Given.checked(
+            self.weights_init, self.means_init, self.precisions_init, learning.structure, self.n_components, n_features
+        )
+
+    def _seed(self) -> int:
+        """What online draws come from; a state that is given is left as it was, for the starts to draw from."""
+        return int(deepcopy(check_random_state(self.random_state)).randint(2**31 - 1))
