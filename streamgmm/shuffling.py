@@ -21,7 +21,7 @@ from streamgmm.sources.checks import check_one_weight_a_row
 from streamgmm.sources.source import LEAF_ROWS, Chunk, Source
 
 GROUP_BYTES = 2**27  # a group being computed and the next one being read are held: 256 MiB
-PART_ROWS = 2**12  # rows of a kernel call of a batch, so that a small batch is work for several threads
+PART_ROWS = 2**11  # rows of a kernel call of a batch, so that a small batch is work for several threads
 MOST_ENTRIES = 4096
 ENTRIES_BYTES = 2**27  # what the statistics of all pieces may take
 
@@ -84,11 +84,16 @@ def _mixed(
             chosen.append(rows[:-1] if len(rows) and rows[-1] >= len(chunk.rows) else rows)
         if not any(len(rows) for rows in chosen):
             continue
-        rows = [chunk.rows[rows] for chunk, rows in zip(group, chosen, strict=True)]
+        rows = [_picked(chunk.rows, part) for chunk, part in zip(group, chosen, strict=True)]
         weights = None
         if group[0].weights is not None:
             weights = np.concatenate([chunk.weights[part] for chunk, part in zip(group, chosen, strict=True)])
         yield rows[0] if len(rows) == 1 else np.concatenate(rows), weights
+
+
+def _picked(rows: NDArray[Any], chosen: NDArray[np.intp]) -> NDArray[Any]:
+    """Some rows; take() is four times as fast as an index, but copies the whole of an array that is not in order."""
+    return rows.take(chosen, axis=0, mode="clip") if rows.flags.c_contiguous else rows[chosen]
 
 
 def _groups(source: Source, seed: int, number: int, batch_size: int) -> Iterator[tuple[Chunk, ...]]:
