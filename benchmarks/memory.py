@@ -26,7 +26,7 @@ from time import perf_counter
 from streamgmm import GaussianMixture
 
 path, k = sys.argv[1], int(sys.argv[2])
-model = GaussianMixture(k, max_iter=3, tol=0, random_state=0)
+model = GaussianMixture(k, algorithm="batch", max_iter=3, tol=0, random_state=0)
 warnings.simplefilter("ignore")
 model.fit(path)
 start = perf_counter()

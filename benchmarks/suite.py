@@ -169,7 +169,7 @@ class Streaming:
     def _fitted(self) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it did not converge
-            return GaussianMixture(8, max_iter=2, tol=0, random_state=0).fit(self.path)
+            return GaussianMixture(8, algorithm="batch", max_iter=2, tol=0, random_state=0).fit(self.path)
 
 
 class Photograph:

@@ -82,7 +82,13 @@ def demonstrate(
         say(f"1. features written in {made.seconds:.1f} s: {_on_disk(files.features)}")
 
         model = GaussianMixture(
-            n_components, tol=TOLERANCE, max_iter=MOST_ITERATIONS, reg_covar=NOISE, random_state=0, verbose=1
+            n_components,
+            tol=TOLERANCE,
+            max_iter=MOST_ITERATIONS,
+            reg_covar=NOISE,
+            random_state=0,
+            verbose=1,
+            algorithm="batch",  # batches of online EM are drawn from 128 MiB while as much is read: too much for here
         )
         fitted = _timed(lambda: model.fit(files.features))
         model.save(files.model)
