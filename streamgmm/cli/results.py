@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from errno import EEXIST
 from pathlib import Path
-from typing import Any
+from threading import Condition
+from typing import Any, cast
 
 import dask.array as da
 import numpy as np
@@ -67,8 +68,8 @@ def write(
         result = result.rechunk({0: max(lengths)})
     with complete_or_absent(path, protected=protected, overwrite=overwrite) as partial:
         target = _create(partial, path.suffix.lower(), result)
-        store: Any = _Reporting(target, wrote)
-        da.store(result, store, lock=False)
+        with closing(_Open(target, wrote)) as store:
+            da.store(result, cast(Any, store), lock=False)
         if isinstance(target, np.memmap):
             target.flush()
 
@@ -129,17 +130,39 @@ class _Mapped:
         return np.asarray(self._rows[key])
 
 
-class _Reporting:
-    """An array that tells how many rows were written to it."""
+class _Open:
+    """An array that tells how many rows were written to it, until it is closed.
+
+    A computation that is interrupted leaves threads behind that go on with what they do; what they write then must not
+    come after the result was removed.
+    """
 
     def __init__(self, target: Any, wrote: Callable[[int], object]) -> None:
         self._target = target
         self._wrote = wrote
+        self._changed = Condition()
+        self._writers = 0
+        self._closed = False
         self.shape, self.dtype = target.shape, target.dtype
 
     def __setitem__(self, key: Any, values: NDArray[Any]) -> None:
-        self._target[key] = values
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("the result is closed")
+            self._writers += 1
+        try:
+            self._target[key] = values
+        finally:
+            with self._changed:
+                self._writers -= 1
+                self._changed.notify_all()
         self._wrote(len(values))
+
+    def close(self) -> None:
+        """Wait for those who are writing, and let nobody else begin."""
+        with self._changed:
+            self._closed = True
+            self._changed.wait_for(lambda: self._writers == 0)
 
 
 def _remove(path: Path) -> None:

@@ -1,3 +1,7 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import dask
 import dask.array as da
 import numpy as np
 import pytest
@@ -84,3 +88,23 @@ def test_mapped_rows_are_read_by_the_block(tmp_path, monkeypatch):
     assert read == []
     assert sums.compute(scheduler="synchronous").sum() == 400_000
     assert max(read) < 50_000
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".npy"])
+def test_threads_that_an_interruption_leaves_behind_write_nothing_after_it(tmp_path, suffix):
+    reached, go_on = threading.Event(), threading.Event()
+
+    def block(values, block_id):
+        if block_id == (0,):
+            reached.wait(10)
+            raise KeyboardInterrupt
+        reached.set()
+        go_on.wait(10)
+        return values
+
+    lazy = da.zeros(200, chunks=100).map_blocks(block, dtype=np.float64, meta=np.empty(0))
+    with ThreadPoolExecutor(2) as pool, dask.config.set(scheduler="threads", pool=pool):
+        with pytest.raises(KeyboardInterrupt):
+            write(lazy, tmp_path / f"x{suffix}")
+        go_on.set()  # and the pool's end waits for the thread
+    assert not list(tmp_path.iterdir())
