@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+NO_DRIFT = 1e-3  # scores below are drawn as this: 0 has no place on a log scale
+NOTE: dict[str, Any] = {"textcoords": "offset points", "color": "0.4", "fontsize": "small"}  # text beside a panel
+LEGIBLE = 0.08  # share of a component that has room for its name
+
 
 def ellipses(
     model: Any,
@@ -47,8 +51,7 @@ def ellipses(
 
     columns = [_column(model, feature) for feature in features]
     means = np.asarray(model.means_)[:, columns]
-    colors = [f"C{component % 10}" for component in range(len(means))] if colors is None else colors
-    for mean, covariance, color in zip(means, _marginals(model, columns), colors, strict=True):
+    for mean, covariance, color in zip(means, _marginals(model, columns), _colors(len(means), colors), strict=True):
         variances, axes = np.linalg.eigh(covariance)
         width, height = 2 * np.sqrt(variances.clip(0))
         angle = np.degrees(np.arctan2(axes[1, 0], axes[0, 0]))
@@ -93,15 +96,121 @@ def log_likelihood(model: Any, *, ax: Axes | None = None, **line: Any) -> Axes:
     return ax
 
 
+def history(
+    model: Any, *, axes: Sequence[Axes] | NDArray[Any] | None = None, colors: Sequence[Any] | None = None
+) -> NDArray[Any]:
+    """Draw what the model went through, update by update: log-likelihood, occupancy and drift, in three panels.
+
+    Parameters
+    ----------
+    model : fitted GaussianMixture
+        Its ``history_`` is drawn.
+    axes : three matplotlib Axes, optional
+        Where to draw, from top to bottom; those of a new figure by default.
+    colors : sequence of matplotlib colours of length n_components, optional
+        One for each component; by default those of `ellipses`.
+
+    Returns
+    -------
+    ndarray of matplotlib.axes.Axes, of shape (3,)
+
+    Raises
+    ------
+    ValueError
+        The model has no history, as scikit-learn's models, or none with rows, or there are not three axes.
+    ImportError
+        A new figure is needed, and matplotlib is not installed.
+
+    Notes
+    -----
+    Rows read run from left to right; rows that several passes read count once a pass. Each record is a level, as wide
+    as its rows: few where an update is a batch, many where it is a pass or where updates long past were merged. Where
+    the model went through several stages, lines divide them, with their names at the top.
+
+    Log-likelihood
+        In nats a row, of the rows of each update under the parameters before it. It rises while the model learns, and
+        then stays level. It falls where rows come that the model does not expect.
+    Occupancy
+        Share of each component in these rows, the first at the bottom. Bands that stay as wide as they are belong to a
+        mixture that has settled; one that thins out is a component that loses its rows.
+    Drift
+        How far these rows are from what the model expects, squared, in units of what chance alone gives: of rows that
+        the model has not seen and that are like those it has learnt, 1 on average or less, and somewhat more while it
+        has learnt few. A single peak is one strange batch; a score that stays above 10, a drift. It sinks far below 1
+        where rows are read again until the model has converged. Longer batches score higher for the same shift, and of
+        merged updates the largest score counts. 0.001 stands for all that is less.
+    """
+    columns = _columns_of_history(model)
+    if axes is None:
+        figure, axes = _pyplot().subplots(3, sharex=True, figsize=(8, 6), layout="constrained")
+        figure.align_ylabels()
+    panels = likelihood, occupancy, drift = np.ravel(np.asarray(axes))
+    edges = np.concatenate([[0], np.cumsum(columns["rows"])])
+    rows = np.repeat(edges, 2)[1:-1]  # each record from where it begins to where it ends
+    shares = np.repeat(columns["occupancy"], 2, axis=0).T
+    line: dict[str, Any] = {"color": "0.2", "linewidth": 1.0}
+
+    likelihood.plot(rows, np.repeat(columns["log_likelihood"], 2), **line)
+    likelihood.set_ylabel("log-likelihood,\nnats a row")
+    occupancy.stackplot(rows, shares, colors=_colors(len(shares), colors), alpha=0.75, linewidth=0)
+    occupancy.set(ylabel="share of\neach component", ylim=(0, 1))
+    tops = np.cumsum(shares[:, -1])
+    for component in np.flatnonzero(shares[:, -1] >= LEGIBLE):
+        _note(occupancy, tops[component] - shares[component, -1] / 2, f"component {component}")
+    drift.set_yscale("log")
+    drift.axhline(1, color="0.5", linewidth=0.8, linestyle="--")  # first, so that there is something positive
+    _note(drift, 1, "chance alone")
+    drift.plot(rows, np.repeat(np.maximum(columns["drift"], NO_DRIFT), 2), **line)
+    drift.set(xlabel="rows read", ylabel="drift score")
+    for panel in panels:
+        panel.set_xlim(0, edges[-1])
+        panel.xaxis.set_major_formatter("{x:,.0f}")
+    _divide(panels, columns["stage"], edges)
+    return panels
+
+
+def _columns_of_history(model: Any) -> dict[str, NDArray[Any]]:
+    """Columns of the history, less the records of no rows: they have no width."""
+    columns: dict[str, NDArray[Any]] = model.history_.columns() if hasattr(model, "history_") else {}
+    if not columns or not columns["rows"].any():
+        raise ValueError(
+            f"This {type(model).__name__} has no history to draw; streamgmm's models have, once they learnt."
+        )
+    return {name: column[columns["rows"] > 0] for name, column in columns.items()}
+
+
+def _note(panel: Axes, height: float, text: str) -> None:
+    """Text to the right of a panel."""
+    panel.annotate(text, (1, height), (4, 0), ("axes fraction", "data"), va="center", **NOTE)
+
+
+def _divide(panels: NDArray[Any], stages: NDArray[Any], edges: NDArray[Any]) -> None:
+    """A line in every panel where a stage begins, with its name above the first; none where all is one stage."""
+    changes = np.flatnonzero(stages[1:] != stages[:-1]) + 1
+    for record in [0, *changes] if len(changes) else []:
+        for panel in panels:
+            panel.axvline(edges[record], color="0.5", linewidth=0.8)
+        place, units = (edges[record], 1), ("data", "axes fraction")
+        panels[0].annotate(stages[record], place, (4, 3), units, rotation=45, rotation_mode="anchor", **NOTE)
+
+
 def _axes(ax: Axes | None) -> Axes:
     """Axes that were given, or the current ones; only these need pyplot."""
-    if ax is not None:
-        return ax
+    return _pyplot().gca() if ax is None else ax
+
+
+def _pyplot() -> Any:
+    """matplotlib.pyplot, or the remedy."""
     try:
         from matplotlib import pyplot
     except ImportError:
         raise ImportError("Drawing needs matplotlib; install it with: pip install 'streamgmm[demo]'") from None
-    return pyplot.gca()
+    return pyplot
+
+
+def _colors(k: int, colors: Sequence[Any] | None) -> Sequence[Any]:
+    """Colours that were given, or matplotlib's own cycle, one for each component."""
+    return [f"C{component % 10}" for component in range(k)] if colors is None else colors
 
 
 def _column(model: Any, feature: int | str) -> int:

@@ -1,17 +1,35 @@
 import sys
+from types import SimpleNamespace
 
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
+from sklearn import mixture
 
 from streamgmm import GaussianMixture, plot
+from streamgmm.history import History, Record
 
 
 @pytest.fixture
 def rows():
     return np.random.default_rng(0).multivariate_normal([5, -3, 1], [[4, 1, 0], [1, 2, 0], [0, 0, 9]], 500)
+
+
+@pytest.fixture
+def panels():
+    return Figure().subplots(3, sharex=True)
+
+
+def remembered(*records):
+    """What a model needs for its history to be drawn."""
+    return SimpleNamespace(history_=History(records))
+
+
+def record(stage="online", rows=10, log_likelihood=-1.0, occupancy=(0.25, 0.75), drift=1.0):
+    return Record(stage, rows, log_likelihood, np.array(occupancy), drift)
 
 
 @pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
@@ -53,9 +71,104 @@ def test_log_likelihood_has_one_point_a_pass_at_the_rows_read(rows):
     np.testing.assert_array_equal(line.get_xdata(), 500 * np.arange(1, model.n_iter_ + 1))
 
 
+def test_history_has_each_record_as_a_level_as_wide_as_its_rows(rows, panels):
+    model = GaussianMixture(2, random_state=0, batch_size=60)
+    for part in np.split(rows, 5):
+        model.partial_fit(part)
+    columns = model.history_.columns()
+    assert len(set(columns["rows"])) > 1  # a batch is not always full
+    ends = np.cumsum(columns["rows"])
+    axes = plot.history(model, axes=panels)
+    drawn = [(axes[0], columns["log_likelihood"]), (axes[2], np.maximum(columns["drift"], 1e-3))]
+    for panel, levels in drawn:
+        points = panel.lines[-1].get_xydata()
+        np.testing.assert_array_equal(points[1::2], np.column_stack([ends, levels]))
+        np.testing.assert_array_equal(points[::2], np.column_stack([[0, *ends[:-1]], levels]))
+    tops = columns["occupancy"].cumsum(axis=1)
+    for component, band in enumerate(axes[1].collections):
+        corners = {(x, round(y, 9)) for x, y in band.get_paths()[0].vertices}
+        assert {(x, round(y, 9)) for x, y in zip(ends, tops[:, component], strict=True)} <= corners
+    assert all(panel.get_xlim() == (0, 500) for panel in axes)
+    assert axes[1].get_ylim() == (0, 1) and axes[2].get_yscale() == "log" and axes[2].get_xlabel() == "rows read"
+    assert not axes[0].texts and len(axes[0].lines) == 1  # one stage needs no name
+
+
+def test_chance_is_marked_in_the_drift(panels):
+    drift = plot.history(remembered(record(drift=0.2)), axes=panels)[2]
+    assert list(drift.lines[0].get_ydata()) == [1, 1]
+    (text,) = drift.texts
+    assert (text.get_text(), text.xy) == ("chance alone", (1, 1))
+    assert drift.get_ylim()[0] < 0.2 and drift.get_ylim()[1] > 1
+
+
+def test_components_have_the_colors_of_their_ellipses_and_their_names_beside_them(panels):
+    model = remembered(record(occupancy=(0.2, 0.75, 0.05)))
+    bands = plot.history(model, axes=panels)[1]
+    assert [to_rgb(band.get_facecolor()[0]) for band in bands.collections] == [to_rgb(f"C{c}") for c in range(3)]
+    assert [(text.get_text(), text.xy[1]) for text in bands.texts] == [("component 0", 0.1), ("component 1", 0.575)]
+    bands = plot.history(model, axes=Figure().subplots(3), colors=["red", "k", "blue"])[1]
+    assert [to_rgb(band.get_facecolor()[0]) for band in bands.collections] == [(1, 0, 0), (0, 0, 0), (0, 0, 1)]
+
+
+def test_every_stage_is_marked_where_it_begins(panels):
+    stages = ["stepwise", "stepwise", "incremental", "batch", "batch", "online"]
+    axes = plot.history(remembered(*[record(stage, rows) for rows, stage in enumerate(stages, 1)]), axes=panels)
+    begins = [0, 3, 6, 15]
+    for panel, others in zip(axes, (1, 0, 2), strict=True):
+        lines = [line.get_xdata() for line in panel.lines[others:]]
+        assert lines == [[begin, begin] for begin in begins]
+    names = ["stepwise", "incremental", "batch", "online"]
+    assert [text.get_text() for text in axes[0].texts] == names
+    assert [text.xy for text in axes[0].texts] == [(begin, 1) for begin in begins]
+
+
+def test_records_without_rows_or_drift_are_drawn_as_well_as_they_can_be(panels):
+    drifts = [2.0, 0.0, np.nan, 1e-30, 8.0]
+    records = [record(drift=drift) for drift in drifts]
+    idle = record(rows=0, drift=1e9)
+    axes = plot.history(remembered(idle, *records, idle), axes=panels)
+    axes[0].figure.canvas.draw()
+    assert axes[2].get_xlim() == (0, 50)
+    np.testing.assert_array_equal(axes[2].lines[-1].get_ydata()[1::2], [2.0, 1e-3, np.nan, 1e-3, 8.0])
+    for drift in (0.0, np.nan):
+        plot.history(remembered(record(drift=drift)), axes=Figure().subplots(3))[0].figure.canvas.draw()
+
+
+def test_one_record_is_one_level(panels):
+    axes = plot.history(remembered(record(rows=7)), axes=panels)
+    assert [list(axes[0].lines[0].get_xdata()), list(axes[0].lines[0].get_ydata())] == [[0, 7], [-1, -1]]
+    assert axes[0].get_xlim() == (0, 7)
+
+
+def test_models_without_a_history_are_refused(rows):
+    learnt_nothing = GaussianMixture(2, random_state=0, max_iter=0).fit(rows)
+    for model in (learnt_nothing, mixture.GaussianMixture(2).fit(rows), remembered(record(rows=0))):
+        with pytest.raises(ValueError, match=f"This {type(model).__name__} has no history to draw"):
+            plot.history(model)
+
+
+def test_history_draws_where_it_is_told_without_pyplot(panels, monkeypatch):
+    model = remembered(record())
+    with monkeypatch.context() as without:
+        without.setattr(plot, "_pyplot", None)
+        assert list(plot.history(model, axes=list(panels))) == list(panels)
+        assert list(plot.history(model, axes=panels[:, None])) == list(panels)
+    with pytest.raises(ValueError, match="expected 3"):
+        plot.history(model, axes=panels[:2])
+
+
+def test_history_makes_a_figure_of_panels_that_share_the_rows():
+    mpl.use("agg")
+    axes = plot.history(remembered(record(), record(rows=20)))
+    assert axes.shape == (3,) and len({panel.figure for panel in axes}) == 1
+    axes[0].set_xlim(5, 15)
+    assert axes[2].get_xlim() == (5, 15)
+    mpl.pyplot.close(axes[0].figure)
+
+
 def test_without_matplotlib_the_remedy_is_said(rows, monkeypatch):
     model = GaussianMixture(2, random_state=0).fit(rows)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    for draw in (plot.ellipses, plot.log_likelihood):
+    for draw in (plot.ellipses, plot.log_likelihood, plot.history):
         with pytest.raises(ImportError, match=r"pip install 'streamgmm\[demo\]'"):
             draw(model)
