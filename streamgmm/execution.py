@@ -47,8 +47,9 @@ class Wave:
         Whether the pass ends with it.
     complete : bool
         Whether the parameters may change after it.
-    entry : int
-        Which piece of the data it is, for an algorithm that keeps them apart.
+    entries : tuple of int
+        Which piece of the data each chunk is of, for an algorithm that keeps them apart; chunks of one piece are
+        neighbours.
     leaf_rows : int
         Rows of a call of the kernel: fewer than a leaf where there are few rows for all threads.
     group : tuple of Chunk
@@ -58,7 +59,7 @@ class Wave:
     chunks: tuple[Chunk, ...]
     last: bool
     complete: bool
-    entry: int = 0
+    entries: tuple[int, ...] = ()
     leaf_rows: int = LEAF_ROWS
     group: tuple[Chunk, ...] = ()
 
@@ -94,7 +95,7 @@ def over_chunks(wave: Wave, function: Callable[..., Result], *arguments: Any) ->
     """``function(rows, weights, chunk, *arguments)`` of every chunk of a wave, in storage order."""
     chunks = wave.chunks
     if isinstance(chunks[0].rows, np.ndarray):
-        return [function(chunk.rows, chunk.weights, chunk, *arguments) for chunk in chunks]
+        return threads.ordered_map(lambda chunk: function(chunk.rows, chunk.weights, chunk, *arguments), chunks)
     from dask.base import compute
     from dask.delayed import delayed
 
@@ -108,27 +109,34 @@ def over_chunks(wave: Wave, function: Callable[..., Result], *arguments: Any) ->
     return list(compute(*tasks))
 
 
-def expect(wave: Wave, candidates: Sequence[Parameters]) -> tuple[Expectation, ...] | None:
-    """E-step over a wave, for one or more sets of parameters in one reading; None where it has no rows."""
+def expect(wave: Wave, candidates: Sequence[Parameters]) -> list[tuple[Expectation, ...]]:
+    """E-step over a wave, for one or more sets of parameters in one reading.
+
+    For each of them the expectation of all rows, or one for each entry of the wave; nothing where it has no rows.
+    """
     kernels = kernels_of(candidates)
     spread = isinstance(wave.chunks[0].rows, np.ndarray)
     try:
-        sums = [one for one in over_chunks(wave, _expect_chunk, kernels, spread, wave.leaf_rows) if one is not None]
+        sums = over_chunks(wave, _expect_chunk, kernels, spread, wave.leaf_rows)
     except NonFiniteError:
         for chunk in wave.group:
             if not np.isfinite(chunk.rows).all() or (np.abs(chunk.rows) > LARGEST).any():
                 raise non_finite_error(chunk.rows, chunk) from None
         raise
-    return unpacked(kernels, tree_sum(sums).parts) if sums else None
+    found: dict[int, list[_Accumulators]] = {}
+    for entry, one in zip(wave.entries or [0] * len(sums), sums, strict=True):
+        if one is not None:
+            found.setdefault(entry, []).append(one)
+    expectations = [unpacked(kernels, tree_sum(parts).parts) for parts in found.values()]
+    return [tuple(expectation[place] for expectation in expectations) for place in range(len(candidates))]
 
 
 def expect_all(source: Source, parameters: Parameters) -> Expectation:
     """Statistics and exact log-likelihood of all rows under frozen parameters: one pass."""
     counter: Counter[Expectation] = ()
     for wave in waves(source):
-        expectation = expect(wave, (parameters,))
-        if expectation is not None:
-            counter = push(counter, expectation[0])
+        for expectation in expect(wave, (parameters,))[0]:
+            counter = push(counter, expectation)
     if not counter:
         raise InputError("X has no rows; pass at least one.")
     return total(counter)

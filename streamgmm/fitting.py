@@ -17,6 +17,7 @@ from streamgmm.execution import Wave
 from streamgmm.history import History, Record
 from streamgmm.iteration import Step, Update, iterate
 from streamgmm.parameters import Parameters
+from streamgmm.pieces import Pieces
 from streamgmm.stopping import Rule
 from streamgmm.strategies import Strategy
 
@@ -37,6 +38,8 @@ class Stage:
         Passes at most; None for as many as the fit has left.
     stop : Rule
         When a candidate has had enough of it.
+    pieces : Pieces or None, default=None
+        What the entries of its final state are of, where the strategy keeps entries to be used later.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Stage:
     passes: Callable[[int], Iterator[Wave]]
     most: int | None
     stop: Rule
+    pieces: Pieces | None = None
 
 
 @dataclass(slots=True)
@@ -63,6 +67,8 @@ class Trajectory:
         Components that had no rows in the last M-step.
     covered : Expectation or None
         Every row of the last pass, once; None after batch EM.
+    state : object
+        Of the last stage's strategy, after its last pass.
     history : History
         One record an update.
     """
@@ -72,6 +78,7 @@ class Trajectory:
     converged: bool = False
     starved: tuple[int, ...] = ()
     covered: Expectation | None = None
+    state: Any = None
     history: History = field(default_factory=History)
 
     @property
@@ -123,7 +130,8 @@ def _run(
         for update in step.updates:
             latest[update.candidate] = update
             trajectory = trajectories[update.candidate]
-            trajectory.history = trajectory.history.appended(_record(stage.name, update))
+            if update.likelihood.weight > 0.0:
+                trajectory.history = trajectory.history.appended(_record(stage.name, update))
         if step.last:
             for candidate in sorted(going):
                 if candidate not in latest:
@@ -149,6 +157,7 @@ def _finish_pass(
     """Take over what a pass has come to; the lower bound of the log-likelihood, nats a row."""
     trajectory.parameters = update.parameters
     trajectory.starved = update.info.starved
+    trajectory.state = update.state
     trajectory.covered = strategy.covered(update.state)
     surrogate = strategy.reported(update.state)
     if surrogate is not None:

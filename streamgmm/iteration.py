@@ -94,15 +94,14 @@ def iterate(
             active = list(current)
             expectations = execution.expect(wave, [current[candidate] for candidate in active])
             updates = []
-            for place, candidate in enumerate(active):
-                expectation = None if expectations is None else expectations[place]
-                surrogate, states[candidate] = strategy.update(states[candidate], expectation, wave)
+            for candidate, parts in zip(active, expectations, strict=True):
+                surrogate, states[candidate] = strategy.update(states[candidate], parts, wave)
                 if surrogate is not None:
                     before = current[candidate]
                     current[candidate], info = m_step(surrogate, before, structure, reg_covar)
                     latest = Expectation(surrogate.latest or surrogate.statistics, surrogate.likelihood)
                     updates.append(Update(candidate, current[candidate], before, latest, info, states[candidate]))
-            rows = 0 if expectations is None else expectations[0].likelihood.rows
+            rows = sum(part.likelihood.rows for part in expectations[0])
             keep = yield Step(number, rows, wave.last, tuple(updates))
             if keep is not None:
                 current = {candidate: current[candidate] for candidate in current if candidate in keep}

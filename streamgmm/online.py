@@ -149,10 +149,9 @@ def _after(
     scored: bool,
 ) -> Stream:
     """The stream after one more wave."""
-    expectations = execution.expect(wave, (stream.parameters,))
-    expectation = None if expectations is None else expectations[0]
-    surrogate, state = strategy.update(stream.state, expectation, wave)  # type: ignore[arg-type]
-    n_rows = stream.n_rows + (0 if expectation is None else expectation.likelihood.rows)
+    (expectations,) = execution.expect(wave, (stream.parameters,))
+    surrogate, state = strategy.update(stream.state, expectations, wave)  # type: ignore[arg-type]
+    n_rows = stream.n_rows + sum(expectation.likelihood.rows for expectation in expectations)
     if surrogate is None:
         return replace(stream, state=state, n_rows=n_rows)
     parameters, _ = m_step(surrogate, stream.parameters, structure, reg_covar)

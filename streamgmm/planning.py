@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 
-from streamgmm import execution, shuffling
+from streamgmm import execution, pieces, shuffling
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.criteria import n_parameters
 from streamgmm.errors import InputError
 from streamgmm.execution import Wave
 from streamgmm.fitting import Stage
-from streamgmm.schedules import HalfLife, PowerDecay, Schedule
+from streamgmm.pieces import Pieces
+from streamgmm.schedules import HalfLife, PowerDecay, Reciprocal, Schedule
 from streamgmm.sources.source import Chunk, Source
 from streamgmm.stopping import Never, Remaining, Rule, Tolerance
 from streamgmm.strategies import Batch, Incremental, Stepwise, Window
@@ -21,6 +22,7 @@ from streamgmm.strategies import Batch, Incremental, Stepwise, Window
 LARGE = 2**20  # rows from which 'auto' learns in stages: below, a pass takes less than a second
 UPDATES = 300  # of a pass, so that the steps reach far and each still sees enough rows
 LEAST_BATCH, MOST_BATCH = 1_000, 100_000
+PLACES = 8  # pieces of a batch of incremental EM, from as many places of the storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +100,7 @@ def stages(
     """Stages of an algorithm: 'batch', 'stepwise', 'incremental', or 'staged', which is all of them.
 
     A step early in a fit is worth more than a precise one, so that a stepwise pass comes first, one or two of
-    incremental EM take out its noise, and batch EM ends it. ``look`` is shown what the
-    first pass of stepwise EM reads.
+    incremental EM take out its noise, and batch EM ends it. ``look`` is shown what the first pass of stepwise EM reads.
     """
     plain: Rule = Tolerance(1e-3 if learning.tol is None else learning.tol)
     if algorithm == "batch":
@@ -107,13 +108,13 @@ def stages(
     if algorithm == "stepwise":
         return [_stepwise(source, learning, seed, None, plain, look)]
     if algorithm == "incremental":
-        return [_incremental(source, learning, n_components, n_starts, seed, None, plain, start_rows=None)]
+        return [_incremental(source, learning, n_components, n_starts, seed, None, plain)]
     if learning.tol is None and source.n_rows is not None:
         free = n_parameters(learning.structure, n_components, source.n_features)
         plain = Remaining(max(0.1, free / 100) / source.n_rows)
     return [
         _stepwise(source, learning, seed, 1, Never()),
-        _incremental(source, learning, n_components, n_starts, seed, 2, plain, start_rows=source.n_rows),
+        _refining(source, learning, n_components, n_starts, seed, 2, plain),
         _batch(source, plain),
     ]
 
@@ -139,26 +140,38 @@ def _stepwise(
 
 
 def _incremental(
-    source: Source,
-    learning: Learning,
-    n_components: int,
-    n_starts: int,
-    seed: int,
-    most: int | None,
-    stop: Rule,
-    start_rows: float | None,
+    source: Source, learning: Learning, n_components: int, n_starts: int, seed: int, most: int | None, stop: Rule
 ) -> Stage:
-    n_rows = source.n_rows
-    if n_rows is None:
+    """From the start: small pieces, so that a batch has rows from many places."""
+    n_rows = _known(source)
+    first = learning.stepwise(n_rows)
+    most_pieces = pieces.most_entries(n_starts * entry_bytes(learning, n_components, source.n_features))
+    cut = Pieces.of(source, max(1, int(first.batch_size) // PLACES), most_pieces)
+    passes = partial(cut.waves, source, int(first.batch_size), seed)
+    return Stage("incremental", Incremental(first), passes, most, stop, cut)
+
+
+def _refining(
+    source: Source, learning: Learning, n_components: int, n_starts: int, seed: int, most: int, stop: Rule
+) -> Stage:
+    """After a pass of another algorithm: steps that take its result for as much as all rows, and a batch a piece."""
+    n_rows = _known(source)
+    steady = replace(learning, schedule=Reciprocal(), half_life=None).stepwise(n_rows)
+    most_pieces = pieces.most_entries(n_starts * entry_bytes(learning, n_components, source.n_features))
+    cut = Pieces.of(source, int(steady.batch_size), most_pieces)
+    passes = partial(cut.waves, source, int(steady.batch_size), seed)
+    return Stage("incremental", Incremental(steady, start_rows=n_rows), passes, most, stop)
+
+
+def entry_bytes(learning: Learning, n_components: int, n_features: int) -> int:
+    """What an entry of incremental EM takes; the sums of the tree are as many again."""
+    return 2 * 8 * (n_components * (1 + n_features) + prod(learning.structure.shape(n_components, n_features)))
+
+
+def _known(source: Source) -> int:
+    if source.n_rows is None:
         raise InputError(
             "Incremental EM keeps an entry for each range of rows, but the number of rows of X is unknown; choose "
             "algorithm='stepwise' or 'batch', or give X as an array."
         )
-    d = source.n_features
-    rows = learning.rows_of_a_batch(n_rows)
-    numbers = n_components * (1 + d) + prod(learning.structure.shape(n_components, d))
-    pieces = shuffling.Pieces.of(source, rows, 2 * 8 * numbers * n_starts)  # the sums of the tree are as many again
-    strategy = Incremental(
-        learning.structure, learning.reg_covar, 2.0 * rows if start_rows is None else start_rows, n_rows
-    )
-    return Stage("incremental", strategy, partial(pieces.waves, source, seed), most, stop)
+    return source.n_rows

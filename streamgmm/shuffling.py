@@ -1,29 +1,26 @@
-"""Batches and pieces of a source, each row once a pass, in an order that storage does not dictate.
+"""Batches of a source, each row once a pass, in an order that storage does not dictate.
 
 Images and sorted tables are stored so that neighbours are alike. A *group* of chunks, chosen by a permutation of (seed,
 pass), is read at a time; a batch takes one row of every so many from all of the group, so that it mixes distant places
-and nothing is read twice. Incremental EM wants pieces instead, contiguous and always the same; only the order of visits
-is permuted.
+and nothing is read twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm.errors import InputError
 from streamgmm.execution import Wave, over_chunks, read_ahead, waves
 from streamgmm.sources.checks import check_one_weight_a_row
 from streamgmm.sources.source import LEAF_ROWS, Chunk, Source
 
 GROUP_BYTES = 2**27  # a group being computed and the next one being read are held: 256 MiB
 PART_ROWS = 2**11  # rows of a kernel call of a batch, so that a small batch is work for several threads
-MOST_ENTRIES = 4096
-ENTRIES_BYTES = 2**27  # what the statistics of all pieces may take
 
 
 def batches(
@@ -63,25 +60,12 @@ def _batch(index: int, rows: NDArray[Any], weights: NDArray[Any] | None, group: 
 def _mixed(
     group: Sequence[Chunk], batch_size: int, seed: int, number: int
 ) -> Iterator[tuple[NDArray[Any], NDArray[Any] | None]]:
-    """Every row of a group once: of each run of as many rows as there are batches, every batch gets another one.
-
-    Which one is drawn for each run, so that no period of the storage, such as the width of an image, meets that of the
-    batches.
-    """
-    n_rows = sum(len(chunk.rows) for chunk in group)
-    n_batches = max(1, round(n_rows / batch_size))
+    """Every row of a group once, dealt to the batches."""
+    n_batches = max(1, round(sum(len(chunk.rows) for chunk in group) / batch_size))
     random = np.random.default_rng([seed, number, group[0].index])
-    if n_batches == 1:
-        order = np.array([0])
-        shifts = [np.zeros(len(chunk.rows), np.intp) for chunk in group]
-    else:
-        order = random.permutation(n_batches)
-        shifts = [random.integers(n_batches, size=-(-len(chunk.rows) // n_batches)) for chunk in group]
-    for batch in order:
-        chosen = []
-        for chunk, shift in zip(group, shifts, strict=True):
-            rows = np.arange(len(shift)) * n_batches + (shift + batch) % n_batches
-            chosen.append(rows[:-1] if len(rows) and rows[-1] >= len(chunk.rows) else rows)
+    hands = [dealt(len(chunk.rows), n_batches, random) for chunk in group]
+    for batch in random.permutation(n_batches):
+        chosen = [hand(batch) for hand in hands]
         if not any(len(rows) for rows in chosen):
             continue
         rows = [_picked(chunk.rows, part) for chunk, part in zip(group, chosen, strict=True)]
@@ -89,6 +73,22 @@ def _mixed(
         if group[0].weights is not None:
             weights = np.concatenate([chunk.weights[part] for chunk, part in zip(group, chosen, strict=True)])
         yield rows[0] if len(rows) == 1 else np.concatenate(rows), weights
+
+
+def dealt(n: int, n_hands: int, random: np.random.Generator) -> Callable[[int], NDArray[np.intp]]:
+    """Deal ``n`` things that lie in a row: of each run of as many as there are hands, every hand gets another one.
+
+    Which one is drawn for each run, so that no period of the storage, such as the width of an image, meets that of the
+    hands.
+    """
+    shifts = random.integers(n_hands, size=-(-n // n_hands)) if n_hands > 1 else np.zeros(n, np.intp)
+
+    def hand(number: int) -> NDArray[np.intp]:
+        """Places of what one hand gets, in order."""
+        places = np.arange(len(shifts)) * n_hands + (shifts + number) % n_hands
+        return places[:-1] if len(places) and places[-1] >= n else places
+
+    return hand
 
 
 def _picked(rows: NDArray[Any], chosen: NDArray[np.intp]) -> NDArray[Any]:
@@ -104,7 +104,7 @@ def _groups(source: Source, seed: int, number: int, batch_size: int) -> Iterator
     first = next(chunks, None)
     if first is None:
         return
-    everything = _chain(first, chunks)
+    everything: Iterator[Chunk] = chain([first], chunks)
     if isinstance(first.rows, np.ndarray) and source.n_rows is not None:
         if not _is_mapped(first.rows):
             yield tuple(everything)
@@ -173,106 +173,3 @@ def _cut(chunk: Chunk) -> Iterator[Chunk]:
 def _permuted(chunks: list[Chunk], seed: int, number: int) -> list[Chunk]:
     order = np.random.default_rng([seed, number]).permutation(len(chunks))
     return [chunks[place] for place in order]
-
-
-def _chain(first: Chunk, rest: Iterator[Chunk]) -> Iterator[Chunk]:
-    yield first
-    yield from rest
-
-
-@dataclass(frozen=True, slots=True)
-class Pieces:
-    """How a source is cut into the entries of incremental EM: always the same row ranges.
-
-    Attributes
-    ----------
-    rows : int
-        Rows of a piece, counted from the start of its chunk; the last of a chunk may have fewer.
-    chunks : int
-        Adjacent chunks of a piece, more than 1 only where a piece is at least a chunk.
-    firsts : tuple of int
-        Place of the first piece of every chunk.
-    """
-
-    rows: int
-    chunks: int
-    firsts: tuple[int, ...]
-
-    @classmethod
-    def of(cls, source: Source, rows: int, entry_bytes: int) -> Pieces:
-        """Cut a source into pieces of about ``rows`` rows, or larger ones where there would be too many."""
-        most = max(1, min(MOST_ENTRIES, ENTRIES_BYTES // entry_bytes))
-        lengths = [chunk.length for chunk in source.chunks()] if source.n_rows is not None else None
-        if lengths is None:
-            raise InputError(
-                "Incremental EM keeps an entry for each range of rows, but the chunks of X have unknown lengths; call "
-                "X.compute_chunk_sizes() first, or choose algorithm='stepwise'."
-            )
-        sizes = [length or 0 for length in lengths]
-        while sum(-(-size // rows) for size in sizes) > most and rows < max(sizes):
-            rows *= 2
-        chunks = 1
-        while rows >= max(sizes) and -(-len(sizes) // chunks) > most:
-            chunks *= 2
-        if chunks > 1:
-            return cls(rows, chunks, tuple(index // chunks for index in range(len(sizes))))
-        counts = [-(-size // rows) for size in sizes]
-        return cls(rows, 1, tuple(int(first) for first in np.cumsum([0, *counts[:-1]])))
-
-    def waves(self, source: Source, seed: int, number: int) -> Iterator[Wave]:
-        """Every piece once, in a permuted order: groups of chunks, and the pieces of a group among themselves."""
-        units = self._units(source)
-        order = np.random.default_rng([seed, number]).permutation(len(units))
-        row_bytes = source.n_features * source.dtype.itemsize
-        most_rows = max(1, GROUP_BYTES // row_bytes)
-        at_hand = bool(units) and isinstance(units[0][0].rows, np.ndarray)
-        pending: Wave | None = None
-        for group in read_ahead(self._loaded_units([units[place] for place in order], most_rows, at_hand)):
-            pieces = [wave for unit in group for wave in self._cut(unit)]
-            for place in np.random.default_rng([seed, number, pieces[0].entry]).permutation(len(pieces)):
-                if pending is not None:
-                    yield pending
-                pending = pieces[place]
-        if pending is not None:
-            yield replace(pending, last=True)
-
-    def _units(self, source: Source) -> list[tuple[Chunk, ...]]:
-        chunks = list(source.chunks())
-        units = [tuple(chunks[place : place + self.chunks]) for place in range(0, len(chunks), self.chunks)]
-        return [unit for unit in units if any(chunk.length for chunk in unit)]
-
-    def _loaded_units(
-        self, units: list[tuple[Chunk, ...]], most_rows: int, at_hand: bool
-    ) -> Iterator[list[tuple[Chunk, ...]]]:
-        if at_hand:
-            yield units
-            return
-        group: list[tuple[Chunk, ...]] = []
-        rows = 0
-        for unit in units:
-            length = sum(chunk.length or 0 for chunk in unit)
-            if group and rows + length > most_rows:
-                yield self._read(group)
-                group, rows = [], 0
-            group.append(unit)
-            rows += length
-        if group:
-            yield self._read(group)
-
-    @staticmethod
-    def _read(units: list[tuple[Chunk, ...]]) -> list[tuple[Chunk, ...]]:
-        made = iter(loaded([chunk for unit in units for chunk in unit]))
-        return [tuple(next(made) for _ in unit) for unit in units]
-
-    def _cut(self, unit: tuple[Chunk, ...]) -> Iterator[Wave]:
-        first = self.firsts[unit[0].index]
-        if self.chunks > 1:
-            yield Wave(unit, False, complete=True, entry=first, leaf_rows=PART_ROWS)
-            return
-        (chunk,) = unit
-        for place, start in enumerate(range(0, len(chunk.rows), self.rows)):
-            part = slice(start, min(start + self.rows, len(chunk.rows)))
-            weights = None if chunk.weights is None else chunk.weights[part]
-            begin = None if chunk.start is None else chunk.start + start
-            piece = Chunk(chunk.index, chunk.rows[part], weights, begin, part.stop - start)
-            yield Wave((piece,), False, complete=True, entry=first + place, leaf_rows=PART_ROWS)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Any
 
 from streamgmm.errors import InputTypeError
+from streamgmm.ranges import Ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,20 +17,18 @@ class Tokens:
     Examples
     --------
     >>> tokens = Tokens().joined(1).joined(2).joined("day 3")
-    >>> 2 in tokens, 3 in tokens, "day 3" in tokens, tokens.ranges
+    >>> 2 in tokens, 3 in tokens, "day 3" in tokens, tokens.numbers.spans
     (True, False, True, ((1, 3),))
     """
 
-    ranges: tuple[tuple[int, int], ...] = ()
+    numbers: Ranges = field(default_factory=Ranges)
     digests: dict[bytes, None] = field(default_factory=dict)
 
     def __contains__(self, token: Any) -> bool:
         """Whether a token was seen."""
         if isinstance(token, str | bytes):
             return _digest(token) in self.digests
-        number = _integer(token)
-        place = bisect_right(self.ranges, (number, float("inf"))) - 1
-        return place >= 0 and number < self.ranges[place][1]
+        return _integer(token) in self.numbers
 
     def joined(self, token: Any) -> Tokens:
         """The set with one more token; None adds nothing. Digests are shared with the set it is made from."""
@@ -40,14 +38,7 @@ class Tokens:
             self.digests[_digest(token)] = None  # a copy of all would take longer with every call
             return self
         number = _integer(token)
-        place = bisect_right(self.ranges, (number, float("inf")))
-        before, after = self.ranges[:place], self.ranges[place:]
-        first, last = number, number + 1
-        if before and before[-1][1] == number:
-            before, first = before[:-1], before[-1][0]
-        if after and after[0][0] == last:
-            after, last = after[1:], after[0][1]
-        return Tokens((*before, (first, last), *after), self.digests)
+        return Tokens(self.numbers.joined(number, number + 1), self.digests)
 
 
 def _integer(token: Any) -> int:

@@ -2,6 +2,7 @@
 
 import warnings
 from copy import deepcopy
+from itertools import pairwise
 
 import dask.array as da
 import numpy as np
@@ -14,8 +15,9 @@ from sklearn.exceptions import NotFittedError
 
 from streamgmm import GaussianMixture, load
 from streamgmm.errors import InputError, OrderWarning
+from streamgmm.pieces import Pieces
 from streamgmm.schedules import Constant, PowerDecay, Reciprocal
-from streamgmm.shuffling import Pieces, batches
+from streamgmm.shuffling import batches
 from streamgmm.sources import as_source
 
 FAMILIES = ["full", "tied", "diag", "spherical"]
@@ -68,26 +70,56 @@ def test_a_batch_of_sorted_rows_spans_all_of_them():
 @pytest.mark.parametrize("chunks", [100, 3001, 10_000])
 def test_pieces_are_the_same_every_pass_and_visited_in_another_order(chunks):
     source = as_source(da.from_array(np.arange(10_000.0).reshape(-1, 1), chunks=(chunks, -1)))
-    pieces, seen = Pieces.of(source, 500, 1), []
+    pieces, seen = Pieces.of(source, 500, 4096), []
     for number in (1, 2):
-        waves = list(pieces.waves(source, 0, number))
-        seen.append({wave.entry: wave.chunks[0].rows.tobytes() for wave in waves})
-        assert sorted(wave.entry for wave in waves) == list(range(len(waves)))
-        assert [wave.last for wave in waves].count(True) == 1
-        assert waves[-1].last
-        seen.append([wave.entry for wave in waves])
-    assert seen[0] == seen[2]
-    assert seen[1] != seen[3]
-    assert sum(len(rows) for rows in seen[0].values()) == 80_000
+        waves = list(pieces.waves(source, 1500, 0, number))
+        visits = [
+            (entry, part.rows.tobytes())
+            for wave in waves
+            for entry, part in zip(wave.entries, wave.chunks, strict=True)
+        ]
+        assert sorted(entry for entry, _ in visits) == list(range(pieces.count))
+        assert [wave.last for wave in waves] == [False] * (len(waves) - 1) + [True]
+        assert max(len(wave.chunks) for wave in waves) <= -(-pieces.count // len(waves))
+        seen.append(visits)
+    assert dict(seen[0]) == dict(seen[1])
+    assert seen[0] != seen[1]
+    assert sum(len(rows) for _, rows in seen[0]) == 80_000
+    for entry, rows in seen[0]:
+        assert [(int(first), int(stop)) for first, stop in pieces.spans(entry)] == [
+            (int(np.frombuffer(rows)[0]), int(np.frombuffer(rows)[-1]) + 1)
+        ]
 
 
 def test_there_are_never_more_pieces_than_are_kept():
-    X = da.zeros((50_000, 1), chunks=(5, 1))
-    source = as_source(X)
-    pieces = Pieces.of(source, 5, 1)
-    waves = list(pieces.waves(source, 0, 1))
-    assert len(waves) <= 4096
+    source = as_source(da.zeros((50_000, 1), chunks=(5, 1)))
+    pieces = Pieces.of(source, 5, 4096)
+    waves = list(pieces.waves(source, 12, 0, 1))
+    assert len({entry for wave in waves for entry in wave.entries}) == pieces.count <= 4096
     assert sum(sum(chunk.length for chunk in wave.chunks) for wave in waves) == 50_000
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=12).filter(any), st.integers(1, 40))
+def test_coarser_pieces_hold_the_same_rows_and_growth_changes_the_last_only(lengths, rows):
+    X = da.from_array(np.arange(float(sum(lengths))).reshape(-1, 1), chunks=(tuple(lengths), 1))
+    pieces = Pieces.of(as_source(X), rows, 10**9)
+    for _ in range(4):
+        held = {place: pieces.spans(place) for place in range(pieces.count)}
+        assert sorted(row for spans in held.values() for first, stop in spans for row in range(first, stop)) == [
+            *range(sum(lengths))
+        ]
+        longer = da.from_array(np.zeros((sum(lengths) + 7, 1)), chunks=((*lengths[:-1], lengths[-1] + 3, 4), 1))
+        grown = pieces.grown(as_source(longer))
+        changed = grown.overlapping(pieces.n_rows, grown.n_rows)
+        same = [place for place in range(grown.count) if place not in changed]
+        assert all(grown.spans(place) == held.get(place) for place in same)
+        coarser, places = pieces.coarser()
+        merged = {}
+        for place, spans in held.items():
+            merged.setdefault(int(places[place]), set()).update(row for span in spans for row in range(*span))
+        for place, expected in merged.items():
+            assert {row for span in coarser.spans(place) for row in range(*span)} == expected
+        pieces = coarser
 
 
 def counting(X, rows):
@@ -438,4 +470,4 @@ def test_tokens_are_a_set_of_integers(numbers):
     for number in numbers:
         tokens = tokens.joined(number)
     assert [number in tokens for number in range(-52, 53)] == [number in set(numbers) for number in range(-52, 53)]
-    assert all(before[1] < after[0] for before, after in zip(tokens.ranges, tokens.ranges[1:], strict=False))
+    assert all(before[1] < after[0] for before, after in pairwise(tokens.numbers.spans))

@@ -14,6 +14,7 @@ from streamgmm.history import History, Record
 from streamgmm.likelihood import LogLikelihood
 from streamgmm.online import Stream, Waiting
 from streamgmm.parameters import Parameters
+from streamgmm.ranges import Ranges
 from streamgmm.schedules import Constant, HalfLife, PowerDecay, Reciprocal
 from streamgmm.statistics import Statistics
 from streamgmm.strategies import Learnt, Ring
@@ -32,6 +33,7 @@ TYPES: dict[str, type[Any]] = {
         Monitor,
         Parameters,
         PowerDecay,
+        Ranges,
         Reciprocal,
         Ring,
         Statistics,
@@ -68,7 +70,7 @@ def packed(value: Any, name: str, arrays: Arrays) -> Any:
             "columns": {key: packed(part, f"{name}.{key}", arrays) for key, part in columns.items()},
         }
     if isinstance(value, Tokens):
-        return {"tokens": packed([value.ranges, tuple(value.digests)], name, arrays)}
+        return {"tokens": packed([value.numbers, tuple(value.digests)], name, arrays)}
     if is_dataclass(value) and type(value).__name__ in TYPES:
         parts = {part.name: packed(getattr(value, part.name), f"{name}.{part.name}", arrays) for part in fields(value)}
         return {"type": type(value).__name__, "fields": parts}
@@ -90,8 +92,8 @@ def unpacked(value: Any, arrays: Arrays) -> Any:
     if "list" in value:
         return tuple(unpacked(part, arrays) for part in value["list"])
     if "tokens" in value:
-        ranges, digests = unpacked(value["tokens"], arrays)
-        return Tokens(ranges, dict.fromkeys(digests))
+        numbers, digests = unpacked(value["tokens"], arrays)
+        return Tokens(numbers, dict.fromkeys(digests))
     if "history" in value:
         columns = {key: unpacked(part, arrays) for key, part in value["columns"].items()}
         names = ("rows", "log_likelihood", "occupancy", "drift", "updates")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from streamgmm.em import Expectation, Surrogate
@@ -18,10 +19,10 @@ class Batch:
         return ()
 
     def update(
-        self, state: Counter[Expectation], expectation: Expectation | None, wave: Wave
+        self, state: Counter[Expectation], expectations: Sequence[Expectation], wave: Wave
     ) -> tuple[Surrogate | None, Any]:
         """Nothing until the pass ends, then its total."""
-        if expectation is not None:
+        for expectation in expectations:
             state = push(state, expectation)
         if not wave.complete or not state:
             return None, state

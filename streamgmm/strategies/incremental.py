@@ -1,20 +1,24 @@
 """Incremental EM: every piece of the data keeps its latest statistics, and the M-step sees the sum of all.
 
-Neal & Hinton (1998). There is no step size, and the free energy s·θ + H over the rows covered never decreases. The sum
-is the root of a tree of which only the path of the changed piece is added up anew: nothing is ever subtracted.
+Neal & Hinton (1998). From the second pass on there is no step size, and the free energy s·θ + H over all rows never
+decreases. In the first, when most pieces have none yet, the M-step sees statistics that move by steps (`Stepwise`), and
+each piece keeps its own beside them: the sum of all that ends the pass is then as good as stepwise EM's.
+
+The sum is the root of a tree of which only the paths of changed pieces are added up anew: nothing is ever subtracted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from streamgmm.covariances import CovarianceStructure
-from streamgmm.em import Expectation, Surrogate, implied
+from streamgmm.em import Expectation, Surrogate
 from streamgmm.execution import Wave
 from streamgmm.parameters import Array, Parameters
+from streamgmm.reduction import tree_sum
 from streamgmm.statistics import Statistics
+from streamgmm.strategies.stepwise import Learnt, Stepwise
 
 
 class Node(NamedTuple):
@@ -33,58 +37,61 @@ class Entries:
     ----------
     origin : ndarray of shape (k, d)
         Point about which all entries are taken; the means at the beginning of a pass.
-    start : Statistics or None
-        What the start implies, a unit of weight, until every entry was visited.
     depth : int
         The tree has room for ``2**depth`` entries.
     root : Node or None
         The entries, places without one being None.
+    moving : Learnt or None
+        In the first pass, what the M-step sees.
+    visited : tuple of (int, Expectation)
+        In the first pass, the entries by their places, each about the means of its time.
     """
 
     origin: Array
-    start: Statistics | None
     depth: int = 0
     root: Node | None = None
+    moving: Learnt | None = None
+    visited: tuple[tuple[int, Expectation], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Incremental:
-    """One update an entry.
+    """One update a batch of entries.
 
     Parameters
     ----------
-    structure : CovarianceStructure
-        The family of covariances.
-    reg_covar : float
-        As the M-step adds it.
-    start_rows : float
-        Rows that the start is worth in the first pass; fewer in proportion as rows are visited.
-    n_rows : float
-        Rows of all entries.
+    first : Stepwise
+        How the first pass moves.
+    start_rows : float or None, default=None
+        Rows that the start is worth to it.
+    entries : Entries or None, default=None
+        What to go on from, if every piece was visited before.
     """
 
-    structure: CovarianceStructure
-    reg_covar: float
-    start_rows: float
-    n_rows: float
+    first: Stepwise
+    start_rows: float | None = None
+    entries: Entries | None = None
 
     def init(self, start: Parameters) -> Entries:
-        """No entry yet."""
-        return Entries(start.means, implied(start, self.structure, self.reg_covar))
+        """No entry yet, or those to go on from."""
+        if self.entries is not None:
+            return recentred(self.entries, start.means)
+        return Entries(start.means, moving=self.first.init(start, self.start_rows))
 
-    def update(self, state: Entries, expectation: Expectation | None, wave: Wave) -> tuple[Surrogate | None, Entries]:
-        """Put the statistics of an entry in the place of its earlier ones, and sum up."""
-        if expectation is not None:
-            state = placed(state, wave.entry, expectation)
-        if wave.last:
-            state = replace(state, start=None)
-        if state.root is None or not wave.complete:
-            return None, state
-        whole = state.root.sum
-        surrogate = self._surrogate(state, whole, whole if expectation is None else expectation)
-        if wave.last:
-            state = recentred(state, surrogate.statistics.origin + _steps(surrogate.statistics))
-        return surrogate, state
+    def update(
+        self, state: Entries, expectations: Sequence[Expectation], wave: Wave
+    ) -> tuple[Surrogate | None, Entries]:
+        """Put the statistics of entries in the place of their earlier ones, and sum up."""
+        visits = list(zip(dict.fromkeys(wave.entries), expectations, strict=True))
+        if state.moving is None:
+            state = placed(state, dict(visits))
+            return self._whole(state, expectations, wave)
+        surrogate, moving = self.first.update(state.moving, expectations, wave)
+        state = replace(state, moving=moving, visited=(*state.visited, *visits))
+        if not wave.last:
+            return surrogate, state
+        state = placed(replace(state, moving=None, visited=()), dict(state.visited))
+        return self._whole(state, expectations, wave)
 
     def covered(self, state: Entries) -> Expectation | None:
         """Sum over all entries."""
@@ -94,44 +101,56 @@ class Incremental:
         """Nothing: the last surrogate is all entries."""
         return None
 
-    def _surrogate(self, state: Entries, whole: Expectation, latest: Expectation) -> Surrogate:
-        rows = float(whole.likelihood.rows)
-        if state.start is None or not whole.likelihood.weight > 0.0:
-            return Surrogate(whole.statistics, rows, latest.likelihood, latest=latest.statistics)
-        left = self.start_rows * max(0.0, 1.0 - rows / self.n_rows)
-        statistics = whole.statistics + (whole.likelihood.weight / rows * left) * state.start.recentred(state.origin)
-        return Surrogate(statistics, rows + left, latest.likelihood, latest=latest.statistics)
+    def _whole(
+        self, state: Entries, expectations: Sequence[Expectation], wave: Wave
+    ) -> tuple[Surrogate | None, Entries]:
+        """All entries, about their means once a pass has ended."""
+        if state.root is None or not (wave.last or (wave.complete and expectations)):
+            return None, state
+        whole = state.root.sum
+        latest = tree_sum(expectations) if expectations else whole
+        surrogate = Surrogate(whole.statistics, whole.likelihood.rows, latest.likelihood, latest=latest.statistics)
+        if wave.last:
+            state = recentred(state, whole.statistics.origin + _steps(whole.statistics))
+        return surrogate, state
 
 
-def placed(state: Entries, place: int, expectation: Expectation | None) -> Entries:
-    """Put an entry in its place, or take it away with None."""
+def placed(state: Entries, entries: Mapping[int, Expectation | None]) -> Entries:
+    """Put entries in their places, or take those away that are None."""
     depth, root = state.depth, state.root
-    while place >= 1 << depth:
+    while max(entries, default=0) >= 1 << depth:
         root, depth = None if root is None else Node(root.sum, root, None), depth + 1
-    leaf = None
-    if expectation is not None:
-        leaf = Node(Expectation(expectation.statistics.recentred(state.origin), expectation.likelihood))
-    return replace(state, depth=depth, root=_with_leaf(root, depth, place, leaf))
+    made = [(place, _leaf(entry, state.origin)) for place, entry in sorted(entries.items())]
+    return replace(state, depth=depth, root=_with_leaves(root, depth, made))
 
 
 def recentred(state: Entries, origin: Array) -> Entries:
     """All entries about other points, the sums among them made anew."""
-
-    def move(expectation: Expectation) -> Expectation:
-        return Expectation(expectation.statistics.recentred(origin), expectation.likelihood)
-
-    return replace(state, origin=origin, root=_mapped(state.root, state.depth, move))
+    root = _mapped(state.root, state.depth, lambda entry: _about(entry, origin))
+    return replace(state, origin=origin, root=root)
 
 
-def leaves(state: Entries) -> list[Expectation | None]:
-    """Every entry by its place."""
+def merged(state: Entries, places: Sequence[int]) -> Entries:
+    """Entries that are given the same place become one; ``places`` has the new one of each, by its old."""
+    found: dict[int, list[Expectation]] = {}
+    for place, entry in leaves(state):
+        found.setdefault(int(places[place]), []).append(entry)
+    return placed(Entries(state.origin), {place: tree_sum(parts) for place, parts in found.items()})
 
-    def gather(node: Node | None, depth: int) -> list[Expectation | None]:
-        if depth == 0 or node is None:
-            return [None if node is None else node.sum] + [None] * ((1 << depth) - 1)
-        return gather(node.left, depth - 1) + gather(node.right, depth - 1)
 
-    return gather(state.root, state.depth)
+def leaves(state: Entries) -> list[tuple[int, Expectation]]:
+    """Every entry with its place."""
+
+    def gather(node: Node | None, depth: int, first: int) -> list[tuple[int, Expectation]]:
+        if node is None or depth == 0:
+            return [] if node is None else [(first, node.sum)]
+        return gather(node.left, depth - 1, first) + gather(node.right, depth - 1, first + (1 << (depth - 1)))
+
+    return gather(state.root, state.depth, 0)
+
+
+def _leaf(entry: Expectation | None, origin: Array) -> Node | None:
+    return None if entry is None else Node(_about(entry, origin))
 
 
 def _joined(left: Node | None, right: Node | None) -> Node | None:
@@ -141,22 +160,27 @@ def _joined(left: Node | None, right: Node | None) -> Node | None:
     return Node(left.sum + right.sum, left, right)
 
 
-def _with_leaf(node: Node | None, depth: int, place: int, leaf: Node | None) -> Node | None:
+def _with_leaves(node: Node | None, depth: int, leaves: Sequence[tuple[int, Node | None]]) -> Node | None:
+    """The tree with some leaves in other places' stead: a path that several of them share is added up once."""
+    if not leaves:
+        return node
     if depth == 0:
-        return leaf
+        return leaves[0][1]
     left, right = (None, None) if node is None else (node.left, node.right)
     half = 1 << (depth - 1)
-    if place < half:
-        left = _with_leaf(left, depth - 1, place, leaf)
-    else:
-        right = _with_leaf(right, depth - 1, place - half, leaf)
-    return _joined(left, right)
+    near = [leaf for leaf in leaves if leaf[0] < half]
+    far = [(place - half, leaf) for place, leaf in leaves[len(near) :]]
+    return _joined(_with_leaves(left, depth - 1, near), _with_leaves(right, depth - 1, far))
 
 
 def _mapped(node: Node | None, depth: int, function: Callable[[Expectation], Expectation]) -> Node | None:
     if node is None or depth == 0:
         return None if node is None else Node(function(node.sum))
     return _joined(_mapped(node.left, depth - 1, function), _mapped(node.right, depth - 1, function))
+
+
+def _about(entry: Expectation, origin: Array) -> Expectation:
+    return Expectation(entry.statistics.recentred(origin), entry.likelihood)
 
 
 def _steps(statistics: Statistics) -> Array:

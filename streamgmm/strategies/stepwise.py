@@ -13,6 +13,7 @@ place, but from a part of the rows; measured in ``benchmarks/online.py``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from streamgmm.covariances import CovarianceStructure
@@ -109,9 +110,9 @@ class Stepwise:
         learnt = (1.0 / tally.weight) * covered.statistics
         return Learnt(learnt, 0.0, learnt, rows, 1.0 / rows, tally.rows, tally.weight, covered)
 
-    def update(self, state: Learnt, expectation: Expectation | None, wave: Wave) -> tuple[Surrogate | None, Learnt]:
+    def update(self, state: Learnt, expectations: Sequence[Expectation], wave: Wave) -> tuple[Surrogate | None, Learnt]:
         """Nothing until a batch is complete, then statistics that moved towards it."""
-        if expectation is not None:
+        for expectation in expectations:
             state = replace(state, batch=push(state.batch, expectation))
         if not wave.complete:
             return None, state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from streamgmm.em import Expectation, Surrogate
@@ -17,10 +18,11 @@ class Strategy(Protocol[State]):
     def init(self, start: Parameters) -> State:
         """State before the first wave."""
 
-    def update(self, state: State, expectation: Expectation | None, wave: Wave) -> tuple[Surrogate | None, State]:
-        """Take the expectation of one wave; return what the M-step shall see, if anything.
+    def update(self, state: State, expectations: Sequence[Expectation], wave: Wave) -> tuple[Surrogate | None, State]:
+        """Take what the E-step says of one wave; return what the M-step shall see, if anything.
 
-        ``expectation`` is None where a wave has no rows. The parameters change only where ``wave.complete``.
+        One expectation, or one for each entry of the wave; none where it has no rows. The parameters change only where
+        ``wave.complete``.
         """
 
     def covered(self, state: State) -> Expectation | None:

@@ -5,6 +5,7 @@ A ring of entries, each a part of the window, so that what leaves is dropped and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from streamgmm.covariances import CovarianceStructure
@@ -61,9 +62,9 @@ class Window:
         """An empty window."""
         return Ring(implied(start, self.structure, self.reg_covar))
 
-    def update(self, state: Ring, expectation: Expectation | None, wave: Wave) -> tuple[Surrogate | None, Ring]:
+    def update(self, state: Ring, expectations: Sequence[Expectation], wave: Wave) -> tuple[Surrogate | None, Ring]:
         """Take the newest rows in, and let the oldest entries go that the window no longer reaches."""
-        if expectation is None or not expectation.likelihood.weight > 0.0:
+        if not expectations or not (expectation := tree_sum(expectations)).likelihood.weight > 0.0:
             return None, state
         origin = expectation.statistics.origin
         settled = None if state.settled is None else _about(state.settled, origin)

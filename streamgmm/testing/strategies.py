@@ -36,22 +36,22 @@ class StrategyLaws:
         """The strategy under test."""
         raise NotImplementedError
 
-    def waves(self, data: st.DataObject, example: Example) -> list[Expectation | None]:
-        """What the E-step says of each wave of a pass; None for a wave without rows."""
+    def waves(self, data: st.DataObject, example: Example) -> list[tuple[Expectation, ...]]:
+        """What the E-step says of each wave of a pass; nothing for a wave without rows."""
         cuts = sorted(data.draw(st.lists(st.integers(0, len(example.rows)), max_size=6)))
         return [
-            expect(rows, example.parameters, weights=weights)[0] if len(rows) else None
+            expect(rows, example.parameters, weights=weights) if len(rows) else ()
             for rows, weights in zip(np.split(example.rows, cuts), np.split(example.weights, cuts), strict=True)
         ]
 
     def run(
-        self, waves: Sequence[Expectation | None], state: Any, after: Any = lambda state: state
+        self, waves: Sequence[tuple[Expectation, ...]], state: Any, after: Any = lambda state: state
     ) -> tuple[list[Surrogate], Any]:
         """One pass from a state; ``after`` is applied to the state between waves."""
         strategy, surrogates = self.make(), []
         for number, wave in enumerate(waves):
             ends = number == len(waves) - 1
-            surrogate, state = strategy.update(after(state), wave, Wave((), last=ends, complete=ends, entry=number))
+            surrogate, state = strategy.update(after(state), wave, _wave(number, wave, last=ends, complete=ends))
             surrogates += [] if surrogate is None else [surrogate]
         return surrogates, state
 
@@ -69,9 +69,9 @@ class StrategyLaws:
     def test_updating_changes_neither_state_nor_expectation(self, data: st.DataObject) -> None:
         example = data.draw(examples(self.structure))
         strategy, state = self.make(), self.make().init(example.parameters)
-        for wave in self.waves(data, example):
+        for number, wave in enumerate(self.waves(data, example)):
             before = deepcopy((state, wave))
-            _, following = strategy.update(state, wave, Wave((), last=False, complete=True))
+            _, following = strategy.update(state, wave, _wave(number, wave, last=False, complete=True))
             assert _bits((state, wave)) == _bits(before)
             state = following
 
@@ -91,14 +91,19 @@ class StrategyLaws:
         waves, start = self.waves(data, example), self.make().init(example.parameters)
         strategy, state = self.make(), start
         for number, wave in enumerate(waves):
-            surrogate, idle = strategy.update(state, None, Wave((), last=False, complete=False, entry=number))
+            surrogate, idle = strategy.update(state, (), Wave((), last=False, complete=False))
             assert surrogate is None
             assert _bits(idle) == _bits(state)
-            _, state = strategy.update(state, wave, Wave((), last=False, complete=True, entry=number))
+            _, state = strategy.update(state, wave, _wave(number, wave, last=False, complete=True))
 
     def test_a_pass_without_any_row_gives_no_surrogate(self) -> None:
         start = mixture(self.structure, 2, 3, np.random.default_rng(0))
-        assert self.run([None, None], self.make().init(start))[0] == []
+        assert self.run([(), ()], self.make().init(start))[0] == []
+
+
+def _wave(number: int, expectations: Sequence[Expectation], *, last: bool, complete: bool) -> Wave:
+    """A wave that is one entry, if anything."""
+    return Wave((), last, complete, entries=(number,) * len(expectations))
 
 
 def _bits(value: Any) -> list[Any]:

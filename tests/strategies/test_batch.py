@@ -27,7 +27,8 @@ class TestBatch(StrategyLaws):
     @given(st.data())
     def test_the_sum_over_waves_is_the_fixed_tree(self, data):
         example = data.draw(examples(self.structure))
-        waves = [wave for wave in self.waves(data, example) if wave is not None]
+        waves = self.waves(data, example)
+        parts = [part for wave in waves for part in wave]
         (surrogate,), _ = self.run(waves, Batch().init(example.parameters))
-        assert_same_statistics(surrogate.statistics, tree_sum(waves).statistics, tolerance=0.0)
-        assert surrogate.likelihood == tree_sum(waves).likelihood
+        assert_same_statistics(surrogate.statistics, tree_sum(parts).statistics, tolerance=0.0)
+        assert surrogate.likelihood == tree_sum(parts).likelihood

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,88 +8,119 @@ from streamgmm.em import expect, maximize
 from streamgmm.execution import Wave
 from streamgmm.fitting import bound
 from streamgmm.reduction import tree_sum
-from streamgmm.strategies import Incremental
-from streamgmm.strategies.incremental import leaves, placed
+from streamgmm.schedules import PowerDecay
+from streamgmm.strategies import Incremental, Stepwise
+from streamgmm.strategies.incremental import Entries, leaves, merged, placed
 from streamgmm.testing.draws import assert_same_statistics, examples, law
 from streamgmm.testing.strategies import StrategyLaws
 
 
+def entries_of(example, n):
+    parts = [part for part in np.array_split(np.arange(len(example.rows)), n) if len(part)]
+    return [expect(example.rows[part], example.parameters, weights=example.weights[part])[0] for part in parts]
+
+
 class TestIncremental(StrategyLaws):
-    def make(self):
-        return Incremental(self.structure, 1e-6, 20.0, 60.0)
+    def make(self, reg_covar=1e-6):
+        return Incremental(Stepwise(PowerDecay(), 20, self.structure, reg_covar, averaging=True))
+
+    def visit(self, strategy, state, example, parameters, groups, last):
+        """Waves of several entries each; the parameters move after every wave."""
+        parts = np.array_split(np.arange(len(example.rows)), 1 + max(place for group in groups for place in group))
+        for turn, group in enumerate(groups):
+            expectations = [
+                expect(example.rows[parts[place]], parameters, weights=example.weights[parts[place]])[0]
+                for place in group
+            ]
+            wave = Wave((), last=last and turn == len(groups) - 1, complete=True, entries=tuple(group))
+            surrogate, state = strategy.update(state, expectations, wave)
+            if surrogate is not None:
+                parameters = maximize(surrogate.statistics, self.structure)[0]
+            yield state, parameters
 
     @law
     @given(st.data())
     def test_entries_at_fixed_parameters_sum_to_batch(self, data):
         example = data.draw(examples(self.structure))
         (whole,) = expect(example.rows, example.parameters, weights=example.weights)
+        entries = entries_of(example, data.draw(st.integers(1, 9)))
+        order = np.random.default_rng(0).permutation(len(entries))
+        cuts = sorted({0, len(order), *data.draw(st.lists(st.integers(0, len(order)), max_size=3))})
         strategy, state = self.make(), self.make().init(example.parameters)
-        parts = np.array_split(np.arange(len(example.rows)), data.draw(st.integers(1, 9)))
-        order = np.random.default_rng(0).permutation(len(parts))
-        for turn, place in enumerate(order):
-            part = parts[place]
-            if not len(part):
-                continue
-            (batch,) = expect(example.rows[part], example.parameters, weights=example.weights[part])
-            wave = Wave((), last=turn == len(order) - 1, complete=True, entry=int(place))
-            _, state = strategy.update(state, batch, wave)
+        for first, stop in pairwise(cuts):
+            places = tuple(int(place) for place in order[first:stop])
+            wave = Wave((), last=stop == len(order), complete=True, entries=places)
+            surrogate, state = strategy.update(state, [entries[place] for place in places], wave)
         covered = strategy.covered(state)
-        assert covered.likelihood.rows == len(example.rows)
+        assert covered.likelihood.rows == surrogate.effective_rows == len(example.rows)
         assert_same_statistics(covered.statistics.recentred(whole.statistics.origin), whole.statistics, tolerance=1e-8)
 
     @law
     @given(st.data())
     def test_the_root_is_a_fixed_tree_whatever_the_order_of_visits_and_how_often(self, data):
         example = data.draw(examples(self.structure))
-        parts = [part for part in np.array_split(np.arange(len(example.rows)), 7) if len(part)]
-        entries = [expect(example.rows[part], example.parameters)[0] for part in parts]
-        visits = data.draw(st.lists(st.integers(0, len(parts) - 1), max_size=20)) + list(range(len(parts)))
-        state, other = self.make().init(example.parameters), self.make().init(example.parameters)
-        for place in visits:
-            state = placed(state, place, entries[place])
-        for place in reversed(range(len(parts))):
-            other = placed(other, place, entries[place])
+        entries = entries_of(example, 7)
+        visits = [*data.draw(st.lists(st.sets(st.integers(0, len(entries) - 1)), max_size=9)), {*range(len(entries))}]
+        state = other = Entries(example.parameters.means)
+        for places in visits:
+            state = placed(state, {place: entries[place] for place in places})
+        for place in reversed(range(len(entries))):
+            other = placed(other, {place: entries[place]})
         assert_same_statistics(state.root.sum.statistics, other.root.sum.statistics, tolerance=0.0)
         assert_same_statistics(state.root.sum.statistics, tree_sum(entries).statistics, tolerance=1e-12)
-        assert sum(leaf is not None for leaf in leaves(state)) == len(parts)
+        assert [place for place, _ in leaves(state)] == [*range(len(entries))]
 
     @law
     @given(st.data())
-    def test_an_entry_that_is_taken_away_leaves_the_sum_of_the_others(self, data):
+    def test_entries_that_are_taken_away_leave_the_sum_of_the_others(self, data):
         example = data.draw(examples(self.structure))
-        parts = [part for part in np.array_split(np.arange(len(example.rows)), 5) if len(part)]
-        entries = [expect(example.rows[part], example.parameters)[0] for part in parts]
-        state = self.make().init(example.parameters)
-        for place, entry in enumerate(entries):
-            state = placed(state, place, entry)
-        gone = data.draw(st.integers(0, len(parts) - 1))
-        left = [entry for place, entry in enumerate(entries) if place != gone]
-        state = placed(state, gone, None)
+        entries = entries_of(example, 5)
+        state = placed(Entries(example.parameters.means), dict(enumerate(entries)))
+        gone = data.draw(st.sets(st.integers(0, len(entries) - 1)))
+        left = [entry for place, entry in enumerate(entries) if place not in gone]
+        state = placed(state, dict.fromkeys(gone))
         if not left:
             assert state.root is None
         else:
             assert_same_statistics(state.root.sum.statistics, tree_sum(left).statistics, tolerance=1e-12)
+            assert state.root.sum.likelihood.rows == sum(entry.likelihood.rows for entry in left)
 
     @law
     @given(st.data())
-    def test_the_free_energy_never_decreases(self, data):
+    def test_entries_that_are_merged_keep_their_sum(self, data):
+        example = data.draw(examples(self.structure))
+        entries = entries_of(example, 6)
+        state = placed(Entries(example.parameters.means), dict(enumerate(entries)))
+        places = sorted(data.draw(st.lists(st.integers(0, 3), min_size=len(entries), max_size=len(entries))))
+        fewer = merged(state, places)
+        assert [place for place, _ in leaves(fewer)] == sorted(set(places))
+        assert fewer.root.sum.likelihood.rows == len(example.rows)
+        assert_same_statistics(fewer.root.sum.statistics, state.root.sum.statistics, tolerance=1e-12)
+
+    @law
+    @given(st.data())
+    def test_the_free_energy_never_decreases_after_the_first_pass(self, data):
         example = data.draw(examples(self.structure, rows=(80, 120), features=(1, 3), components=(1, 2)))
-        strategy = Incremental(self.structure, 0.0, 0.0, float(len(example.rows)))
+        strategy = self.make(reg_covar=0.0)
         state, parameters = strategy.init(example.parameters), example.parameters
-        parts = np.array_split(np.arange(len(example.rows)), 4)
-        for place, part in enumerate(parts):  # all entries once, at the start
-            (batch,) = expect(example.rows[part], parameters, weights=example.weights[part])
-            surrogate, state = strategy.update(
-                state, batch, Wave((), last=place == len(parts) - 1, complete=True, entry=place)
-            )
-        parameters = maximize(surrogate.statistics, self.structure)[0]
-        energies = [bound(strategy.covered(state), parameters)]
-        for number in range(3):
-            for place in np.random.default_rng(number).permutation(len(parts)):
-                part = parts[place]
-                (batch,) = expect(example.rows[part], parameters, weights=example.weights[part])
-                wave = Wave((), last=False, complete=True, entry=int(place))
-                surrogate, state = strategy.update(state, batch, wave)
-                parameters = maximize(surrogate.statistics, self.structure)[0]
-                energies.append(bound(strategy.covered(state), parameters))
+        energies = []
+        for number in range(4):
+            order = np.random.default_rng(number).permutation(6).tolist()
+            groups = [order[:2], order[2:3], order[3:]]
+            steps = list(self.visit(strategy, state, example, parameters, groups, True))
+            energies += [bound(strategy.covered(state), after) for state, after in steps if state.root is not None]
+            state, parameters = steps[-1]
+        assert len(energies) == 1 + 3 * 3
         assert np.all(np.diff(energies) >= -1e-8 * np.abs(energies[:-1])), np.diff(energies)
+
+    @law
+    @given(st.data())
+    def test_the_first_pass_ends_with_the_m_step_on_all_entries(self, data):
+        example = data.draw(examples(self.structure, rows=(80, 120), features=(1, 3), components=(1, 2)))
+        strategy = self.make(reg_covar=0.0)
+        *_, (state, parameters) = self.visit(
+            strategy, strategy.init(example.parameters), example, example.parameters, [[3, 0], [1], [2]], True
+        )
+        whole = maximize(strategy.covered(state).statistics, self.structure)[0]
+        np.testing.assert_allclose(parameters.means, whole.means, rtol=1e-9, atol=1e-9)
+        assert state.moving is None and state.visited == ()

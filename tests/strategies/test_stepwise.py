@@ -27,7 +27,7 @@ class TestStepwise(StrategyLaws):
         example = data.draw(examples(self.structure, rows=(30, 60)))
         strategy = Stepwise(Constant(1.0), len(example.rows), self.structure, 0.0, averaging=False)
         (whole,) = expect(example.rows, example.parameters, weights=example.weights)
-        surrogate, _ = strategy.update(strategy.init(example.parameters), whole, WHOLE)
+        surrogate, _ = strategy.update(strategy.init(example.parameters), [whole], WHOLE)
         there = maximize(whole.statistics, self.structure, effective_rows=whole.likelihood.rows)[0]
         here = maximize(surrogate.statistics, self.structure, effective_rows=surrogate.effective_rows)[0]
         for name in ("weights", "means", "covariances"):
@@ -47,10 +47,10 @@ class TestStepwise(StrategyLaws):
             )
         ]
         strategy, start = self.make(), self.make().init(example.parameters)
-        _, straight = strategy.update(start, whole, BATCH)
-        none, state = strategy.update(start, parts[0], Wave((), last=False, complete=False))
+        _, straight = strategy.update(start, [whole], BATCH)
+        none, state = strategy.update(start, [parts[0]], Wave((), last=False, complete=False))
         assert none is None
-        _, state = strategy.update(state, parts[1], BATCH)
+        _, state = strategy.update(state, [parts[1]], BATCH)
         assert_same_statistics(state.statistics, straight.statistics)
         assert state.learnt_rows == straight.learnt_rows == len(example.rows)
 
@@ -64,7 +64,7 @@ class TestStepwise(StrategyLaws):
             state = strategy.init(example.parameters)
             for part in np.array_split(np.arange(len(example.rows)), 3):
                 (batch,) = expect(example.rows[part], example.parameters, weights=weights[part])
-                _, state = strategy.update(state, batch, BATCH)
+                _, state = strategy.update(state, [batch], BATCH)
             states.append(state)
         assert_same_statistics(states[0].statistics, states[1].statistics)
         assert states[0].rows == pytest.approx(states[1].rows)
@@ -76,7 +76,7 @@ class TestStepwise(StrategyLaws):
         strategy, state, parameters = self.make(), self.make().init(example.parameters), example.parameters
         for part in np.array_split(np.arange(len(example.rows)), 4):
             (batch,) = expect(example.rows[part], parameters, weights=example.weights[part])
-            surrogate, state = strategy.update(state, batch, BATCH)
+            surrogate, state = strategy.update(state, [batch], BATCH)
             parameters = maximize(surrogate.statistics, self.structure, 1e-6)[0]
         covered = strategy.covered(state)
         reported = maximize(covered.statistics, self.structure, 0.0)[0]
@@ -101,7 +101,7 @@ class TestStepwise(StrategyLaws):
         state = strategy.init(start)
         for _ in range(3):
             (batch,) = expect(rows, start)
-            surrogate, state = strategy.update(state, batch, BATCH)
+            surrogate, state = strategy.update(state, [batch], BATCH)
         after, info = update(surrogate, start, self.structure, 1e-6)
         assert info.held == (1,)
         np.testing.assert_array_equal(after.means[1], start.means[1])

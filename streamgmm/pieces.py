@@ -1,0 +1,239 @@
+"""How a source is cut into the entries of incremental EM: always the same row ranges, visited in another order.
+
+A piece is a run of rows of one chunk, counted from the chunk's start, or a few whole chunks where these are short. So
+rows that are appended to the source change the last piece at most, and make new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgmm.errors import InputError
+from streamgmm.execution import Wave, read_ahead
+from streamgmm.ranges import Ranges
+from streamgmm.shuffling import GROUP_BYTES, PART_ROWS, dealt, loaded
+from streamgmm.sources.source import Chunk, Source
+
+MOST_ENTRIES = 4096
+ENTRIES_BYTES = 2**27  # what the statistics of all pieces may take
+UNKNOWN = (
+    "Incremental EM keeps an entry for each range of rows, but the lengths of the chunks of X are unknown; call "
+    "X.compute_chunk_sizes() first, or choose algorithm='stepwise'."
+)
+
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """The cut of a source.
+
+    Attributes
+    ----------
+    rows : int
+        Rows of a piece; the last of a chunk may have fewer.
+    chunks : int
+        Adjacent chunks of a piece, more than 1 only where a piece is at least a chunk.
+    lengths : ndarray of int
+        Rows of every chunk.
+    withdrawn : Ranges
+        Rows that are not to be read.
+    """
+
+    rows: int
+    chunks: int
+    lengths: Places
+    withdrawn: Ranges = field(default_factory=Ranges)
+
+    @classmethod
+    def of(cls, source: Source, rows: int, most: int) -> Pieces:
+        """Cut a source into pieces of ``rows`` rows, or larger ones where there would be more than ``most``."""
+        pieces = cls(rows, 1, _lengths(source))
+        while pieces.count > most:
+            pieces, _ = pieces.coarser()
+        return pieces
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the source."""
+        return int(self.lengths.sum())
+
+    @property
+    def count(self) -> int:
+        """Number of pieces."""
+        return int(self._counts.sum()) if self.chunks == 1 else -(-len(self.lengths) // self.chunks)
+
+    def coarser(self) -> tuple[Pieces, Places]:
+        """Pieces twice as large, and the place there of each that is here."""
+        if self.chunks > 1:
+            return replace(self, chunks=2 * self.chunks), np.arange(self.count) // 2
+        if self.rows >= self.lengths.max():
+            return replace(self, chunks=2), np.flatnonzero(self._counts) // 2
+        larger = replace(self, rows=2 * self.rows)
+        within = np.arange(self.count) - np.repeat(self._firsts, self._counts)
+        return larger, np.repeat(larger._firsts, self._counts) + within // 2
+
+    def grown(self, source: Source) -> Pieces:
+        """The cut of a source to which rows were appended.
+
+        Raises
+        ------
+        InputError
+            If a chunk but the last has another length than it had, or there are fewer rows than before.
+        """
+        lengths, known = _lengths(source), len(self.lengths)
+        same = lengths[: known - 1] == self.lengths[: min(known - 1, len(lengths))]
+        if not same.all():
+            chunk = int(np.argmin(same))
+            raise InputError(
+                f"Chunk {chunk} of X has {lengths[chunk]:,} rows and had {self.lengths[chunk]:,} when it was learnt; "
+                "pass the same array, grown at its end, in the same chunks, or fit anew."
+            )
+        if len(lengths) < known or lengths[known - 1] < self.lengths[-1]:
+            raise InputError(
+                f"X has {lengths.sum():,} rows, fewer than the {self.n_rows:,} that were learnt; rows are taken back "
+                "by withdraw(), not by leaving them out."
+            )
+        return replace(self, lengths=lengths)
+
+    def overlapping(self, first: int, stop: int) -> Places:
+        """Places of the pieces that have a row from ``first`` to before ``stop``."""
+        if first >= stop:
+            return np.empty(0, np.int64)
+        ends = np.cumsum(self.lengths)
+        place, last = (self._place(row, ends) for row in (first, stop - 1))
+        return np.arange(place, last + 1)
+
+    def spans(self, place: int) -> list[tuple[int, int]]:
+        """Rows of a piece, less those withdrawn."""
+        if self.chunks > 1:
+            starts = np.concatenate(([0], np.cumsum(self.lengths)))
+            unit = place * self.chunks
+            return self.withdrawn.missing(int(starts[unit]), int(starts[min(unit + self.chunks, len(self.lengths))]))
+        chunk = int(np.searchsorted(self._firsts, place, side="right")) - 1
+        begin = int(self.lengths[:chunk].sum())
+        first = begin + (place - int(self._firsts[chunk])) * self.rows
+        return self.withdrawn.missing(first, min(first + self.rows, begin + int(self.lengths[chunk])))
+
+    def waves(
+        self, source: Source, batch_size: int, seed: int, number: int, only: Places | None = None
+    ) -> Iterator[Wave]:
+        """Every piece once, or those in ``only``, in pass ``number``: as many as make a batch at a time.
+
+        Chunks are read by the group, in a permuted order; a batch takes pieces from all over its group.
+        """
+        chosen = None if only is None else set(only.tolist())
+        units = [unit for unit in self._units(source) if chosen is None or chosen & set(self._places(unit))]
+        order = np.random.default_rng([seed, number]).permutation(len(units))
+        pending: Wave | None = None
+        for group in read_ahead(self._groups(source, [units[place] for place in order])):
+            pieces = [
+                (place, part) for unit in group for place, part in self._cut(unit) if chosen is None or place in chosen
+            ]
+            pieces.sort(key=lambda piece: piece[0])
+            for wave in _waves(pieces, batch_size, seed, number):
+                if pending is not None:
+                    yield pending
+                pending = wave
+        if pending is not None:
+            yield replace(pending, last=True)
+
+    @cached_property
+    def _counts(self) -> Places:
+        """Pieces of each chunk, where a piece is of one chunk."""
+        return -(-self.lengths // self.rows)
+
+    @cached_property
+    def _firsts(self) -> Places:
+        """Place of the first piece of each chunk, where a piece is of one chunk."""
+        return np.cumsum(self._counts) - self._counts
+
+    def _place(self, row: int, ends: Places) -> int:
+        chunk = int(np.searchsorted(ends, row, side="right"))
+        if self.chunks > 1:
+            return chunk // self.chunks
+        return int(self._firsts[chunk]) + (row - int(ends[chunk] - self.lengths[chunk])) // self.rows
+
+    def _units(self, source: Source) -> list[tuple[Chunk, ...]]:
+        """Chunks that are cut together."""
+        chunks = list(source.chunks())
+        units = [tuple(chunks[place : place + self.chunks]) for place in range(0, len(chunks), self.chunks)]
+        return [unit for unit in units if any(chunk.length for chunk in unit)]
+
+    def _places(self, unit: Sequence[Chunk]) -> range:
+        index = unit[0].index
+        if self.chunks > 1:
+            return range(index // self.chunks, index // self.chunks + 1)
+        first = int(self._firsts[index])
+        return range(first, first + int(self._counts[index]))
+
+    def _groups(self, source: Source, units: Sequence[tuple[Chunk, ...]]) -> Iterator[list[tuple[Chunk, ...]]]:
+        """Units at hand, those that are lazy read a group at a time."""
+        if not units or isinstance(units[0][0].rows, np.ndarray):
+            yield list(units)
+            return
+        most_rows = max(1, GROUP_BYTES // (source.n_features * source.dtype.itemsize))
+        group: list[tuple[Chunk, ...]] = []
+        rows = 0
+        for unit in units:
+            length = sum(chunk.length or 0 for chunk in unit)
+            if group and rows + length > most_rows:
+                yield _read(group)
+                group, rows = [], 0
+            group.append(unit)
+            rows += length
+        if group:
+            yield _read(group)
+
+    def _cut(self, unit: tuple[Chunk, ...]) -> Iterator[tuple[int, list[Chunk]]]:
+        """Pieces of a unit by their places, less the rows withdrawn; pieces of which nothing is left are left out."""
+        for turn, place in enumerate(self._places(unit)):
+            parts = []
+            for chunk in unit:
+                begin = 0 if chunk.start is None else chunk.start
+                first, stop = 0, len(chunk.rows)
+                if self.chunks == 1:
+                    first, stop = turn * self.rows, min((turn + 1) * self.rows, stop)
+                for start, end in self.withdrawn.missing(begin + first, begin + stop):
+                    part = slice(start - begin, end - begin)
+                    weights = None if chunk.weights is None else chunk.weights[part]
+                    parts.append(Chunk(chunk.index, chunk.rows[part], weights, start, end - start))
+            if parts:
+                yield place, parts
+
+
+def most_entries(entry_bytes: int) -> int:
+    """How many entries are kept at most."""
+    return max(1, min(MOST_ENTRIES, ENTRIES_BYTES // entry_bytes))
+
+
+def _lengths(source: Source) -> Places:
+    if source.n_rows is None:
+        raise InputError(UNKNOWN)
+    return np.array([chunk.length for chunk in source.chunks()], np.int64)
+
+
+def _read(units: Sequence[tuple[Chunk, ...]]) -> list[tuple[Chunk, ...]]:
+    made = iter(loaded([chunk for unit in units for chunk in unit]))
+    return [tuple(next(made) for _ in unit) for unit in units]
+
+
+def _waves(pieces: Sequence[tuple[int, list[Chunk]]], batch_size: int, seed: int, number: int) -> Iterator[Wave]:
+    """Pieces of a group, dealt to as many waves as they have rows for."""
+    n_rows = sum(part.length or 0 for _, parts in pieces for part in parts)
+    n_waves = min(len(pieces), max(1, round(n_rows / batch_size)))
+    if not n_waves:
+        return
+    random = np.random.default_rng([seed, number, pieces[0][0]])
+    hand = dealt(len(pieces), n_waves, random)
+    for wave in random.permutation(n_waves):
+        dealt_now = [pieces[place] for place in hand(wave)]
+        chunks = tuple(part for _, parts in dealt_now for part in parts)
+        entries = tuple(place for place, parts in dealt_now for _ in parts)
+        if chunks:
+            yield Wave(chunks, last=False, complete=True, entries=entries, leaf_rows=PART_ROWS)
