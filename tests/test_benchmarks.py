@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,12 @@ import zarr
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # last, so that an installed streamgmm is the one that is tested
 
-from benchmarks import latency, memory, outofcore, peers, stored, suite, timing  # noqa: E402
+from benchmarks import latency, memory, onepass, online, outofcore, peers, stored, suite, timing  # noqa: E402
 from benchmarks.adapters import PEERS, Peer, difference, streamgmm  # noqa: E402
-from benchmarks.workloads import FAMILIES, Start, mixture  # noqa: E402
+from benchmarks.onepass import Outcome, Workload  # noqa: E402
+from benchmarks.workloads import FAMILIES, Population, Start, in_regions, mixture, ragged  # noqa: E402
+from streamgmm import GaussianMixture  # noqa: E402
+from streamgmm.errors import OrderWarning  # noqa: E402
 
 KINDS = ("time_", "timeraw_", "peakmem_", "track_")
 
@@ -204,3 +208,158 @@ def test_a_verdict_says_the_bar_and_whether_it_is_reached():
     assert timing.verdict(3.0, 2.5, at_least=True) == "≥ 2.5 yes"
     assert timing.verdict(1.2, 1.15, at_least=False) == "≤ 1.15 NO"
     assert timing.verdict(1.2, None, at_least=True) == ""
+
+
+# ---------------------------------------------------------------------- learning online
+
+
+def test_quality_prints_a_row_for_each_layout_and_method_and_leaves_no_file(capsys, empty_temp):
+    online.main(["--toy", "--only", "quality", "--seeds", "1", "--sizes", "2000", "--shapes", "2,2"])
+    rows = printed_rows(capsys)
+    assert [(row["layout"], row["method"]) for row in rows] == [
+        *(("any", f"batch, {when}") for when in ("pass 3", "pass 6", "converged")),
+        *itertools.product(["random", "image", "sorted"], ["stepwise", "incremental", "partial_fit"]),
+    ]
+    assert [row["passes"] for row in rows[:2]] == ["3", "6"]
+    assert all(float(row["minimum"]) == float(row["median"]) == float(row["90 %"]) for row in rows)  # of one seed
+    assert not list(empty_temp.iterdir())
+
+
+def test_race_prints_that_batch_em_ends_where_scikit_learn_does(capsys, empty_temp):
+    online.main(["--toy", "--only", "race"])
+    theirs, *ours = printed_rows(capsys)
+    assert [row["method"] for row in ours] == ["stepwise, 1 pass", "auto", "batch"]
+    batch = ours[-1]
+    assert (batch["passes"], batch["held out"]) == (theirs["passes"], theirs["held out"])
+    assert abs(float(batch["difference"])) < 1e-9
+    assert not list(empty_temp.iterdir())
+
+
+def test_curve_draws_where_it_is_told_to_and_keeps_no_toy(capsys, empty_temp, monkeypatch):
+    image = pytest.importorskip("matplotlib.image")
+    monkeypatch.setattr(online, "PICTURE", empty_temp / "beside.png")
+    online.main(["--toy", "--only", "curve"])
+    rows = printed_rows(capsys)
+    assert {row["method"] for row in rows} == {"start", "partial_fit", "incremental", "auto", "batch"}
+    assert [row["rows read"] for row in rows if row["method"] == "batch"] == ["5,000", "10,000", "15,000"]
+    assert all(float(row["difference"]) < 0 for row in rows)  # of so few rows a few passes are never enough
+    assert not list(empty_temp.iterdir())
+    curves = {row["method"]: [(int(row["rows read"].replace(",", "")), float(row["difference"]), 0.0)] for row in rows}
+    online.draw(curves, "", empty_temp / "drawn.png")
+    assert image.imread(empty_temp / "drawn.png").shape[:2] == (500, 1000)
+
+
+def test_stream_prints_memory_and_time_of_a_call(capsys, empty_temp):
+    online.main(["--toy", "--only", "stream"])
+    growth, first, last, ratio, allocated = (float(row["value"].split()[0]) for row in printed_rows(capsys))
+    assert ratio == pytest.approx(last / first, rel=0.01)
+    assert max(abs(growth), abs(allocated)) < 2**20
+    assert not list(empty_temp.iterdir())
+
+
+def test_growth_is_what_memory_gains_in_a_call():
+    looks = itertools.count(10**6, 1000)
+    growth, times = online.followed(Workload(20, 2, 2), 200, 2, lambda: next(looks))
+    assert growth == pytest.approx(500.0)  # 1000 a look, which is every second call
+    assert times.shape == (200,)
+    assert (times > 0).all()
+
+
+def outcomes(*differences, warned=False):
+    return [Outcome(difference, 0.0, warned) for difference in differences]
+
+
+@pytest.mark.parametrize("layout", ["random", "image"])
+def test_a_pass_is_good_that_loses_little_or_no_more_than_three_of_batch_em(layout):
+    mine, thirds = outcomes(-0.9e-3, -1.1e-3, -5.0e-3, -5.0e-3, 1.0), outcomes(0.0, 0.0, -6.0e-3, -4.0e-3, 2.0)
+    assert onepass.good_seeds(layout, "stepwise", mine, thirds, 1e-3) == 3
+
+
+def test_a_pass_over_sorted_rows_is_good_that_is_not_far_off_and_says_so():
+    for method, spoken, silent in (("stepwise", 1, 0), ("partial_fit", 1, 0), ("incremental", 1, 1)):
+        mine = outcomes(-0.029, warned=True), outcomes(-0.029), outcomes(-0.031, warned=True)
+        good = [onepass.good_seeds("sorted", method, one, outcomes(-1.0), 1e-3) for one in mine]
+        assert good == [spoken, silent, 0]
+
+
+def test_the_median_shall_reach_six_passes_of_batch_em_or_lose_little():
+    assert onepass.least_median("image", outcomes(-9.0, -5e-3, 0.0), 1e-3) == -5e-3
+    assert onepass.least_median("random", outcomes(-9.0, -5e-4, 0.0), 1e-3) == -1e-3
+    assert onepass.least_median("sorted", outcomes(-9.0), 1e-3) is None
+
+
+def test_the_table_judges_by_these_rules():
+    workload = Workload(10**9, 2, 3)  # of so many that 2e-4 is allowed
+    found = {
+        ("any", onepass.THIRD): outcomes(-1e-3, -1e-3, -1e-3),
+        ("any", onepass.SIXTH): outcomes(-5e-4, -5e-4, -5e-4),
+        ("random", "stepwise"): outcomes(-1e-4, -6e-4, -2e-3),
+        ("sorted", "stepwise"): outcomes(-1e-4, -6e-4, -2e-3, warned=True),
+    }
+    assert onepass.verdicts(workload, found, "random", "stepwise", True) == ["2", "≥ 3 NO", "≥ -0.0005 NO", "0"]
+    assert onepass.verdicts(workload, found, "sorted", "stepwise", True) == ["3", "≥ 3 yes", "", "3"]
+    assert onepass.verdicts(workload, found, "random", "stepwise", False) == ["2", "", "", "0"]
+
+
+def test_more_is_allowed_where_a_row_must_tell_of_many_parameters():
+    assert Workload(10**6, 2, 3).allowed == 2e-4
+    assert Workload(10**3, 2, 3).allowed == pytest.approx(1.7e-3)  # 2 weights, 3 x 2 means, 3 x 3 covariances
+
+
+def test_differences_are_paired():
+    mine, theirs = np.array([1.0, 12.0, 101.0]), np.array([0.0, 10.0, 100.0])
+    difference, error = onepass.paired(mine, theirs)
+    assert (difference, error) == pytest.approx((4 / 3, 1 / 3))
+
+
+def test_batch_em_that_is_gone_on_with_is_as_if_it_had_never_stopped():
+    drawn = Workload(2000, 2, 3).drawn(0)
+    found = onepass.batch_passes(drawn.rows, drawn.start, drawn.held_out)
+    for name, most in ((onepass.THIRD, 3), (onepass.SIXTH, 6)):
+        whole = GaussianMixture(**drawn.start.settings, algorithm="batch", tol=0.0, max_iter=most)
+        onepass.observed(lambda whole=whole: whole.fit(drawn.rows))
+        np.testing.assert_allclose(found[name], whole.score_samples(drawn.held_out), rtol=1e-12)
+    whole = GaussianMixture(**drawn.start.settings, algorithm="batch", tol=1e-7, max_iter=onepass.MOST_PASSES)
+    onepass.observed(lambda: whole.fit(drawn.rows))
+    assert whole.n_iter_ == found["passes"]
+    np.testing.assert_allclose(found[onepass.CONVERGED], whole.score_samples(drawn.held_out), rtol=1e-12)
+
+
+def test_a_warning_of_order_is_noticed_and_others_are_passed_on():
+    assert onepass.observed(lambda: 1) == (1, False)
+    assert onepass.observed(lambda: warnings.warn("sorted", OrderWarning, stacklevel=1)) == (None, True)
+    with pytest.warns(RuntimeWarning, match="overflow"), warnings.catch_warnings():
+        warnings.simplefilter("always")
+        onepass.observed(lambda: warnings.warn("overflow", RuntimeWarning, stacklevel=1))
+
+
+def test_rows_in_regions_are_all_there_and_lie_beside_their_like():
+    random = np.random.default_rng(0)
+    labels = random.choice(4, size=20_000, p=[0.4, 0.3, 0.2, 0.1])
+    order = in_regions(labels, random)
+    assert np.array_equal(np.sort(order), np.arange(20_000))
+    alike = [np.mean(labels[where][1:] == labels[where][:-1]) for where in (slice(None), order)]
+    assert alike[0] < 0.32  # as chance has it: 0.3
+    assert 0.5 < alike[1] < 0.9  # but not sorted
+    sorts = [len(np.unique(part)) for part in np.array_split(labels[order], 100)]
+    assert np.mean(sorts) > 2  # strays
+
+
+def test_ragged_lengths_differ_and_cover_all_rows():
+    lengths = ragged(1000, 50, np.random.default_rng(0))
+    assert sum(lengths) == 1000
+    assert min(lengths) >= 1
+    assert max(lengths) <= 50
+    assert len(set(lengths)) > 10
+
+
+def test_components_are_as_far_apart_as_asked_for():
+    random = np.random.default_rng(0)
+    population = Population.overlapping(8, 200, 3.0, random)
+    gaps = population.means[:100] - population.means[100:]
+    assert np.sqrt(np.mean(np.sum(gaps**2, axis=1))) == pytest.approx(3.0, rel=0.1)
+    covariances = population.factors @ population.factors.transpose(0, 2, 1)
+    assert np.mean(np.trace(covariances, axis1=1, axis2=2)) == pytest.approx(8.0, rel=0.05)
+    rows, labels = Population.overlapping(2, 3, 3.0, np.random.default_rng(1)).draw(5000, random)
+    means = Population.overlapping(2, 3, 3.0, np.random.default_rng(1)).means
+    np.testing.assert_allclose([rows[labels == j].mean(axis=0) for j in range(3)], means, atol=0.15)
