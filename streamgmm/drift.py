@@ -20,6 +20,9 @@ NEGLIGIBLE = 1e-12
 
 FAR = 10.0  # times what is expected: by Markov's inequality exceeded by at most one window in ten
 LARGE = 0.1  # mean squared standardised shift that matters, however surely a smaller one is seen
+OVERWHELMING = (
+    0.6  # the same where moving statistics would be carried off; regions of an image, which come back, are less
+)
 WINDOWS = 2  # far and large windows that make a drift; one alone may be an outlier
 
 SEGMENTS = 4  # with fewer, order and chance are hard to tell apart
@@ -136,6 +139,8 @@ class Monitor:
         Full windows for which both conditions held.
     component_shift : float
         √(T/rows), the largest of those windows: root-mean-square shift in standard deviations. 0 before the first.
+    storms : int
+        Those of them for which T/rows > 0.6.
 
     Notes
     -----
@@ -168,6 +173,7 @@ class Monitor:
     effect: float = 0.0
     alarms: int = 0
     component_shift: float = 0.0
+    storms: int = 0
 
     @classmethod
     def of(cls, parameters: Parameters, span: int) -> Monitor:
@@ -178,6 +184,11 @@ class Monitor:
     def drifted(self) -> bool:
         """Whether enough windows were far from what the parameters expected; stays True."""
         return self.alarms >= WINDOWS
+
+    @property
+    def carried_off(self) -> bool:
+        """Whether enough windows were so far away that statistics which move by long steps do not keep the rest."""
+        return self.storms >= WINDOWS
 
     def take(self, expectation: Expectation, parameters: Parameters, effective_rows: float) -> Monitor:
         """The monitor after one more batch.
@@ -217,6 +228,7 @@ class Monitor:
             effect=effect,
             alarms=self.alarms + alarm,
             component_shift=max(self.component_shift, sqrt(effect)) if alarm else self.component_shift,
+            storms=self.storms + (alarm and effect > OVERWHELMING),
         )
 
 

@@ -21,13 +21,14 @@ from streamgmm.em import Expectation
 from streamgmm.errors import InputError, SinglePassError
 from streamgmm.fitting import Trajectory, best, bound, fit
 from streamgmm.initialization import RESERVOIR, TOO_FEW_ROWS, WAYS, candidates, continued, drawn
+from streamgmm.ledger import Ledger
 from streamgmm.parameters import Parameters
 from streamgmm.planning import Learning, chosen, stages
 from streamgmm.progress import Progress
+from streamgmm.revising import RevisableMixture
 from streamgmm.schedules import Schedule
 from streamgmm.sources import Source, as_source
 from streamgmm.tokens import Tokens
-from streamgmm.updating import OnlineMixture
 
 NOT_CONVERGED = (
     "Best performing initialization did not converge. Try different init parameters, or increase max_iter, tol, or "
@@ -35,7 +36,7 @@ NOT_CONVERGED = (
 )
 
 
-class GaussianMixture(OnlineMixture):
+class GaussianMixture(RevisableMixture):
     """Gaussian mixture, fitted by exact EM to data of any size.
 
     A drop-in for :class:`sklearn.mixture.GaussianMixture`: the same constructor, fitted attributes, methods and
@@ -287,9 +288,10 @@ class GaussianMixture(OnlineMixture):
         order = online.Order()
         with Progress.of(source, self.verbose, self.verbose_interval) as progress:
             starts = self._starts(source, learning, resumed, polished=algorithm != "batch")
+            plan = stages(algorithm, source, learning, self.n_components, len(starts), seed, order.look)
             trajectories = fit(
                 starts,
-                stages(algorithm, source, learning, self.n_components, len(starts), seed, order.look),
+                plan,
                 learning.structure,
                 reg_covar=self.reg_covar,
                 max_iter=self.max_iter,
@@ -299,6 +301,8 @@ class GaussianMixture(OnlineMixture):
             winner = best(trajectories)
             covered = execution.expect_all(source, winner.parameters)
         self._remember(source, learning, winner, covered, algorithm)
+        if plan[-1].pieces is not None and winner.state is not None:
+            self._ledger = Ledger(plan[-1].pieces, winner.state)
         if algorithm == "stepwise":
             order.warn()
         if not self.converged_ and self.max_iter > (algorithm == "stepwise"):
@@ -366,4 +370,4 @@ class GaussianMixture(OnlineMixture):
         self.history_ = winner.history
         self.algorithm_ = algorithm
         self._covered, self._stream, self._waiting, self._too_few = covered, None, online.Waiting(), None
-        self._tokens, self._warned = Tokens(), False
+        self._tokens, self._warned, self._ledger = Tokens(), False, None

@@ -163,7 +163,7 @@ def _after(
     if scored:
         prequential = tally if prequential is None else prequential + tally
     monitor = stream.monitor.take(latest, stream.parameters, surrogate.effective_rows)
-    if monitor.drifted and isinstance(strategy, Stepwise) and isinstance(state, Learnt):
+    if monitor.carried_off and isinstance(strategy, Stepwise) and isinstance(state, Learnt):
         state = strategy.alike(state)
     return replace(
         stream,
@@ -262,8 +262,8 @@ def warn_of_drift(monitor: Monitor) -> None:
     """Warn that the stream is not in random order."""
     warnings.warn(
         f"The rows arrive in an order that matters: batches lie {monitor.component_shift:.2g} standard deviations from "
-        "what was learnt before, far more than chance explains, as where rows are sorted or drift. From now on all "
-        "rows count alike; shuffle them, or set half_life or window to follow the drift.",
+        "what was learnt before, far more than chance explains, as where rows are sorted or drift. Shuffle them, or "
+        "set half_life or window to follow the drift.",
         OrderWarning,
         stacklevel=5,
     )

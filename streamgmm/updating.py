@@ -18,6 +18,7 @@ from streamgmm.errors import InputError
 from streamgmm.fitted import FittedMixture
 from streamgmm.fitting import Stage, Trajectory, best, bound, fit
 from streamgmm.initialization import RESERVOIR, Given, Reservoir, candidates
+from streamgmm.ledger import Ledger
 from streamgmm.parameters import Parameters
 from streamgmm.planning import Learning
 from streamgmm.schedules import Constant
@@ -45,6 +46,7 @@ class OnlineMixture(FittedMixture):
     window: int | None
     lower_bounds_: list[float]
     criteria_: dict[str, Criterion | Prequential]
+    _ledger: Ledger | None
     _stream: online.Stream | None
     _waiting: online.Waiting
     _too_few: str | None
@@ -179,6 +181,7 @@ class OnlineMixture(FittedMixture):
             self.lower_bound_ = bound(covered, stream.reported) / covered.likelihood.weight
         self.lower_bounds_ = [self.lower_bound_] if fresh else [*self.lower_bounds_[:-1], self.lower_bound_]
         self._tokens = tokens.joined(token)
+        self._ledger = None
         self._show(stream)
         monitor = stream.monitor
         if monitor.drifted and not getattr(self, "_warned", False) and not self.half_life and not self.window:

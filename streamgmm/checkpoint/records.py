@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 from streamgmm.drift import Monitor
 from streamgmm.em import Expectation
 from streamgmm.history import History, Record
+from streamgmm.ledger import Ledger
 from streamgmm.likelihood import LogLikelihood
 from streamgmm.online import Stream, Waiting
 from streamgmm.parameters import Parameters
+from streamgmm.pieces import Pieces
 from streamgmm.ranges import Ranges
 from streamgmm.schedules import Constant, HalfLife, PowerDecay, Reciprocal
 from streamgmm.statistics import Statistics
-from streamgmm.strategies import Learnt, Ring
+from streamgmm.strategies import Entries, Learnt, Ring
+from streamgmm.strategies.incremental import leaves, placed
 from streamgmm.tokens import Tokens
 
 Arrays = dict[str, NDArray[Any]]
@@ -29,9 +32,11 @@ TYPES: dict[str, type[Any]] = {
         Expectation,
         HalfLife,
         Learnt,
+        Ledger,
         LogLikelihood,
         Monitor,
         Parameters,
+        Pieces,
         PowerDecay,
         Ranges,
         Reciprocal,
@@ -69,6 +74,8 @@ def packed(value: Any, name: str, arrays: Arrays) -> Any:
             "history": stages,
             "columns": {key: packed(part, f"{name}.{key}", arrays) for key, part in columns.items()},
         }
+    if isinstance(value, Entries):
+        return {"entries": {key: packed(part, f"{name}.{key}", arrays) for key, part in _columns(value).items()}}
     if isinstance(value, Tokens):
         return {"tokens": packed([value.numbers, tuple(value.digests)], name, arrays)}
     if is_dataclass(value) and type(value).__name__ in TYPES:
@@ -94,6 +101,8 @@ def unpacked(value: Any, arrays: Arrays) -> Any:
     if "tokens" in value:
         numbers, digests = unpacked(value["tokens"], arrays)
         return Tokens(numbers, dict.fromkeys(digests))
+    if "entries" in value:
+        return _entries(**{key: unpacked(part, arrays) for key, part in value["entries"].items()})
     if "history" in value:
         columns = {key: unpacked(part, arrays) for key, part in value["columns"].items()}
         names = ("rows", "log_likelihood", "occupancy", "drift", "updates")
@@ -105,3 +114,29 @@ def unpacked(value: Any, arrays: Arrays) -> Any:
             )
         )
     return TYPES[value["type"]](**{name: unpacked(part, arrays) for name, part in value["fields"].items()})
+
+
+def _columns(entries: Entries) -> dict[str, Any]:
+    """Entries between two passes as arrays, one row an entry: thousands of small arrays would take longer."""
+    kept = leaves(entries)
+    statistics = [entry.statistics for _, entry in kept]
+    tallies = [entry.likelihood for _, entry in kept]
+    return {
+        "origin": entries.origin,
+        "places": np.array([place for place, _ in kept], np.int64),
+        "counts": np.array([part.counts for part in statistics]),
+        "sums": np.array([part.sums for part in statistics]),
+        "products": np.array([part.products for part in statistics]),
+        "tallies": np.array([(tally.total, tally.entropy, tally.classification, tally.weight) for tally in tallies]),
+        "rows": np.array([tally.rows for tally in tallies], np.int64),
+    }
+
+
+def _entries(origin: Any, places: Any, counts: Any, sums: Any, products: Any, tallies: Any, rows: Any) -> Entries:
+    """What `_columns` made arrays of; which parameters each entry was made under is no longer known."""
+    made = {}
+    for place, *moments, tally, n in zip(places, counts, sums, products, tallies, rows, strict=True):
+        total, entropy, classification, weight = (float(part) for part in tally)
+        likelihood = LogLikelihood(total, entropy, classification, weight, int(n), version=None)
+        made[int(place)] = Expectation(Statistics(origin, *moments), likelihood)
+    return placed(Entries(origin), made)

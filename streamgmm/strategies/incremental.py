@@ -13,6 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from streamgmm.em import Expectation, Surrogate
 from streamgmm.execution import Wave
 from streamgmm.parameters import Array, Parameters
@@ -75,7 +78,7 @@ class Incremental:
     def init(self, start: Parameters) -> Entries:
         """No entry yet, or those to go on from."""
         if self.entries is not None:
-            return recentred(self.entries, start.means)
+            return self.entries
         return Entries(start.means, moving=self.first.init(start, self.start_rows))
 
     def update(
@@ -130,7 +133,7 @@ def recentred(state: Entries, origin: Array) -> Entries:
     return replace(state, origin=origin, root=root)
 
 
-def merged(state: Entries, places: Sequence[int]) -> Entries:
+def merged(state: Entries, places: Sequence[int] | NDArray[np.int64]) -> Entries:
     """Entries that are given the same place become one; ``places`` has the new one of each, by its old."""
     found: dict[int, list[Expectation]] = {}
     for place, entry in leaves(state):

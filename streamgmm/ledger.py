@@ -1,0 +1,99 @@
+"""What a model that was fitted incrementally keeps of its rows: an entry for each piece, and how entries are revised.
+
+A `Ledger` is never changed; revising makes another. So a call that fails leaves everything as it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from streamgmm.em import Expectation, Surrogate
+from streamgmm.em import update as m_step
+from streamgmm.errors import InputError
+from streamgmm.fitting import Stage, Trajectory, fit
+from streamgmm.parameters import Parameters
+from streamgmm.pieces import Pieces, Places, most_entries
+from streamgmm.planning import Learning, entry_bytes
+from streamgmm.sources.source import Source
+from streamgmm.stopping import Never
+from streamgmm.strategies import Entries, Incremental
+from streamgmm.strategies.incremental import merged, placed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ledger:
+    """Which rows a model has learnt, and what it keeps of them.
+
+    Attributes
+    ----------
+    pieces : Pieces
+        The rows of each entry.
+    entries : Entries
+        Their statistics, each under the parameters of its time.
+    """
+
+    pieces: Pieces
+    entries: Entries
+
+    @property
+    def covered(self) -> Expectation | None:
+        """Sum of all entries."""
+        return None if self.entries.root is None else self.entries.root.sum
+
+    def grown(self, source: Source, again: tuple[int, int] | None) -> tuple[Ledger, Places]:
+        """The ledger of a source to which rows were appended, and the places of entries to be made.
+
+        These are entries of new rows, and of the rows ``again``, whether they were withdrawn or not.
+        """
+        pieces = self.pieces.grown(source)
+        places = pieces.overlapping(self.pieces.n_rows, pieces.n_rows)
+        if again is not None:
+            pieces = replace(pieces, withdrawn=pieces.withdrawn.without(*again))
+            places = np.union1d(places, pieces.overlapping(*again))
+        return replace(self, pieces=pieces), places
+
+    def without(self, first: int, stop: int) -> tuple[Ledger, Places]:
+        """The ledger less the entries that have rows to be withdrawn, and the places of those of which some is left."""
+        pieces = replace(self.pieces, withdrawn=self.pieces.withdrawn.joined(first, stop))
+        places = self.pieces.overlapping(first, stop)
+        changed = [int(place) for place in places if pieces.spans(place) != self.pieces.spans(place)]
+        left = np.array([place for place in changed if pieces.spans(place)], np.int64)
+        return Ledger(pieces, placed(self.entries, dict.fromkeys(changed))), left
+
+    def coarsened(self, places: Places, most: int) -> tuple[Ledger, Places]:
+        """At most so many entries, by neighbours becoming one."""
+        pieces, entries = self.pieces, self.entries
+        while pieces.count > most:
+            pieces, new = pieces.coarser()
+            entries, places = merged(entries, new), np.unique(new[places])
+        return Ledger(pieces, entries), places
+
+
+def revised(
+    ledger: Ledger, source: Source, places: Places, start: Parameters, learning: Learning, seed: int, stage: str
+) -> tuple[Ledger, Trajectory]:
+    """Make the entries at some places, each piece read once, and what becomes of the parameters."""
+    most = most_entries(entry_bytes(learning, start.n_components, start.n_features))
+    ledger, places = ledger.coarsened(places, most)
+    strategy = Incremental(learning.stepwise(source.n_rows), entries=ledger.entries)
+    passes = partial(ledger.pieces.waves, source, int(strategy.first.batch_size), seed, only=places)
+    (trajectory,) = fit(
+        [start],
+        [Stage(stage, strategy, passes, 1, Never())],
+        learning.structure,
+        reg_covar=learning.reg_covar,
+        max_iter=1,
+    )
+    return replace(ledger, entries=trajectory.state), trajectory
+
+
+def settled(ledger: Ledger, start: Parameters, learning: Learning) -> Parameters:
+    """Parameters of the entries that there are: one M-step, nothing read."""
+    covered = ledger.covered
+    if covered is None:
+        raise InputError("That would leave no rows; fit the model anew on those that shall stay.")
+    surrogate = Surrogate(covered.statistics, covered.likelihood.rows, covered.likelihood)
+    return m_step(surrogate, start, learning.structure, learning.reg_covar)[0]
