@@ -266,8 +266,18 @@ class GaussianMixture(RevisableMixture):
         -------
         labels : of the kind of ``X``, shape (n_samples,)
             Most probable component of each row.
+
+        Raises
+        ------
+        InputError, DegenerateError, SinglePassError
+            As in `fit`; also where ``X`` is an iterator, which is used up when it has been fitted.
         """
         source = self._source(X, sample_weight)
+        if not source.repeatable:
+            raise SinglePassError(
+                "fit_predict reads the data at least twice, and X is an iterator that can be read only once. Pass a "
+                "function that returns a fresh iterator for each pass, or an array."
+            )
         self._fit(source)
         return prediction.labels(source, self._parameters())
 

@@ -189,7 +189,10 @@ class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         return draw(self._parameters(), n_samples, check_random_state(self.random_state))
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the fitted model to one self-verifying file; `streamgmm.load` reads it.
+        """Write the model to one self-verifying file; `streamgmm.load` reads it.
+
+        What `partial_fit` and `update` go on from is in it, rows that wait for more to start from included, so that a
+        loaded model learns on to the same bits.
 
         Parameters
         ----------
@@ -201,7 +204,8 @@ class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         OSError
             If it cannot be written; a file that was there before is then untouched.
         """
-        self._check_is_fitted()
+        if not hasattr(self, "_waiting"):
+            self._check_is_fitted()
         save_model(self, path)
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streamgmm import online
 from streamgmm.checkpoint import ARRAYS, GIVEN, LEARNING, NUMBERS, read, unpacked
 from streamgmm.criteria import Criterion, Prequential
 from streamgmm.errors import CheckpointError
@@ -26,7 +27,7 @@ def load(path: str | os.PathLike[str]) -> GaussianMixture:
     Returns
     -------
     GaussianMixture
-        Fitted, as it was saved.
+        As it was saved.
 
     Raises
     ------
@@ -54,17 +55,15 @@ def _restore(manifest: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Gauss
     settings.update({name: arrays.get(name) for name in GIVEN})
     model = GaussianMixture(**settings)
     model._validate_params()
-    for name in ARRAYS:
-        setattr(model, name, arrays[name])
     for name in NUMBERS:
-        setattr(model, name, unpacked(manifest["fitted"][name], arrays))
-    model.lower_bounds_ = arrays["lower_bounds_"].tolist()
+        if name in manifest["fitted"]:
+            setattr(model, name, unpacked(manifest["fitted"][name], arrays))
     kinds: dict[str, type[Criterion | Prequential]] = {
         "exact": Criterion,
         "bound": Criterion,
         "prequential": Prequential,
     }
-    model.criteria_ = {
+    criteria = {
         kind: kinds[kind](**{name: unpacked(value, arrays) for name, value in criterion.items()})
         for kind, criterion in manifest["criteria"].items()
     }
@@ -77,6 +76,11 @@ def _restore(manifest: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Gauss
         if [type(name) for name in names] != [str] * model.n_features_in_:
             raise ValueError("it has not one name for each feature")
         model.feature_names_in_ = np.array(names, dtype=object)
+    if len(getattr(model, "_waiting", online.Waiting()).rows) and "means_" not in arrays:
+        return model
+    for name in ARRAYS:
+        setattr(model, name, arrays[name])
+    model.lower_bounds_, model.criteria_ = arrays["lower_bounds_"].tolist(), criteria
     parameters = model._parameters()
     shapes_agree = parameters.means.shape == (model.n_components, model.n_features_in_) and len(
         parameters.weights

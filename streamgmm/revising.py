@@ -142,17 +142,21 @@ class RevisableMixture(OnlineMixture):
         self._settle(ledger, parameters, learning, history)
         return self
 
+    @property
+    def keeps_entries(self) -> bool:
+        """Whether `update` and `withdraw` can be called: after an incremental fit, until `partial_fit`."""
+        return getattr(self, "_ledger", None) is not None
+
     def _kept(self) -> Ledger:
         """What there is to be revised."""
         self._check_is_fitted()
-        ledger: Ledger | None = getattr(self, "_ledger", None)
-        if ledger is None:
+        if not self.keeps_entries or self._ledger is None:
             raise InputError(
                 "The model keeps no statistics of pieces of its rows, which can be added to or withdrawn: it was not "
                 "fitted with algorithm='incremental', or has learnt by partial_fit since. Fit it so, or call "
                 "partial_fit with the new rows alone."
             )
-        return ledger
+        return self._ledger
 
     def _settle(self, ledger: Ledger, parameters: Parameters, learning: Learning, history: History | None) -> None:
         """Set every attribute, when nothing can fail any more."""

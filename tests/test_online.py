@@ -1,8 +1,10 @@
 """fit in one pass, partial_fit, forgetting and windows, as a user sees them."""
 
+import tempfile
 import warnings
 from copy import deepcopy
 from itertools import pairwise
+from pathlib import Path
 
 import dask.array as da
 import numpy as np
@@ -240,6 +242,21 @@ def test_rows_one_by_one_wait_until_there_are_enough_and_the_error_says_so():
     assert model.criteria_["prequential"].n_samples == 110
 
 
+def test_rows_that_wait_survive_a_restart(tmp_path):
+    X = overlapping(1200)
+    model, straight = GaussianMixture(3, random_state=0), GaussianMixture(3, random_state=0)
+    for number, part in enumerate(np.array_split(X, 12)):
+        model.partial_fit(part, token=number)
+        straight.partial_fit(part, token=number)
+        model.save(tmp_path / "model")
+        model = load(tmp_path / "model").partial_fit(part, token=number)
+        assert model.n_samples_seen_ == 100 * (number + 1)
+        if number == 0:
+            with pytest.raises(NotFittedError, match="100 of the"):
+                model.predict(X)
+    np.testing.assert_array_equal(model.means_, straight.means_)
+
+
 def test_zarr_batches_are_learnt(tmp_path):
     X = overlapping(5000)
     array = zarr.create_array(str(tmp_path / "x.zarr"), shape=X.shape, chunks=(512, 3), dtype="f8")
@@ -443,10 +460,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule()
     def restart(self):
-        if hasattr(self.model, "means_"):
-            import tempfile
-            from pathlib import Path
-
+        if hasattr(self.model, "n_samples_seen_"):
             with tempfile.TemporaryDirectory() as folder:
                 self.model.save(Path(folder) / "model")
                 self.model = load(Path(folder) / "model")

@@ -27,16 +27,16 @@ KEY = "streamgmm"
 LARGEST_FILE = 2**32  # bytes; a mixture of 1,000 components in 700 dimensions fits
 ARRAYS = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_", "lower_bounds_")
 NUMBERS = ("converged_", "n_iter_", "lower_bound_", "n_samples_seen_", "algorithm_", "n_features_in_")
-LEARNING = ("history_", "_covered", "_stream", "_ledger", "_tokens", "_warned")
+LEARNING = ("history_", "_covered", "_stream", "_ledger", "_tokens", "_warned", "_waiting", "_too_few")
 GIVEN = ("weights_init", "means_init", "precisions_init")
 
 
 def save_model(model: BaseEstimator, path: str | os.PathLike[str]) -> None:
-    """Write a fitted model; a file that was there is replaced only once the new one is safely on disk."""
+    """Write a model, fitted or waiting for more rows; a file that was there is replaced once the new one is safe."""
     from safetensors.numpy import save
 
     settings = dict(model.get_params(deep=False))
-    arrays = {name: np.asarray(getattr(model, name)) for name in ARRAYS}
+    arrays = {name: np.asarray(getattr(model, name)) for name in ARRAYS if hasattr(model, name)}
     for name in GIVEN:
         value = settings.pop(name)
         if value is not None:
@@ -47,10 +47,10 @@ def save_model(model: BaseEstimator, path: str | os.PathLike[str]) -> None:
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "settings": {name: packed(value, name, arrays) for name, value in settings.items()},
-        "fitted": {name: packed(getattr(model, name), name, arrays) for name in NUMBERS},
+        "fitted": {name: packed(getattr(model, name), name, arrays) for name in NUMBERS if hasattr(model, name)},
         "criteria": {
             kind: {name: packed(getattr(criterion, name), name, arrays) for name in type(criterion).__slots__}
-            for kind, criterion in model.criteria_.items()
+            for kind, criterion in getattr(model, "criteria_", {}).items()
         },
         "learning": kept,
         "feature_names": [str(name) for name in getattr(model, "feature_names_in_", ())],

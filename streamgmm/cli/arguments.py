@@ -21,12 +21,20 @@ examples:
   streamgmm fit pixels.zarr -k 8 -o pixels.gmm     fit 8 components out of core
   streamgmm info pixels.gmm                        what was found
   streamgmm predict pixels.gmm pixels.zarr -o labels.zarr
+  streamgmm update pixels.gmm more.zarr            learn what has arrived
 """,
     "fit": """\
 examples:
   streamgmm fit pixels.zarr -k 8 -o pixels.gmm
+  streamgmm fit log.zarr -k 8 --algorithm incremental -o log.gmm
   streamgmm fit table.parquet -k 20 --covariance diag --n-init 5 -o table.gmm
   streamgmm fit x.npy -k 3 --tol 1e-5 --max-iter 500 --seed 7 --quiet -o x.gmm
+""",
+    "update": """\
+examples:
+  streamgmm update log.gmm log.zarr                fitted to it by --algorithm incremental: the rows it has grown by
+  streamgmm update model.gmm monday.npy            another file: all of its rows, once
+  streamgmm update model.gmm latest.npy --token 2026-11-21 -o newer.gmm
 """,
     "predict": """\
 examples:
@@ -55,7 +63,7 @@ def parser() -> ArgumentParser:
         formatter_class=RawDescriptionHelpFormatter,
     )
     root.add_argument("--version", action="version", version=f"streamgmm {__version__}")
-    verbs = root.add_subparsers(title="verbs", metavar="{fit,predict,info,demo}", required=True)
+    verbs = root.add_subparsers(title="verbs", metavar="{fit,update,predict,info,demo}", required=True)
 
     def verb(name: str, run: Callable[[Namespace], int], help_text: str, description: str) -> ArgumentParser:
         made = verbs.add_parser(
@@ -69,6 +77,7 @@ def parser() -> ArgumentParser:
         return made
 
     _add_fit(verb)
+    _add_update(verb)
     _add_predict(verb)
     info = verb(
         "info", _lazily("info"), "say what a model is", "Print the settings, criteria and parameters of a model."
@@ -91,9 +100,7 @@ def parser() -> ArgumentParser:
 
 
 def _add_fit(verb: Callable[..., ArgumentParser]) -> None:
-    fit = verb(
-        "fit", _lazily("fit"), "fit a mixture to stored rows", "Fit a Gaussian mixture by exact EM, out of core."
-    )
+    fit = verb("fit", _lazily("fit"), "fit a mixture to stored rows", "Fit a Gaussian mixture by EM, out of core.")
     fit.add_argument("source", metavar="SOURCE", help=SOURCE)
     fit.add_argument("-k", "--components", metavar="K", type=_count, required=True, help="number of components")
     fit.add_argument("-o", "--output", metavar="MODEL", type=Path, required=True, help="file to save the model to")
@@ -104,10 +111,17 @@ def _add_fit(verb: Callable[..., ArgumentParser]) -> None:
         help="shape of the components (default: %(default)s)",
     )
     fit.add_argument(
+        "--algorithm",
+        choices=("auto", "batch", "stepwise", "incremental"),
+        default="auto",
+        help="batch: exact, an update a pass; stepwise: good after one pass; incremental: can be updated when the rows "
+        "grow; auto: batch below 1,048,576 rows, else all in turn (default: %(default)s)",
+    )
+    fit.add_argument(
         "--tol",
         type=_not_negative,
-        default=1e-3,
-        help="stop once a pass gains less than this, nats a row (default: %(default)s)",
+        help="stop once a pass gains less than this, nats a row (default: 1e-3; with auto and many rows, until at most "
+        "0.1 nats are left to be gained in total, or a hundredth of a nat a parameter)",
     )
     fit.add_argument("--max-iter", metavar="N", type=_count, default=100, help="passes at most (default: %(default)s)")
     fit.add_argument(
@@ -132,6 +146,30 @@ def _add_fit(verb: Callable[..., ArgumentParser]) -> None:
         help="added to every variance, squared units of the rows (default: %(default)s)",
     )
     fit.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
+
+
+def _add_update(verb: Callable[..., ArgumentParser]) -> None:
+    update = verb(
+        "update",
+        _lazily("update"),
+        "learn rows that have arrived",
+        "Learn new rows, in one reading. A model that was fitted with --algorithm incremental takes SOURCE for the "
+        "array that it was fitted to, grown at its end, and reads only what is new. Any other model takes all rows of "
+        "SOURCE for new, and learns those of one name once.",
+    )
+    update.add_argument("model", metavar="MODEL", type=Path, help="file that fit wrote")
+    update.add_argument("source", metavar="SOURCE", help=SOURCE)
+    update.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        type=Path,
+        help="file to save the model to (default: MODEL, once it is complete)",
+    )
+    update.add_argument(
+        "--token", metavar="NAME", help="name of these rows, where all are new (default: the path of SOURCE)"
+    )
+    update.add_argument("--quiet", action="store_true", help="no summary")
 
 
 def _add_predict(verb: Callable[..., ArgumentParser]) -> None:

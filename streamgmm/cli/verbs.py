@@ -16,6 +16,7 @@ import numpy as np
 from streamgmm import GaussianMixture, load
 from streamgmm.cli.results import chunked, write
 from streamgmm.criteria import Criterion
+from streamgmm.errors import InputError
 from streamgmm.progress import rows_bar
 
 
@@ -25,17 +26,41 @@ def fit(given: Namespace) -> int:
     model = GaussianMixture(
         given.components,
         covariance_type=given.covariance,
-        tol=given.tol,
+        tol="auto" if given.tol is None else given.tol,
         reg_covar=given.reg_covar,
         max_iter=given.max_iter,
         n_init=given.n_init,
         init_params=given.init,
         random_state=given.seed,
         verbose=not given.quiet,
+        algorithm=given.algorithm,
     ).fit(given.source)
     model.save(given.output)
     if not given.quiet:
         print(f"{given.output}: {_outcome(model)}")
+    return 0
+
+
+def update(given: Namespace) -> int:
+    """Learn rows that have arrived, and save the model."""
+    output = given.model if given.output is None else given.output
+    _check_folder(output)
+    model = load(given.model)
+    before = model.n_samples_seen_
+    if model.keeps_entries:
+        if given.token is not None:
+            raise InputError("--token names rows that are all new; this model finds out by itself which of SOURCE are.")
+        model.update(given.source)
+        none = f"{given.source} has no rows that were not learnt"
+    else:
+        token = given.token or str(Path(given.source).resolve())
+        model.partial_fit(given.source, token=token)
+        none = f"rows of the name {token} were learnt before; --token gives new ones another name"
+    model.save(output)
+    if not given.quiet:
+        new = model.n_samples_seen_ - before
+        print(f"{output}: {f'{new:,} rows learnt' if new else none}")
+        print(f"{output}: {_outcome(model)}")
     return 0
 
 
@@ -65,6 +90,8 @@ def info(given: Namespace) -> int:
     )
     print(f"{given.model}: {_outcome(model)}")
     print(f"settings: {settings}")
+    if not hasattr(model, "means_"):
+        return 0
     for kind, criterion in model.criteria_.items():
         print(f"{kind} over {criterion.n_samples:,.10g} rows: log-likelihood {criterion.log_likelihood:.10g}", end="")
         if isinstance(criterion, Criterion):
@@ -92,11 +119,16 @@ def _check_folder(path: Path) -> None:
 
 
 def _outcome(model: Any) -> str:
+    """What a model is, in a line."""
+    if not hasattr(model, "means_"):
+        return f"not fitted yet; {model.n_samples_seen_:,} rows wait for more to start from"
     passes = f"{model.n_iter_} pass{'es' * (model.n_iter_ != 1)}"
+    kind = "exact" if "exact" in model.criteria_ else "bound"
+    known = model.criteria_[kind]
     return (
         f"{model.n_components} components ({model.covariance_type}) of {model.n_features_in_} features, "
         f"{model.n_samples_seen_:,} rows seen, {'converged' if model.converged_ else 'not converged'} after {passes}, "
-        f"log-likelihood {model.criteria_['exact'].log_likelihood / model.criteria_['exact'].n_samples:.6g} nats/row"
+        f"{'log-likelihood' if kind == 'exact' else 'at least'} {known.log_likelihood / known.n_samples:.6g} nats/row"
     )
 
 

@@ -43,6 +43,54 @@ def test_fit_gives_the_model_that_the_library_gives(run, source, tmp_path):
     np.testing.assert_array_equal(saved.covariances_, expected.covariances_)
 
 
+def test_update_learns_the_new_rows_of_a_grown_array_and_saves_the_model(run, source, rows, tmp_path):
+    model = tmp_path / "m"
+    assert run("fit", source, "-k", 3, "--algorithm", "incremental", "-o", model)[0] == 0
+    zarr.open_array(source).append(rows[:300])
+    code, out, _ = run("update", model, source)
+    assert code == 0
+    assert "300 rows learnt" in out and "5,300 rows seen" in out
+    assert load(model).n_samples_seen_ == 5300
+    assert "no rows that were not learnt" in run("update", model, source, "-o", tmp_path / "other")[1]
+    assert load(tmp_path / "other").n_samples_seen_ == 5300
+    assert "bound over 5,300 rows" in run("info", model)[1]
+    code, _, err = run("update", model, source, "--token", "x")
+    assert code == 1
+    assert err.startswith("streamgmm: error: --token names rows that are all new")
+
+
+def test_update_learns_other_files_once_by_their_names(run, model, rows, tmp_path):
+    np.save(tmp_path / "monday.npy", rows[:100])
+    for expected in ("100 rows learnt", "were learnt before"):
+        assert expected in run("update", model, tmp_path / "monday.npy")[1]
+        assert load(model).n_samples_seen_ == 5100
+    assert "100 rows learnt" in run("update", model, tmp_path / "monday.npy", "--token", "again")[1]
+    assert run("update", model, tmp_path / "monday.npy", "--quiet") == (0, "", "")
+    assert load(model).n_samples_seen_ == 5200
+
+
+def test_an_update_that_fails_leaves_the_model(run, model, tmp_path):
+    before = model.read_bytes()
+    np.save(tmp_path / "bad.npy", np.full((10, 3), np.nan))
+    code, out, err = run("update", model, tmp_path / "bad.npy")
+    assert (code, out) == (1, "")
+    assert err.startswith("streamgmm: error: ") and err.count("\n") == 1
+    assert model.read_bytes() == before
+
+
+def test_a_model_that_waits_for_rows_is_saved_described_and_goes_on(run, rows, tmp_path):
+    model = tmp_path / "m"
+    GaussianMixture(3, random_state=0).partial_fit(rows[:10]).save(model)
+    assert "not fitted yet; 10 rows wait" in run("info", model)[1]
+    np.save(tmp_path / "a.npy", rows[10:30])
+    assert "not fitted yet; 30 rows wait" in run("update", model, tmp_path / "a.npy")[1]
+    code, _, err = run("predict", model, tmp_path / "a.npy", "-o", tmp_path / "labels.npy")
+    assert code == 1
+    assert "30 of the" in err and err.count("\n") == 1
+    np.save(tmp_path / "b.npy", rows[30:])
+    assert "5,000 rows seen" in run("update", model, tmp_path / "b.npy")[1]
+
+
 def test_fit_says_what_it_found_and_quiet_says_nothing(run, source, tmp_path):
     _, out, err = run("fit", source, "-k", 3, "-o", tmp_path / "m")
     assert "3 components (full) of 3 features, 5,000 rows seen, converged" in out
@@ -196,7 +244,7 @@ def test_a_command_line_that_makes_no_sense_exits_with_2(run, arguments):
     assert err.startswith("usage: streamgmm")
 
 
-@pytest.mark.parametrize("verb", ["fit", "predict", "info", "demo"])
+@pytest.mark.parametrize("verb", ["fit", "update", "predict", "info", "demo"])
 def test_help_of_each_verb_ends_with_examples(run, verb):
     code, out, _ = run(verb, "--help")
     assert code == 0
