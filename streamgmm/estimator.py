@@ -82,9 +82,9 @@ class GaussianMixture(RevisableMixture):
         to two incremental ones, and batch EM until at most max(0.1, ν/100) nats remain to be gained in total; stepwise
         for an iterator. ``algorithm_`` names what ran.
     batch_size : int or 'auto', default='auto'
-        Rows of an update of stepwise EM and of `partial_fit`, and of a piece of incremental EM. 'auto' is a 300th of
-        the rows, at least 1,000 and at most 100,000; 1,000 where their number is unknown. Batches are drawn from all
-        over the rows read together (128 MiB), whatever the chunks of the storage. A batch is held in memory.
+        Rows of an update of stepwise EM, incremental EM and `partial_fit`; batch EM has no need of it. 'auto' is a
+        300th of the rows, at least 1,000 and at most 100,000; 1,000 where their number is unknown. Batches are drawn
+        from all over the rows read together (128 MiB), whatever the chunks of the storage. A batch is held in memory.
     step_size : float, `Schedule` or None, default=None
         Step of a batch in stepwise EM and `partial_fit`: a constant, or a value of `streamgmm.schedules`. None is
         ``PowerDecay(0.6)``.
@@ -115,10 +115,14 @@ class GaussianMixture(RevisableMixture):
     lower_bounds_ : list of float of length n_iter_
         The same before every M-step.
     n_samples_seen_ : int
-        Rows that were fitted.
+        Rows that were learnt, by `fit`, `partial_fit` or `update`; each counts once.
     criteria_ : dict
-        ``criteria_["exact"]`` is the `Criterion` of the returned parameters over all rows: log-likelihood, BIC, AIC,
-        ICL.
+        What is known of the log-likelihood of the parameters, by its kind. ``"exact"``: over all rows, with BIC, AIC
+        and ICL; after `fit`. ``"bound"``: a lower bound of it, from what was said of each row when it was read; always.
+        ``"prequential"``: of rows before they were learnt; after `partial_fit`.
+    history_ : History
+        A record for each update, or for runs of old ones: stage, rows, their log-likelihood before they were learnt,
+        shares of the components, and drift. ``history_.columns()`` for a table, `streamgmm.plot.history` for a picture.
     algorithm_ : str
         The algorithm that ran.
     n_features_in_ : int
@@ -326,9 +330,10 @@ class GaussianMixture(RevisableMixture):
             raise InputError(TOO_FEW_ROWS.format(k, waiting.n_rows))
         reservoir = waiting.reservoir()
         stream = online.begun(self._start_of(waiting, learning, d), learning)
-        stream = online.learn(stream, as_source(reservoir.rows, reservoir.weights), learning, seed, scored=False)
-        stream = online.learn(stream, rest, learning, seed)
-        covered = online.covered(stream)
+        start = as_source(reservoir.rows, reservoir.weights)
+        stream = online.learn(stream, start, learning, seed, "start", scored=False)
+        stream = online.learn(stream, rest, learning, seed, "stepwise")
+        covered = stream.state.covered
         assert covered is not None  # there were rows
         mean = bound(covered, stream.reported) / covered.likelihood.weight
         once = Trajectory(stream.reported, [mean], history=stream.history)

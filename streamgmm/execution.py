@@ -22,7 +22,7 @@ from streamgmm.errors import InputError, NonFiniteError
 from streamgmm.parameters import Array, Parameters
 from streamgmm.reduction import Counter, push, total, tree_sum
 from streamgmm.sources.checks import check_one_weight_a_row, non_finite_error
-from streamgmm.sources.source import LEAF_ROWS, Chunk, Source
+from streamgmm.sources.source import LEAF_ROWS, Chunk, Reading, Source
 from streamgmm.statistics import LARGEST
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Wave:
     group: tuple[Chunk, ...] = ()
 
 
-def waves(source: Source) -> Iterator[Wave]:
+def waves(source: Reading) -> Iterator[Wave]:
     """One pass over a source; the next chunk of a stream is read while this one computes."""
     chunks = source.chunks() if source.n_rows is not None else read_ahead(source.chunks())
     wave = _take(chunks)

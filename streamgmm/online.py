@@ -6,7 +6,7 @@ A `Stream` is never changed; learning makes another. So a call that fails leaves
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm import execution
-from streamgmm.covariances import CovarianceStructure
 from streamgmm.drift import Monitor, degrees_of_freedom, ordered_storage, score
 from streamgmm.em import Expectation
 from streamgmm.em import update as m_step
@@ -27,9 +26,9 @@ from streamgmm.parameters import Array, Parameters
 from streamgmm.planning import Learning
 from streamgmm.shuffling import batches, loaded
 from streamgmm.sources.checks import non_finite_error
-from streamgmm.sources.source import Chunk, Source
+from streamgmm.sources.source import Chunk, Reading, Source
 from streamgmm.statistics import LARGEST
-from streamgmm.strategies import Learnt, Ring, Stepwise, Window
+from streamgmm.strategies import Learnt, Ring, Stepwise, Strategy, Window
 
 SPAN = 100  # rows, for each degree of freedom, of a window of the drift monitor
 
@@ -111,54 +110,45 @@ def begun(
     return Stream(start, start, state, monitor, n_rows, history=History() if history is None else history)
 
 
-def learn(stream: Stream, source: Source, learning: Learning, seed: int, *, scored: bool = True) -> Stream:
+def continued(stream: Stream, learning: Learning) -> Stream:
+    """The stream itself, or a new one at what it has come to, where a window was set or taken away since."""
+    if isinstance(stream.state, Ring) == isinstance(learning.online(), Window):
+        return stream
+    fresh = begun(stream.reported, learning, n_rows=stream.n_rows, covered=stream.state.covered, history=stream.history)
+    return replace(fresh, prequential=stream.prequential)
+
+
+def learn(
+    stream: Stream, source: Reading, learning: Learning, seed: int, stage: str = "online", *, scored: bool = True
+) -> Stream:
     """Learn all rows of a source, batch by batch, in one reading.
 
-    ``scored`` says whether the parameters had not seen the rows, so that their likelihood is prequential.
+    ``stage`` is what the history calls it. ``scored`` says whether the parameters had not seen the rows, so that their
+    likelihood is prequential.
     """
-    strategy = learning.online()
+    strategy: Strategy[Any] = learning.online()
     size = learning.rows_of_a_batch(None)
     for wave in batches(source, size, seed, 1):
-        stream = _after(stream, replace(wave, last=False), strategy, learning.structure, learning.reg_covar, scored)
-    surrogate = strategy.reported(stream.state)  # type: ignore[arg-type]
+        stream = _after(stream, replace(wave, last=False), strategy, learning, stage, scored)
+    surrogate = strategy.reported(stream.state)
     if surrogate is None:
         return replace(stream, reported=stream.parameters)
     reported, _ = m_step(surrogate, stream.parameters, learning.structure, learning.reg_covar)
     return replace(stream, reported=reported)
 
 
-def covered(stream: Stream) -> Expectation | None:
-    """What the bound of the log-likelihood is made of: the rows learnt, less what was forgotten."""
-    if isinstance(stream.state, Learnt):
-        return stream.state.covered
-    parts = [part for part in (stream.state.settled, stream.state.latest) if part is not None]
-    if not parts:
-        return None
-    if len(parts) == 1:
-        return parts[0]
-    settled = Expectation(parts[0].statistics.recentred(parts[1].statistics.origin), parts[0].likelihood)
-    return settled + parts[1]
-
-
-def _after(
-    stream: Stream,
-    wave: Wave,
-    strategy: Stepwise | Window,
-    structure: CovarianceStructure,
-    reg_covar: float,
-    scored: bool,
-) -> Stream:
+def _after(stream: Stream, wave: Wave, strategy: Strategy[Any], learning: Learning, stage: str, scored: bool) -> Stream:
     """The stream after one more wave."""
     (expectations,) = execution.expect(wave, (stream.parameters,))
-    surrogate, state = strategy.update(stream.state, expectations, wave)  # type: ignore[arg-type]
+    surrogate, state = strategy.update(stream.state, expectations, wave)
     n_rows = stream.n_rows + sum(expectation.likelihood.rows for expectation in expectations)
     if surrogate is None:
         return replace(stream, state=state, n_rows=n_rows)
-    parameters, _ = m_step(surrogate, stream.parameters, structure, reg_covar)
+    parameters, _ = m_step(surrogate, stream.parameters, learning.structure, learning.reg_covar)
     latest = Expectation(surrogate.latest or surrogate.statistics, surrogate.likelihood)
     tally = latest.likelihood
     drift = score(latest, stream.parameters)
-    record = Record("online", tally.rows, tally.mean, latest.statistics.counts / tally.weight, drift)
+    record = Record(stage, tally.rows, tally.mean, latest.statistics.counts / tally.weight, drift)
     prequential = stream.prequential
     if scored:
         prequential = tally if prequential is None else prequential + tally
@@ -178,13 +168,12 @@ def _after(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rest:
-    """A source of the chunks that a reading has not come to yet."""
+    """The chunks that a reading has not come to yet."""
 
     whole: Source
     remaining: Iterator[Chunk]
 
     n_rows: int | None = field(default=None, init=False)
-    repeatable: bool = field(default=False, init=False)
 
     @property
     def n_features(self) -> int:
@@ -196,23 +185,9 @@ class Rest:
         """Dtype of the rows."""
         return self.whole.dtype
 
-    @property
-    def feature_names(self) -> NDArray[np.object_] | None:
-        """Column names."""
-        return self.whole.feature_names
-
-    @property
-    def weighted(self) -> bool:
-        """Whether the rows carry sample weights."""
-        return self.whole.weighted
-
     def chunks(self) -> Iterator[Chunk]:
         """What remains."""
         return self.remaining
-
-    def map(self, function: Callable[[NDArray[Any]], NDArray[Any]], dtype: Any, n_columns: int | None) -> Any:
-        """Never asked for: rows are learnt from it, not predicted."""
-        raise NotImplementedError
 
 
 def collected(waiting: Waiting, source: Source, needed: float) -> tuple[Waiting, Rest]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from streamgmm.errors import InputError
 from streamgmm.execution import Wave, read_ahead
 from streamgmm.ranges import Ranges
-from streamgmm.shuffling import GROUP_BYTES, PART_ROWS, dealt, loaded
+from streamgmm.shuffling import PART_ROWS, dealt, in_groups
 from streamgmm.sources.source import Chunk, Source
 
 MOST_ENTRIES = 4096
@@ -130,8 +130,10 @@ class Pieces:
         chosen = None if only is None else set(only.tolist())
         units = [unit for unit in self._units(source) if chosen is None or chosen & set(self._places(unit))]
         order = np.random.default_rng([seed, number]).permutation(len(units))
+        shuffled = [units[place] for place in order]
+        at_hand = bool(units) and isinstance(units[0][0].rows, np.ndarray)
         pending: Wave | None = None
-        for group in read_ahead(self._groups(source, [units[place] for place in order])):
+        for group in [shuffled] if at_hand else read_ahead(in_groups(shuffled, source)):
             pieces = [
                 (place, part) for unit in group for place, part in self._cut(unit) if chosen is None or place in chosen
             ]
@@ -172,24 +174,6 @@ class Pieces:
         first = int(self._firsts[index])
         return range(first, first + int(self._counts[index]))
 
-    def _groups(self, source: Source, units: Sequence[tuple[Chunk, ...]]) -> Iterator[list[tuple[Chunk, ...]]]:
-        """Units at hand, those that are lazy read a group at a time."""
-        if not units or isinstance(units[0][0].rows, np.ndarray):
-            yield list(units)
-            return
-        most_rows = max(1, GROUP_BYTES // (source.n_features * source.dtype.itemsize))
-        group: list[tuple[Chunk, ...]] = []
-        rows = 0
-        for unit in units:
-            length = sum(chunk.length or 0 for chunk in unit)
-            if group and rows + length > most_rows:
-                yield _read(group)
-                group, rows = [], 0
-            group.append(unit)
-            rows += length
-        if group:
-            yield _read(group)
-
     def _cut(self, unit: tuple[Chunk, ...]) -> Iterator[tuple[int, list[Chunk]]]:
         """Pieces of a unit by their places, less the rows withdrawn; pieces of which nothing is left are left out."""
         for turn, place in enumerate(self._places(unit)):
@@ -216,11 +200,6 @@ def _lengths(source: Source) -> Places:
     if source.n_rows is None:
         raise InputError(UNKNOWN)
     return np.array([chunk.length for chunk in source.chunks()], np.int64)
-
-
-def _read(units: Sequence[tuple[Chunk, ...]]) -> list[tuple[Chunk, ...]]:
-    made = iter(loaded([chunk for unit in units for chunk in unit]))
-    return [tuple(next(made) for _ in unit) for unit in units]
 
 
 def _waves(pieces: Sequence[tuple[int, list[Chunk]]], batch_size: int, seed: int, number: int) -> Iterator[Wave]:

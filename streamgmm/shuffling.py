@@ -7,7 +7,7 @@ and nothing is read twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from streamgmm.execution import Wave, over_chunks, read_ahead, waves
 from streamgmm.sources.checks import check_one_weight_a_row
-from streamgmm.sources.source import LEAF_ROWS, Chunk, Source
+from streamgmm.sources.source import LEAF_ROWS, Chunk, Reading
 
 GROUP_BYTES = 2**27  # a group being computed and the next one being read are held: 256 MiB
 PART_ROWS = 2**11  # rows of a kernel call of a batch, so that a small batch is work for several threads
 
 
 def batches(
-    source: Source,
+    source: Reading,
     batch_size: int,
     seed: int,
     number: int,
@@ -96,10 +96,8 @@ def _picked(rows: NDArray[Any], chosen: NDArray[np.intp]) -> NDArray[Any]:
     return rows.take(chosen, axis=0, mode="clip") if rows.flags.c_contiguous else rows[chosen]
 
 
-def _groups(source: Source, seed: int, number: int, batch_size: int) -> Iterator[tuple[Chunk, ...]]:
+def _groups(source: Reading, seed: int, number: int, batch_size: int) -> Iterator[tuple[Chunk, ...]]:
     """Chunks at hand, a group at a time; the next group is read while this one computes."""
-    row_bytes = source.n_features * source.dtype.itemsize
-    most_rows = max(1, batch_size, GROUP_BYTES // row_bytes)
     chunks = source.chunks()
     first = next(chunks, None)
     if first is None:
@@ -112,24 +110,31 @@ def _groups(source: Source, seed: int, number: int, batch_size: int) -> Iterator
         everything = iter(_permuted([part for chunk in everything for part in _cut(chunk)], seed, number))
     elif not isinstance(first.rows, np.ndarray):
         everything = iter(_permuted(list(everything), seed, number))
-    yield from read_ahead(_loaded_groups(everything, most_rows))
+    for group in read_ahead(in_groups(((chunk,) for chunk in everything), source, batch_size)):
+        yield tuple(chunk for (chunk,) in group)
 
 
-def _loaded_groups(chunks: Iterator[Chunk], most_rows: int) -> Iterator[tuple[Chunk, ...]]:
-    """Runs of chunks of at most so many rows, or one chunk, made arrays at hand."""
-    group: list[Chunk] = []
+def in_groups(units: Iterable[tuple[Chunk, ...]], source: Reading, least: int = 1) -> Iterator[list[tuple[Chunk, ...]]]:
+    """Chunks at hand, which are kept together as they are given: as many at a time as fit a group, at least one."""
+    most = max(least, GROUP_BYTES // (source.n_features * source.dtype.itemsize))
+    group: list[tuple[Chunk, ...]] = []
     rows = 0
-    for chunk in chunks:
-        if chunk.length is None:
-            chunk = loaded([chunk])[0]
-        length = len(chunk.rows) if chunk.length is None else chunk.length
-        if group and rows + length > most_rows:
-            yield tuple(loaded(group))
+    for unit in units:
+        if any(chunk.length is None for chunk in unit):
+            unit = tuple(loaded(unit))
+        length = sum(chunk.length or 0 for chunk in unit)
+        if group and rows + length > most:
+            yield _read(group)
             group, rows = [], 0
-        group.append(chunk)
+        group.append(unit)
         rows += length
     if group:
-        yield tuple(loaded(group))
+        yield _read(group)
+
+
+def _read(units: Sequence[tuple[Chunk, ...]]) -> list[tuple[Chunk, ...]]:
+    made = iter(loaded([chunk for unit in units for chunk in unit]))
+    return [tuple(next(made) for _ in unit) for unit in units]
 
 
 def loaded(chunks: Sequence[Chunk]) -> list[Chunk]:

@@ -123,7 +123,7 @@ class OnlineMixture(FittedMixture):
             if waiting.n_rows:
                 reservoir = waiting.reservoir()
                 rows = as_source(reservoir.rows, reservoir.weights)
-                stream = online.learn(stream, rows, learning, seed, scored=False)
+                stream = online.learn(stream, rows, learning, seed, "start", scored=False)
             stream = online.learn(stream, rest, learning, seed)
         else:
             stream = online.learn(stream, source, learning, seed)
@@ -141,7 +141,9 @@ class OnlineMixture(FittedMixture):
     def _stream_so_far(self, learning: Learning) -> online.Stream | None:
         """The stream as it was left, or one that goes on from `fit`."""
         stream: online.Stream | None = getattr(self, "_stream", None)
-        if stream is None and hasattr(self, "means_"):
+        if stream is not None:
+            return online.continued(stream, learning)
+        if hasattr(self, "means_"):
             stream = online.begun(
                 self._parameters(),
                 learning,
@@ -166,7 +168,7 @@ class OnlineMixture(FittedMixture):
 
     def _take_over(self, source: Source, stream: online.Stream, learning: Learning, token: Any, tokens: Tokens) -> None:
         """Set everything that a call has changed, when nothing can fail any more."""
-        covered = online.covered(stream)
+        covered = stream.state.covered
         dtype = prediction.float_dtype(source.dtype) if not hasattr(self, "means_") else self.means_.dtype
         fitted = attributes_of(stream.reported, learning.structure, dtype)
         if not hasattr(self, "n_features_in_"):
@@ -190,7 +192,7 @@ class OnlineMixture(FittedMixture):
 
     def _show(self, stream: online.Stream) -> None:
         """Counts, criteria and history of a stream."""
-        covered = online.covered(stream)
+        covered = stream.state.covered
         free = self._n_parameters()
         self._stream, self._waiting, self._too_few = stream, online.Waiting(), None
         self.n_samples_seen_ = stream.n_rows

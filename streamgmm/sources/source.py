@@ -44,8 +44,8 @@ class Chunk:
     length: int | None = None
 
 
-class Source(Protocol):
-    """Rows by chunks."""
+class Reading(Protocol):
+    """Rows by chunks, as a pass needs them."""
 
     @property
     def n_features(self) -> int:
@@ -59,6 +59,13 @@ class Source(Protocol):
     def dtype(self) -> np.dtype[Any]:
         """Dtype of the rows as they are stored (of the first batch, where batches differ)."""
 
+    def chunks(self) -> Iterator[Chunk]:
+        """One pass: every chunk once, in storage order."""
+
+
+class Source(Reading, Protocol):
+    """What is given to a model: rows with names and weights, which may be read again and have results."""
+
     @property
     def feature_names(self) -> NDArray[np.object_] | None:
         """Column names where the input has names that are all strings."""
@@ -70,9 +77,6 @@ class Source(Protocol):
     @property
     def repeatable(self) -> bool:
         """Whether a second pass is possible; without it a second ``chunks()`` or ``map()`` raises SinglePassError."""
-
-    def chunks(self) -> Iterator[Chunk]:
-        """One pass: every chunk once, in storage order."""
 
     def map(self, function: Callable[[NDArray[Any]], NDArray[Any]], dtype: Any, n_columns: int | None) -> Any:
         """Row-wise results of ``function`` in the kind that was given (section *Prediction* of the README).

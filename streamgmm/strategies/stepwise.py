@@ -8,7 +8,7 @@ What is reported is another M-step, on the plain sum of the statistics of all ba
 its time. Long steps find the place soon; the sum counts every row alike, so that where components are well apart it
 is what batch EM ends with. These are also the parameters at which the bound of the log-likelihood (Neal & Hinton, 1998)
 over the rows so far is largest. Averages of the moving statistics over a later part (Polyak & Juditsky) reach the same
-place, but from a part of the rows; measured in ``benchmarks/online.py``.
+place, but from a part of the rows. ``benchmarks/onepass.py`` sets it beside batch EM.
 """
 
 from __future__ import annotations

@@ -39,6 +39,12 @@ class Ring:
     settled: Expectation | None = None
     latest: Expectation | None = None
 
+    @property
+    def covered(self) -> Expectation | None:
+        """Sum over the rows in the window."""
+        parts = [part for part in (self.settled, self.latest) if part is not None]
+        return tree_sum(parts) if parts else None
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -75,7 +81,7 @@ class Window:
             state = Ring(state.start, entries, tree_sum(entries), None)
         else:
             state = Ring(state.start, entries, settled, latest)
-        whole = self.covered(state)
+        whole = state.covered
         if whole is None:
             return None, state
         rows, weight = whole.likelihood.rows, whole.likelihood.weight
@@ -88,8 +94,7 @@ class Window:
 
     def covered(self, state: Ring) -> Expectation | None:
         """Sum over the rows in the window."""
-        parts = [part for part in (state.settled, state.latest) if part is not None]
-        return tree_sum(parts) if parts else None
+        return state.covered
 
     def reported(self, state: Ring) -> Surrogate | None:
         """Nothing: the last surrogate is the window."""
