@@ -25,6 +25,7 @@ from streamgmm.schedules import Reciprocal, Schedule
 from streamgmm.statistics import Statistics
 
 ENOUGH = 10  # rows for each free parameter
+ANCHOR = 0.1  # of what the M-step sees is the start, where rows come in an order that would carry components away
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,6 +141,8 @@ class Stepwise:
             ended=wave.last,
             batch=(),
         )
+        if state.alike:  # so that a component whose rows are still to come is there to take them
+            statistics = (1.0 - ANCHOR) * statistics + ANCHOR * state.start.recentred(new.statistics.origin)
         # where nothing of the start is left there is nothing to keep: a step of 1 is an iteration of batch EM
         least_rows = self._least_rows(statistics) if step < 1.0 else 0.0
         return Surrogate(statistics, 1.0 / variance, new.likelihood, least_rows, new.statistics), learnt
