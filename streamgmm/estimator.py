@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -324,6 +325,7 @@ class GaussianMixture(RevisableMixture):
 
     def _fit_once(self, source: Source, learning: Learning, seed: int) -> None:
         """Stepwise EM over an iterator: a start from the first rows, then all of them once."""
+        learning = replace(learning, window=None)  # a fit is to all rows
         k, d = self.n_components, source.n_features
         waiting, rest = online.collected(online.Waiting(), source, max(RESERVOIR, 100 * k * d))
         if waiting.n_rows < max(2, k):
@@ -338,7 +340,7 @@ class GaussianMixture(RevisableMixture):
         mean = bound(covered, stream.reported) / covered.likelihood.weight
         once = Trajectory(stream.reported, [mean], history=stream.history)
         self._remember(source, learning, once, covered, "stepwise")
-        self._show(stream)
+        self._show(stream, learning)
 
     def _starts(self, source: Source, learning: Learning, resumed: bool, polished: bool) -> list[Parameters]:
         """Starting parameters of every candidate, from one reading at most."""

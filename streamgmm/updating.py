@@ -184,14 +184,10 @@ class OnlineMixture(FittedMixture):
         self.lower_bounds_ = [self.lower_bound_] if fresh else [*self.lower_bounds_[:-1], self.lower_bound_]
         self._tokens = tokens.joined(token)
         self._ledger = None
-        self._show(stream)
-        monitor = stream.monitor
-        if monitor.drifted and not getattr(self, "_warned", False) and not self.half_life and not self.window:
-            self._warned = True
-            online.warn_of_drift(monitor)
+        self._show(stream, learning)
 
-    def _show(self, stream: online.Stream) -> None:
-        """Counts, criteria and history of a stream."""
+    def _show(self, stream: online.Stream, learning: Learning) -> None:
+        """Counts, criteria and history of a stream; and that its order matters, if nobody was told yet."""
         covered = stream.state.covered
         free = self._n_parameters()
         self._stream, self._waiting, self._too_few = stream, online.Waiting(), None
@@ -202,6 +198,10 @@ class OnlineMixture(FittedMixture):
             self.criteria_["bound"] = Criterion(bound(covered, stream.reported), None, covered.likelihood.weight, free)
         if stream.prequential is not None:
             self.criteria_["prequential"] = Prequential(stream.prequential.total, stream.prequential.weight)
+        forgets = learning.half_life is not None or learning.window is not None
+        if stream.monitor.drifted and not forgets and not getattr(self, "_warned", False):
+            self._warned = True
+            online.warn_of_drift(stream.monitor)
 
     def _learning(self) -> Learning:
         """The settings of learning, as values; a constant step becomes its schedule."""

@@ -211,6 +211,20 @@ def test_an_iterator_is_learnt_in_one_pass():
     assert model.criteria_["bound"].log_likelihood <= model.score(X) * 80_000
 
 
+def test_an_iterator_of_sorted_rows_is_noticed_and_a_window_is_for_partial_fit():
+    X = overlapping(90_000)
+    X = X[np.argsort(X[:, 0])]
+    with pytest.warns(OrderWarning, match="in an order that matters") as caught:
+        model = GaussianMixture(3, random_state=0).fit(iter(np.array_split(X, 90)))
+    assert len(caught) == 1
+    with pytest.warns(OrderWarning):
+        windowed = GaussianMixture(3, random_state=0, window=1000).fit(iter(np.array_split(X, 90)))
+    np.testing.assert_array_equal(windowed.means_, model.means_)
+    assert windowed.partial_fit(X[:2000]).criteria_["bound"].n_samples <= 1100
+    windowed.set_params(window=None).partial_fit(X[:3000])
+    assert windowed.n_samples_seen_ == 95_000
+
+
 @pytest.mark.parametrize(
     "make", [np.asarray, lambda X: da.from_array(X, chunks=(97, -1)), lambda X: iter(np.array_split(X, 3))]
 )
