@@ -106,7 +106,7 @@ def _present(parameters: Parameters) -> np.ndarray[tuple[int, ...], np.dtype[np.
 
 def _distance(shift: Array, excess: Array, rows: int, weight: float) -> float:
     """T, of weighted rows as if the weights were 1 on average."""
-    return float(np.sum(shift**2) + np.sum(excess**2)) / weight * (rows / weight)
+    return rows * float(np.sum((shift / weight) ** 2) + np.sum((excess / weight) ** 2))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,8 +139,8 @@ class Monitor:
         Full windows for which both conditions held.
     component_shift : float
         √(T/rows), the largest of those windows: root-mean-square shift in standard deviations. 0 before the first.
-    storms : int
-        Those of them for which T/rows > 0.6.
+    large : float
+        What T/rows has to exceed.
 
     Notes
     -----
@@ -173,22 +173,17 @@ class Monitor:
     effect: float = 0.0
     alarms: int = 0
     component_shift: float = 0.0
-    storms: int = 0
+    large: float = LARGE
 
     @classmethod
-    def of(cls, parameters: Parameters, span: int) -> Monitor:
+    def of(cls, parameters: Parameters, span: int, large: float = LARGE) -> Monitor:
         """Monitor that has seen nothing yet, for mixtures of this shape."""
-        return cls(span, np.zeros(parameters.means.shape), np.zeros(parameters.n_components))
+        return cls(span, np.zeros(parameters.means.shape), np.zeros(parameters.n_components), large=large)
 
     @property
     def drifted(self) -> bool:
         """Whether enough windows were far from what the parameters expected; stays True."""
         return self.alarms >= WINDOWS
-
-    @property
-    def carried_off(self) -> bool:
-        """Whether enough windows were so far away that statistics which move by long steps do not keep the rest."""
-        return self.storms >= WINDOWS
 
     def take(self, expectation: Expectation, parameters: Parameters, effective_rows: float) -> Monitor:
         """The monitor after one more batch.
@@ -219,7 +214,7 @@ class Monitor:
         distance, dof = _distance(self.shift, self.excess, self.rows, self.weight), degrees_of_freedom(parameters)
         effect = distance / self.rows
         doubt = 1.0 + (self.rows / self.effective_rows if self.effective_rows > 0.0 else inf)
-        alarm = distance > FAR * dof * doubt and effect > LARGE
+        alarm = distance > FAR * dof * doubt and effect > self.large
         return Monitor(
             self.span,
             np.zeros_like(self.shift),
@@ -228,7 +223,7 @@ class Monitor:
             effect=effect,
             alarms=self.alarms + alarm,
             component_shift=max(self.component_shift, sqrt(effect)) if alarm else self.component_shift,
-            storms=self.storms + (alarm and effect > OVERWHELMING),
+            large=self.large,
         )
 
 

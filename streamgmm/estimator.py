@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from copy import copy
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -18,7 +19,7 @@ from streamgmm import execution, online, prediction
 from streamgmm.attributes import attributes_of
 from streamgmm.covariances import STRUCTURES
 from streamgmm.criteria import Criterion
-from streamgmm.em import Expectation
+from streamgmm.em import NO_WEIGHT, Expectation
 from streamgmm.errors import InputError, SinglePassError
 from streamgmm.fitting import Trajectory, best, bound, fit
 from streamgmm.initialization import RESERVOIR, TOO_FEW_ROWS, WAYS, candidates, continued, drawn
@@ -29,6 +30,7 @@ from streamgmm.progress import Progress
 from streamgmm.revising import RevisableMixture
 from streamgmm.schedules import Schedule
 from streamgmm.sources import Source, as_source
+from streamgmm.sources.source import Reading
 from streamgmm.tokens import Tokens
 
 NOT_CONVERGED = (
@@ -288,18 +290,20 @@ class GaussianMixture(RevisableMixture):
 
     def _fit(self, source: Source) -> None:
         algorithm = chosen(self.algorithm, source)
-        if not source.repeatable and self.max_iter > 0 and algorithm != "stepwise":
+        if not source.repeatable and (algorithm != "stepwise" or self.max_iter == 0):
             raise SinglePassError(
-                "Batch and incremental EM read the data once per iteration, and X is an iterator that can be read only "
-                "once. Pass a function that returns a fresh iterator for each pass, or an array, or choose "
-                "algorithm='stepwise'."
+                "Batch and incremental EM read the data once per iteration, and the likelihood of a start that is kept "
+                "(max_iter=0) is a reading of its own; X is an iterator that can be read only once. Pass a function "
+                "that returns a fresh iterator for each pass, or an array, or choose algorithm='stepwise'."
             )
         learning = self._learning()
         seed = self._seed()
-        if not source.repeatable:
-            self._fit_once(source, learning, seed)
-            return
         resumed = bool(self.warm_start and hasattr(self, "converged_"))
+        if resumed:
+            self._check_settings()
+        if not source.repeatable:
+            self._fit_once(source, learning, seed, resumed)
+            return
         order = online.Order()
         with Progress.of(source, self.verbose, self.verbose_interval) as progress:
             starts = self._starts(source, learning, resumed, polished=algorithm != "batch")
@@ -315,32 +319,41 @@ class GaussianMixture(RevisableMixture):
             )
             winner = best(trajectories)
             covered = execution.expect_all(source, winner.parameters)
-        self._remember(source, learning, winner, covered, algorithm)
+        after = copy(self)
+        after._remember(source, learning, winner, covered, algorithm)
         if plan[-1].pieces is not None and winner.state is not None:
-            self._ledger = Ledger(plan[-1].pieces, winner.state)
+            after._ledger = Ledger(plan[-1].pieces, winner.state, source.weighted)
+        self._become(after)
         if algorithm == "stepwise":
             order.warn()
         if not self.converged_ and self.max_iter > (algorithm == "stepwise"):
             warnings.warn(NOT_CONVERGED, ConvergenceWarning, stacklevel=4)
 
-    def _fit_once(self, source: Source, learning: Learning, seed: int) -> None:
+    def _fit_once(self, source: Source, learning: Learning, seed: int, resumed: bool) -> None:
         """Stepwise EM over an iterator: a start from the first rows, then all of them once."""
         learning = replace(learning, window=None)  # a fit is to all rows
         k, d = self.n_components, source.n_features
-        waiting, rest = online.collected(online.Waiting(), source, max(RESERVOIR, 100 * k * d))
-        if waiting.n_rows < max(2, k):
-            raise InputError(TOO_FEW_ROWS.format(k, waiting.n_rows))
-        reservoir = waiting.reservoir()
-        stream = online.begun(self._start_of(waiting, learning, d), learning)
-        start = as_source(reservoir.rows, reservoir.weights)
-        stream = online.learn(stream, start, learning, seed, "start", scored=False)
+        rest: Reading = source
+        if resumed:
+            stream = online.begun(continued(self._parameters(), k, d), learning)
+        else:
+            waiting, rest = online.collected(online.Waiting(), source, max(RESERVOIR, 100 * k * d))
+            if waiting.n_rows < max(2, k):
+                raise InputError(TOO_FEW_ROWS.format(max(2, k), waiting.n_rows))
+            reservoir = waiting.reservoir()
+            stream = online.begun(self._start_of(waiting, learning, d), learning)
+            start = as_source(reservoir.rows, reservoir.weights)
+            stream = online.learn(stream, start, learning, seed, "start", scored=False)
         stream = online.learn(stream, rest, learning, seed, "stepwise")
         covered = stream.state.covered
-        assert covered is not None  # there were rows
+        if covered is None:
+            raise InputError(NO_WEIGHT)
         mean = bound(covered, stream.reported) / covered.likelihood.weight
         once = Trajectory(stream.reported, [mean], history=stream.history)
-        self._remember(source, learning, once, covered, "stepwise")
-        self._show(stream, learning)
+        after = copy(self)
+        after._remember(source, learning, once, covered, "stepwise")
+        after._show(stream, learning)
+        self._become(after)
 
     def _starts(self, source: Source, learning: Learning, resumed: bool, polished: bool) -> list[Parameters]:
         """Starting parameters of every candidate, from one reading at most."""
@@ -369,7 +382,7 @@ class GaussianMixture(RevisableMixture):
     def _remember(
         self, source: Source, learning: Learning, winner: Trajectory, covered: Expectation, algorithm: str
     ) -> None:
-        """Set every fitted attribute, all at once, when nothing can fail any more."""
+        """Set every fitted attribute."""
         fitted = attributes_of(winner.parameters, learning.structure, prediction.float_dtype(source.dtype))
         self._check_features(source, reset=True)
         for name, array in fitted.items():

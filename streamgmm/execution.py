@@ -8,9 +8,11 @@ graph. Tasks are pure and may run twice. The number of threads or workers and th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
+from queue import SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -83,12 +85,30 @@ def _take(chunks: Iterator[Chunk]) -> list[Chunk]:
 
 
 def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, the next being made on another thread."""
-    with ThreadPoolExecutor(1) as reader:
-        pending = reader.submit(lambda: list(islice(items, 1)))
-        while item := pending.result():
-            pending = reader.submit(lambda: list(islice(items, 1)))
+    """The same items, the next being made on another thread.
+
+    Whoever stops early, or is interrupted, does not wait for it.
+    """
+    made: SimpleQueue[Future[list[Item]]] = SimpleQueue()
+    wanted: SimpleQueue[bool] = SimpleQueue()
+
+    def make() -> None:
+        while wanted.get():
+            following: Future[list[Item]] = Future()
+            try:
+                following.set_result(list(islice(items, 1)))
+            except BaseException as error:
+                following.set_exception(error)
+            made.put(following)
+
+    Thread(target=make, name="streamgmm-reader", daemon=True).start()
+    try:
+        wanted.put(True)
+        while item := made.get().result():
+            wanted.put(True)
             yield item[0]
+    finally:
+        wanted.put(False)
 
 
 def over_chunks(wave: Wave, function: Callable[..., Result], *arguments: Any) -> list[Result]:

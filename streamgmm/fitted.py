@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from os import PathLike
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from streamgmm.sources import Source, as_source
 class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
     """Methods that need fitted attributes and the settings ``covariance_type`` and ``random_state``."""
 
+    n_components: int
     covariance_type: str
     random_state: Any
 
@@ -203,9 +204,12 @@ class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         ------
         OSError
             If it cannot be written; a file that was there before is then untouched.
+        InputError
+            If settings were changed since that the fit depends on; a ValueError.
         """
         if not hasattr(self, "_waiting"):
             self._check_is_fitted()
+        self._check_settings()
         save_model(self, path)
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -237,6 +241,23 @@ class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         _check_n_features(self, stand_in, reset=reset)
         if not reset and hasattr(self, "means_") and source.n_features != np.shape(self.means_)[1]:
             raise InputError(f"X has {source.n_features} features, but means_ has {np.shape(self.means_)[1]}.")
+
+    def _check_settings(self) -> None:
+        """Whether the settings are valid, and still those of the fit where there was one."""
+        self._validate_params()
+        if not hasattr(self, "means_"):
+            return
+        k, d = np.shape(self.means_)
+        shape = STRUCTURES[self.covariance_type].public_shape(k, d)
+        if k != self.n_components or np.shape(self.covariances_) != tuple(shape):
+            raise InputError(
+                f"n_components={self.n_components} and covariance_type={self.covariance_type!r} are not those that the "
+                "model was fitted with; set them back, or fit it anew with warm_start=False."
+            )
+
+    def _become(self, other: Self) -> None:
+        """Take over what another of this kind is, all of it at once, so that no interruption leaves a half."""
+        self.__dict__ = other.__dict__
 
     def _parameters(self) -> Parameters:
         """Parameters as the fitted attributes say them, also where a user has set them."""

@@ -140,7 +140,7 @@ def _run(
                 bound = _finish_pass(stage.strategy, trajectory, latest[candidate], structure, reg_covar)
                 trajectory.lower_bounds.append(bound)
                 bounds[candidate].append(bound)
-                trajectory.converged = stage.stop(bounds[candidate])
+                trajectory.converged = stage.stop(bounds[candidate], latest[candidate].state)
                 if trajectory.converged or step.number == most:
                     going.discard(candidate)
         if watch is not None:

@@ -33,10 +33,13 @@ class Ledger:
         The rows of each entry.
     entries : Entries
         Their statistics, each under the parameters of its time.
+    weighted : bool
+        Whether rows have sample weights.
     """
 
     pieces: Pieces
     entries: Entries
+    weighted: bool = False
 
     @property
     def covered(self) -> Expectation | None:
@@ -61,7 +64,7 @@ class Ledger:
         places = self.pieces.overlapping(first, stop)
         changed = [int(place) for place in places if pieces.spans(place) != self.pieces.spans(place)]
         left = np.array([place for place in changed if pieces.spans(place)], np.int64)
-        return Ledger(pieces, placed(self.entries, dict.fromkeys(changed))), left
+        return replace(self, pieces=pieces, entries=placed(self.entries, dict.fromkeys(changed))), left
 
     def coarsened(self, places: Places, most: int) -> tuple[Ledger, Places]:
         """At most so many entries, by neighbours becoming one."""
@@ -69,7 +72,7 @@ class Ledger:
         while pieces.count > most:
             pieces, new = pieces.coarser()
             entries, places = merged(entries, new), np.unique(new[places])
-        return Ledger(pieces, entries), places
+        return replace(self, pieces=pieces, entries=entries), places
 
 
 def revised(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm import execution
-from streamgmm.drift import Monitor, degrees_of_freedom, ordered_storage, score
+from streamgmm.drift import OVERWHELMING, Monitor, degrees_of_freedom, ordered_storage, score
 from streamgmm.em import Expectation
 from streamgmm.em import update as m_step
 from streamgmm.errors import OrderWarning
@@ -24,13 +24,15 @@ from streamgmm.initialization import Reservoir
 from streamgmm.likelihood import LogLikelihood
 from streamgmm.parameters import Array, Parameters
 from streamgmm.planning import Learning
-from streamgmm.shuffling import batches, loaded
+from streamgmm.shuffling import arriving, batches, loaded
 from streamgmm.sources.checks import non_finite_error
 from streamgmm.sources.source import Chunk, Reading, Source
 from streamgmm.statistics import LARGEST
 from streamgmm.strategies import Learnt, Ring, Stepwise, Strategy, Window
 
 SPAN = 100  # rows, for each degree of freedom, of a window of the drift monitor
+STORM_SPAN = 40  # the same where only a drift counts that carries components away, and soon
+STORM_BATCHES = 4  # batches of such a window at least: what comes back sooner, moving statistics remember
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +48,9 @@ class Stream:
     state : Learnt or Ring
         Of the strategy.
     monitor : Monitor
-        Of drift.
+        Of drift, to be told.
+    storm : Monitor
+        Of drift that carries components away.
     n_rows : int
         Rows learnt, those before the stream began included.
     prequential : LogLikelihood or None
@@ -59,6 +63,7 @@ class Stream:
     reported: Parameters
     state: Learnt | Ring
     monitor: Monitor
+    storm: Monitor
     n_rows: int = 0
     prequential: LogLikelihood | None = None
     history: History = field(default_factory=History)
@@ -70,15 +75,12 @@ class Waiting:
 
     rows: tuple[NDArray[Any], ...] = ()
     weights: tuple[NDArray[np.float64] | None, ...] = ()
-
-    @property
-    def n_rows(self) -> int:
-        """Number of rows."""
-        return sum(len(rows) for rows in self.rows)
+    n_rows: int = 0
 
     def joined(self, rows: NDArray[Any], weights: NDArray[np.float64] | None) -> Waiting:
         """These rows and more; copies, since the caller may write over its arrays."""
-        return Waiting((*self.rows, np.array(rows)), (*self.weights, None if weights is None else np.array(weights)))
+        kept = None if weights is None else np.array(weights)
+        return Waiting((*self.rows, np.array(rows)), (*self.weights, kept), self.n_rows + len(rows))
 
     def reservoir(self) -> Reservoir:
         """All rows as one array."""
@@ -106,8 +108,11 @@ def begun(
         state = strategy.init(start)
     else:
         state = strategy.init(start, float(n_rows) if n_rows else None, covered)
-    monitor = Monitor.of(start, SPAN * degrees_of_freedom(start))
-    return Stream(start, start, state, monitor, n_rows, history=History() if history is None else history)
+    dof = degrees_of_freedom(start)
+    monitor = Monitor.of(start, SPAN * dof)
+    span = max(STORM_SPAN * dof, STORM_BATCHES * learning.rows_of_a_batch(None))
+    storm = Monitor.of(start, span, OVERWHELMING)
+    return Stream(start, start, state, monitor, storm, n_rows, history=History() if history is None else history)
 
 
 def continued(stream: Stream, learning: Learning) -> Stream:
@@ -128,7 +133,7 @@ def learn(
     """
     strategy: Strategy[Any] = learning.online()
     size = learning.rows_of_a_batch(None)
-    for wave in batches(source, size, seed, 1):
+    for wave in arriving(source, size) if learning.forgets else batches(source, size, seed, 1):
         stream = _after(stream, replace(wave, last=False), strategy, learning, stage, scored)
     surrogate = strategy.reported(stream.state)
     if surrogate is None:
@@ -153,13 +158,15 @@ def _after(stream: Stream, wave: Wave, strategy: Strategy[Any], learning: Learni
     if scored:
         prequential = tally if prequential is None else prequential + tally
     monitor = stream.monitor.take(latest, stream.parameters, surrogate.effective_rows)
-    if monitor.carried_off and isinstance(strategy, Stepwise) and isinstance(state, Learnt):
+    storm = stream.storm.take(latest, stream.parameters, surrogate.effective_rows)
+    if storm.drifted and isinstance(strategy, Stepwise) and isinstance(state, Learnt):
         state = strategy.alike(state)
     return replace(
         stream,
         parameters=parameters,
         state=state,
         monitor=monitor,
+        storm=storm,
         n_rows=n_rows,
         prequential=prequential,
         history=stream.history.appended(record),

@@ -20,7 +20,7 @@ from streamgmm.shuffling import PART_ROWS, dealt, in_groups
 from streamgmm.sources.source import Chunk, Source
 
 MOST_ENTRIES = 4096
-ENTRIES_BYTES = 2**27  # what the statistics of all pieces may take
+ENTRIES_BYTES = 2**28  # what the statistics of all pieces may take
 UNKNOWN = (
     "Incremental EM keeps an entry for each range of rows, but the lengths of the chunks of X are unknown; call "
     "X.compute_chunk_sizes() first, or choose algorithm='stepwise'."
@@ -53,7 +53,9 @@ class Pieces:
     @classmethod
     def of(cls, source: Source, rows: int, most: int) -> Pieces:
         """Cut a source into pieces of ``rows`` rows, or larger ones where there would be more than ``most``."""
-        pieces = cls(rows, 1, _lengths(source))
+        lengths = _lengths(source)
+        least = -(-int(lengths.sum()) // max(1, most - len(lengths)))  # each chunk may end with a shorter one
+        pieces = cls(max(rows, min(least, int(lengths.max()))), 1, lengths)
         while pieces.count > most:
             pieces, _ = pieces.coarser()
         return pieces
@@ -87,17 +89,19 @@ class Pieces:
             If a chunk but the last has another length than it had, or there are fewer rows than before.
         """
         lengths, known = _lengths(source), len(self.lengths)
-        same = lengths[: known - 1] == self.lengths[: min(known - 1, len(lengths))]
+        if lengths.sum() < self.n_rows:
+            raise InputError(
+                f"X has {lengths.sum():,} rows, fewer than the {self.n_rows:,} that were learnt; rows are taken back "
+                "by withdraw(), not by leaving them out."
+            )
+        same = lengths[:known] == self.lengths[: len(lengths)]
+        if len(same) == known:
+            same[-1] = lengths[known - 1] >= self.lengths[-1]  # the last may have grown
         if not same.all():
             chunk = int(np.argmin(same))
             raise InputError(
                 f"Chunk {chunk} of X has {lengths[chunk]:,} rows and had {self.lengths[chunk]:,} when it was learnt; "
                 "pass the same array, grown at its end, in the same chunks, or fit anew."
-            )
-        if len(lengths) < known or lengths[known - 1] < self.lengths[-1]:
-            raise InputError(
-                f"X has {lengths.sum():,} rows, fewer than the {self.n_rows:,} that were learnt; rows are taken back "
-                "by withdraw(), not by leaving them out."
             )
         return replace(self, lengths=lengths)
 

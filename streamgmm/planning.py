@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from math import prod
+from math import ceil, prod
 
 from streamgmm import execution, pieces, shuffling
 from streamgmm.covariances import CovarianceStructure
@@ -16,13 +16,15 @@ from streamgmm.fitting import Stage
 from streamgmm.pieces import Pieces
 from streamgmm.schedules import HalfLife, PowerDecay, Reciprocal, Schedule
 from streamgmm.sources.source import Chunk, Source
-from streamgmm.stopping import Never, Remaining, Rule, Tolerance
-from streamgmm.strategies import Batch, Incremental, Stepwise, Window
+from streamgmm.stopping import Never, Remaining, Rule, Settled, Tolerance
+from streamgmm.strategies import Accelerated, Batch, Incremental, Stepwise, Window
+from streamgmm.strategies.window import PARTS
 
 LARGE = 2**20  # rows from which 'auto' learns in stages: below, a pass takes less than a second
 UPDATES = 300  # of a pass, so that the steps reach far and each still sees enough rows
 LEAST_BATCH, MOST_BATCH = 1_000, 100_000
-PLACES = 8  # pieces of a batch of incremental EM, from as many places of the storage
+LIVES = 16  # batches of a half-life
+PLACES = 16  # pieces of a batch of incremental EM, from as many places of the storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,21 @@ class Learning:
     def rows_of_a_batch(self, n_rows: int | None) -> int:
         """Rows of an update, where ``n_rows`` are known to come."""
         if self.batch_size is not None:
-            return self.batch_size
-        return LEAST_BATCH if n_rows is None else min(max(n_rows // UPDATES, LEAST_BATCH), MOST_BATCH)
+            size = self.batch_size
+        else:
+            size = LEAST_BATCH if n_rows is None else min(max(n_rows // UPDATES, LEAST_BATCH), MOST_BATCH)
+        # what is to be forgotten leaves in small parts
+        if self.window is not None:
+            size = min(size, ceil(self.window / PARTS))
+        if self.half_life is not None:
+            size = min(size, ceil(self.half_life / LIVES))
+        return size
+
+    @property
+    def forgets(self) -> bool:
+        """Whether the latest rows are to count more, so that their order must be kept."""
+        constant = self.schedule is not None and not self.schedule.averages
+        return self.window is not None or self.half_life is not None or constant
 
     def stepwise(self, n_rows: int | None) -> Stepwise:
         """Stepwise EM with these steps."""
@@ -100,7 +115,8 @@ def stages(
     """Stages of an algorithm: 'batch', 'stepwise', 'incremental', or 'staged', which is all of them.
 
     A step early in a fit is worth more than a precise one, so that a stepwise pass comes first, one or two of
-    incremental EM take out its noise, and batch EM ends it. ``look`` is shown what the first pass of stepwise EM reads.
+    incremental EM take out its noise, and batch EM ends it, accelerated unless a tolerance was set. ``look`` is shown
+    what the first pass of stepwise EM reads.
     """
     plain: Rule = Tolerance(1e-3 if learning.tol is None else learning.tol)
     if algorithm == "batch":
@@ -109,18 +125,24 @@ def stages(
         return [_stepwise(source, learning, seed, None, plain, look)]
     if algorithm == "incremental":
         return [_incremental(source, learning, n_components, n_starts, seed, None, plain)]
-    if learning.tol is None and source.n_rows is not None:
-        free = n_parameters(learning.structure, n_components, source.n_features)
-        plain = Remaining(max(0.1, free / 100) / source.n_rows)
+    opening = _stepwise(source, learning, seed, 1, Never())
+    if learning.tol is not None:
+        return [opening, _refining(source, learning, n_components, n_starts, seed, 2, plain), _batch(source, plain)]
+    gain = max(0.1, n_parameters(learning.structure, n_components, source.n_features) / 100) / _known(source)
     return [
-        _stepwise(source, learning, seed, 1, Never()),
-        _refining(source, learning, n_components, n_starts, seed, 2, plain),
-        _batch(source, plain),
+        opening,
+        _refining(source, learning, n_components, n_starts, seed, 2, Remaining(gain)),
+        _accelerated(source, learning, Settled(gain)),
     ]
 
 
 def _batch(source: Source, stop: Rule) -> Stage:
     return Stage("batch", Batch(), lambda number: execution.waves(source), None, stop)
+
+
+def _accelerated(source: Source, learning: Learning, stop: Rule) -> Stage:
+    strategy = Accelerated(learning.structure, learning.reg_covar)
+    return Stage("accelerated", strategy, lambda number: execution.waves(source), None, stop)
 
 
 def _stepwise(
@@ -134,9 +156,22 @@ def _stepwise(
     strategy = learning.stepwise(source.n_rows)
 
     def passes(number: int) -> Iterator[Wave]:
+        if learning.half_life is not None:
+            return _ending(shuffling.arriving(source, int(strategy.batch_size)))
         return shuffling.batches(source, int(strategy.batch_size), seed, number, look if number == 1 else None)
 
     return Stage("stepwise", strategy, passes, most, stop)
+
+
+def _ending(waves: Iterator[Wave]) -> Iterator[Wave]:
+    """The same waves, the last of which says so."""
+    pending = next(waves, None)
+    for wave in waves:
+        if pending is not None:
+            yield pending
+        pending = wave
+    if pending is not None:
+        yield replace(pending, last=True)
 
 
 def _incremental(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, Self
 
 from sklearn.base import _fit_context
@@ -14,7 +15,7 @@ from streamgmm.history import History
 from streamgmm.ledger import Ledger, revised, settled
 from streamgmm.parameters import Parameters
 from streamgmm.planning import Learning
-from streamgmm.sources import as_source
+from streamgmm.sources import Source, as_source
 from streamgmm.updating import OnlineMixture
 
 
@@ -72,12 +73,15 @@ class RevisableMixture(OnlineMixture):
         self._check_features(source, reset=False)
         if source.n_rows is None:
             raise InputError("X has an unknown number of rows; pass the whole array, so that the new ones are known.")
+        _check_weighted(ledger, source)
         grown, places = ledger.grown(source, None if rows is None else _span(rows, source.n_rows))
         if len(places):
             ledger, trajectory = revised(
                 grown, source, places, self._parameters(), learning, self._seed() + source.n_rows, "update"
             )
-            self._settle(ledger, trajectory.parameters, learning, trajectory.history)
+            after = copy(self)
+            after._settle(ledger, trajectory.parameters, learning, trajectory.history)
+            self._become(after)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
@@ -133,13 +137,16 @@ class RevisableMixture(OnlineMixture):
                 )
             source = as_source(X, sample_weight)
             self._check_features(source, reset=False)
+            _check_weighted(before, source)
             if before.pieces.grown(source).n_rows != before.pieces.n_rows:
                 raise InputError(
                     "X has rows that were not learnt yet; call update(X) before or after, or leave them out."
                 )
             ledger, trajectory = revised(ledger, source, left, parameters, learning, self._seed(), "withdraw")
             parameters, history = trajectory.parameters, trajectory.history
-        self._settle(ledger, parameters, learning, history)
+        after = copy(self)
+        after._settle(ledger, parameters, learning, history)
+        self._become(after)
         return self
 
     @property
@@ -150,16 +157,17 @@ class RevisableMixture(OnlineMixture):
     def _kept(self) -> Ledger:
         """What there is to be revised."""
         self._check_is_fitted()
+        self._check_settings()
         if not self.keeps_entries or self._ledger is None:
             raise InputError(
                 "The model keeps no statistics of pieces of its rows, which can be added to or withdrawn: it was not "
-                "fitted with algorithm='incremental', or has learnt by partial_fit since. Fit it so, or call "
+                "fitted by passes of algorithm='incremental', or has learnt by partial_fit since. Fit it so, or call "
                 "partial_fit with the new rows alone."
             )
         return self._ledger
 
     def _settle(self, ledger: Ledger, parameters: Parameters, learning: Learning, history: History | None) -> None:
-        """Set every attribute, when nothing can fail any more."""
+        """Set every attribute."""
         fitted = attributes_of(parameters, learning.structure, self.means_.dtype)
         covered = ledger.covered
         assert covered is not None  # or the parameters could not be known
@@ -167,12 +175,18 @@ class RevisableMixture(OnlineMixture):
         for name, array in fitted.items():
             setattr(self, name, array)
         self.lower_bound_ = energy / covered.likelihood.weight
-        self.lower_bounds_ = [*self.lower_bounds_, self.lower_bound_]
+        self.lower_bounds_ = [*self.lower_bounds_[:-1], self.lower_bound_]
         self.n_samples_seen_ = covered.likelihood.rows
         self.criteria_ = {"bound": Criterion(energy, None, covered.likelihood.weight, self._n_parameters())}
         for record in history or ():
             self.history_ = self.history_.appended(record)
         self._covered, self._stream, self._ledger = covered, None, ledger
+
+
+def _check_weighted(ledger: Ledger, source: Source) -> None:
+    if ledger.weighted != source.weighted:
+        what = "with sample weights; pass those of all rows" if ledger.weighted else "without sample weights; pass none"
+        raise InputError(f"The model was fitted {what}, or fit it anew.")
 
 
 def _span(rows: Any, n_rows: int) -> tuple[int, int]:
@@ -183,7 +197,10 @@ def _span(rows: Any, n_rows: int) -> tuple[int, int]:
         rows = slice(*rows)
     if not isinstance(rows, slice) or rows.step not in (None, 1):
         raise InputTypeError(f"rows is {rows!r}; give a slice or range of consecutive rows, or a pair (first, stop).")
-    first, stop, _ = rows.indices(n_rows)
+    try:
+        first, stop, _ = rows.indices(n_rows)
+    except TypeError:
+        raise InputTypeError(f"rows is {rows!r}; its ends have to be integers.") from None
     if first >= stop:
         raise InputError(f"rows from {first} to {stop} are none of the {n_rows} rows.")
     return first, stop

@@ -52,6 +52,16 @@ def batches(
         yield _batch(index, *pending, last=True)
 
 
+def arriving(source: Reading, batch_size: int) -> Iterator[Wave]:
+    """Batches of at most ``batch_size`` rows of one chunk each, in the order of the rows."""
+    for group in read_ahead(in_groups(((chunk,) for chunk in source.chunks()), source)):
+        for (chunk,) in group:
+            for start in range(0, len(chunk.rows), batch_size):
+                part = slice(start, start + batch_size)
+                weights = None if chunk.weights is None else chunk.weights[part]
+                yield _batch(chunk.index, chunk.rows[part], weights, (chunk,), last=False)
+
+
 def _batch(index: int, rows: NDArray[Any], weights: NDArray[Any] | None, group: tuple[Chunk, ...], last: bool) -> Wave:
     chunk = Chunk(index, rows, weights, None, len(rows))
     return Wave((chunk,), last, complete=True, leaf_rows=PART_ROWS, group=group)

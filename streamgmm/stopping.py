@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Rule(Protocol):
-    """Whether to stop, from the mean log-likelihoods (or their lower bounds) of the passes so far, nats a row."""
+    """Whether to stop, from the mean log-likelihoods (or their lower bounds) of the passes so far, nats a row.
 
-    def __call__(self, bounds: Sequence[float]) -> bool:
+    A rule for one strategy may look at the strategy's state.
+    """
+
+    def __call__(self, bounds: Sequence[float], state: Any = None) -> bool:
         """Whether to stop."""
 
 
@@ -29,7 +32,7 @@ class Tolerance:
 
     tol: float
 
-    def __call__(self, bounds: Sequence[float]) -> bool:
+    def __call__(self, bounds: Sequence[float], state: Any = None) -> bool:
         """Whether to stop."""
         return len(bounds) > 1 and abs(bounds[-1] - bounds[-2]) < self.tol
 
@@ -49,7 +52,7 @@ class Remaining:
 
     gain: float
 
-    def __call__(self, bounds: Sequence[float]) -> bool:
+    def __call__(self, bounds: Sequence[float], state: Any = None) -> bool:
         """Whether to stop."""
         if len(bounds) < 3:
             return False
@@ -57,6 +60,36 @@ class Remaining:
         if now <= 0.0:  # rounding: there is nothing left to gain
             return True
         factor = now / before if before > 0.0 else 1.0
+        return factor < 1.0 and now * factor / (1.0 - factor) <= self.gain
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """`Remaining` for accelerated EM, whose gains come in cycles of three passes and fall by no constant factor.
+
+    Both must agree: the gains of two cycles beside those of the two before, which are taken to halve at best; and the
+    last gain of a plain pass times the slowness that was seen (``state.remaining``, nats a row). A cycle that gains a
+    hundredth of what may remain is enough, too.
+
+    Examples
+    --------
+    >>> rule = Settled(1e-3)
+    >>> rule([-2.0, -1.9, -1.8, -1.79]), rule([-2.0, -1.999999, -1.999998, -1.999997])
+    (False, True)
+    """
+
+    gain: float
+
+    def __call__(self, bounds: Sequence[float], state: Any = None) -> bool:
+        """Whether to stop."""
+        if len(bounds) < 4:
+            return False
+        if bounds[-1] - bounds[-4] <= 0.01 * self.gain:
+            return True
+        if len(bounds) < 13 or not state.remaining <= self.gain:
+            return False
+        before, now = bounds[-7] - bounds[-13], bounds[-1] - bounds[-7]
+        factor = max(0.5, now / before)
         return factor < 1.0 and now * factor / (1.0 - factor) <= self.gain
 
 
@@ -70,6 +103,6 @@ class Never:
     False
     """
 
-    def __call__(self, bounds: Sequence[float]) -> bool:
+    def __call__(self, bounds: Sequence[float], state: Any = None) -> bool:
         """Whether to stop."""
         return False

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamgmm.errors import InputTypeError
+from streamgmm.errors import InputError, InputTypeError
 from streamgmm.ranges import Ranges
 
 
@@ -22,32 +22,38 @@ class Tokens:
     """
 
     numbers: Ranges = field(default_factory=Ranges)
-    digests: dict[bytes, None] = field(default_factory=dict)
+    digests: tuple[frozenset[bytes], ...] = ()  # each larger than the next, so that one more is little work
 
     def __contains__(self, token: Any) -> bool:
         """Whether a token was seen."""
         if isinstance(token, str | bytes):
-            return _digest(token) in self.digests
+            digest = _digest(token)
+            return any(digest in part for part in self.digests)
         return _integer(token) in self.numbers
 
     def joined(self, token: Any) -> Tokens:
-        """The set with one more token; None adds nothing. Digests are shared with the set it is made from."""
+        """The set with one more token; None adds nothing."""
         if token is None or token in self:
             return self
         if isinstance(token, str | bytes):
-            self.digests[_digest(token)] = None  # a copy of all would take longer with every call
-            return self
+            kept, new = self.digests, frozenset([_digest(token)])
+            while kept and len(kept[-1]) <= len(new):
+                kept, new = kept[:-1], kept[-1] | new
+            return Tokens(self.numbers, (*kept, new))
         number = _integer(token)
         return Tokens(self.numbers.joined(number, number + 1), self.digests)
 
 
 def _integer(token: Any) -> int:
     try:
-        return int(token.__index__())
+        number = int(token.__index__())
     except (AttributeError, TypeError):
         raise InputTypeError(f"token is of type {type(token).__name__}; give an integer, a string or bytes.") from None
+    if abs(number) >= 2**63:
+        raise InputError("token is an integer of more than 64 bits; give a smaller one, or a string.")
+    return number
 
 
 def _digest(token: str | bytes) -> bytes:
-    kind, content = (b"s", token.encode()) if isinstance(token, str) else (b"b", token)
+    kind, content = (b"s", token.encode(errors="surrogatepass")) if isinstance(token, str) else (b"b", token)
     return hashlib.blake2b(kind + content, digest_size=16).digest()

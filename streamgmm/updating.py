@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from numbers import Real
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from streamgmm import execution, online, prediction
 from streamgmm.attributes import attributes_of
 from streamgmm.covariances import STRUCTURES
 from streamgmm.criteria import Criterion, Prequential, n_parameters
+from streamgmm.em import NO_WEIGHT
 from streamgmm.errors import InputError
 from streamgmm.fitted import FittedMixture
 from streamgmm.fitting import Stage, Trajectory, best, bound, fit
@@ -105,6 +106,7 @@ class OnlineMixture(FittedMixture):
         tokens: Tokens = getattr(self, "_tokens", Tokens())
         if token is not None and token in tokens:
             return self
+        self._check_settings()
         source, learning = as_source(X, sample_weight), self._learning()
         if hasattr(self, "n_features_in_"):
             self._check_features(source, reset=False)
@@ -116,7 +118,9 @@ class OnlineMixture(FittedMixture):
         if stream is None:
             waiting, rest = online.collected(waiting, source, self._rows_to_start(learning, source.n_features))
             if waiting.n_rows < self._rows_to_start(learning, source.n_features):
-                self._wait(source, waiting, token, tokens)
+                after = copy(self)
+                after._wait(source, waiting, token, tokens)
+                self._become(after)
                 return self
             start = self._start_of(waiting, learning, source.n_features)
             stream = online.begun(start, learning)
@@ -127,7 +131,11 @@ class OnlineMixture(FittedMixture):
             stream = online.learn(stream, rest, learning, seed)
         else:
             stream = online.learn(stream, source, learning, seed)
-        self._take_over(source, stream, learning, token, tokens)
+        if stream.state.covered is None:
+            raise InputError(NO_WEIGHT)
+        after = copy(self)
+        after._take_over(source, stream, learning, token, tokens)
+        self._become(after)
         return self
 
     def _rows_to_start(self, learning: Learning, n_features: int) -> int:
@@ -167,8 +175,9 @@ class OnlineMixture(FittedMixture):
         )
 
     def _take_over(self, source: Source, stream: online.Stream, learning: Learning, token: Any, tokens: Tokens) -> None:
-        """Set everything that a call has changed, when nothing can fail any more."""
+        """Set everything that a call has changed."""
         covered = stream.state.covered
+        assert covered is not None  # there were rows of some weight
         dtype = prediction.float_dtype(source.dtype) if not hasattr(self, "means_") else self.means_.dtype
         fitted = attributes_of(stream.reported, learning.structure, dtype)
         if not hasattr(self, "n_features_in_"):
@@ -179,8 +188,7 @@ class OnlineMixture(FittedMixture):
         if fresh:
             self.converged_, self.n_iter_, self.lower_bounds_ = False, 1, []
             self.algorithm_ = "stepwise"
-        if covered is not None:
-            self.lower_bound_ = bound(covered, stream.reported) / covered.likelihood.weight
+        self.lower_bound_ = bound(covered, stream.reported) / covered.likelihood.weight
         self.lower_bounds_ = [self.lower_bound_] if fresh else [*self.lower_bounds_[:-1], self.lower_bound_]
         self._tokens = tokens.joined(token)
         self._ledger = None
@@ -198,14 +206,19 @@ class OnlineMixture(FittedMixture):
             self.criteria_["bound"] = Criterion(bound(covered, stream.reported), None, covered.likelihood.weight, free)
         if stream.prequential is not None:
             self.criteria_["prequential"] = Prequential(stream.prequential.total, stream.prequential.weight)
-        forgets = learning.half_life is not None or learning.window is not None
-        if stream.monitor.drifted and not forgets and not getattr(self, "_warned", False):
+        if stream.monitor.drifted and not learning.forgets and not getattr(self, "_warned", False):
             self._warned = True
             online.warn_of_drift(stream.monitor)
 
     def _learning(self) -> Learning:
         """The settings of learning, as values; a constant step becomes its schedule."""
         step = self.step_size
+        if (
+            step is not None
+            and not isinstance(step, Real)
+            and (isinstance(step, type) or not hasattr(step, "averages"))
+        ):
+            raise InputError(f"step_size is {step!r}; give a number or a schedule, such as PowerDecay(0.7).")
         schedule = Constant(float(step)) if isinstance(step, Real) else step
         if self.half_life is not None and schedule is not None:
             raise InputError("half_life and step_size both say how fast to forget; give one of them.")

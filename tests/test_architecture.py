@@ -18,6 +18,7 @@ LAYERS = [
     ["covariances"],
     ["kernels"],
     ["em"],
+    ["coordinates"],
     ["schedules", "ranges"],
     ["tokens"],
     ["drift"],

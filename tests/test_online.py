@@ -1,10 +1,14 @@
 """fit in one pass, partial_fit, forgetting and windows, as a user sees them."""
 
+import signal
+import sys
 import tempfile
+import threading
 import warnings
-from copy import deepcopy
+from copy import copy, deepcopy
 from itertools import pairwise
 from pathlib import Path
+from time import monotonic
 
 import dask.array as da
 import numpy as np
@@ -182,7 +186,7 @@ def test_large_input_is_learnt_in_stages_and_ends_where_batch_em_does(monkeypatc
     for rows in (X, da.from_array(X, chunks=(7919, -1))):
         model = GaussianMixture(3, random_state=0).fit(rows)
         assert model.algorithm_ == "staged"
-        assert [stage for stage, _ in _runs(model.history_)] == ["stepwise", "incremental", "batch"]
+        assert [stage for stage, _ in _runs(model.history_)] == ["stepwise", "incremental", "accelerated"]
         assert model.converged_
         slow = GaussianMixture(3, algorithm="batch", tol=1e-12, max_iter=5000, **start_of(X)).fit(X)
         exact = model.criteria_["exact"].log_likelihood
@@ -499,3 +503,193 @@ def test_tokens_are_a_set_of_integers(numbers):
         tokens = tokens.joined(number)
     assert [number in tokens for number in range(-52, 53)] == [number in set(numbers) for number in range(-52, 53)]
     assert all(before[1] < after[0] for before, after in pairwise(tokens.numbers.spans))
+
+
+@pytest.mark.parametrize("settings", [{"window": 1000}, {"half_life": 100.0}, {"step_size": 0.1, "batch_size": 10}])
+@pytest.mark.parametrize(
+    "make", [np.asarray, lambda X: iter(np.array_split(X, 100)), lambda X: da.from_array(X, chunks=(777, 1))]
+)
+def test_what_is_forgotten_is_the_oldest_also_within_one_call(make, settings):
+    random = np.random.default_rng(0)
+    X = np.concatenate([random.normal(size=(9000, 1)), 100 + random.normal(size=(1000, 1))])
+    one_call = GaussianMixture(1, random_state=0, **settings).partial_fit(make(X))
+    many = GaussianMixture(1, random_state=0, **settings)
+    for part in np.array_split(X, 1000):
+        many.partial_fit(part)
+    for model in (one_call, many):
+        assert model.means_[0, 0] == pytest.approx(100.0, abs=2.0)
+        assert model.n_samples_seen_ == 10_000
+    if "window" in settings:
+        assert 1000 <= one_call.criteria_["bound"].n_samples <= 1016
+
+
+def test_a_window_is_exact_to_a_64th_of_it_whatever_the_calls():
+    X = overlapping(5000)
+    for window, length in ((100, 900), (100, 7), (1500, 1000), (1500, 5000)):
+        model = GaussianMixture(3, window=window, **start_of(X[:500]))
+        for part in np.split(X, range(length, 5000, length)):
+            model.partial_fit(part)
+        assert window <= model.criteria_["bound"].n_samples <= window * (1 + 1 / 64) + 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda X: (iter([X]), iter([np.zeros(len(X))])),
+        lambda X: (da.from_array(X, chunks=(100, 3)), da.zeros(len(X), chunks=100)),
+        lambda X: (X, np.zeros(len(X))),
+    ],
+)
+def test_rows_without_weight_are_refused_by_a_model_that_has_learnt_nothing(make):
+    X = overlapping(500)
+    model = GaussianMixture(3, **start_of(X))
+    with pytest.raises(InputError, match="at least one non-zero"):
+        model.partial_fit(*make(X)[:1], sample_weight=make(X)[1])
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    assert not hasattr(model, "means_") and not hasattr(model, "_stream")
+
+
+def test_batches_have_the_same_columns():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(overlapping(1000), columns=["a", "b", "c"])
+    batches_of = lambda: iter([frame[:500], frame[500:][["c", "b", "a"]]])  # noqa: E731
+    for learn in (GaussianMixture(2).partial_fit, GaussianMixture(2).fit):
+        with pytest.raises(InputError, match="Batch 1 of X has the columns c, b, a, but batch 0 has a, b, c"):
+            learn(batches_of())
+    with pytest.raises(InputError, match="Batch 1"):
+        GaussianMixture(2).fit(batches_of)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"n_components": 5}, "n_components=5"),
+        ({"covariance_type": "diag"}, "covariance_type='diag'"),
+        ({"covariance_type": "foo"}, "covariance_type"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"window": 0}, "window"),
+        ({"averaging": "no"}, "averaging"),
+        ({"reg_covar": -1.0}, "reg_covar"),
+        ({"step_size": lambda *_: 0.1}, "step_size"),
+        ({"step_size": PowerDecay}, "step_size"),
+    ],
+)
+def test_settings_that_were_changed_are_checked_before_anything_is_learnt(changed, error, tmp_path):
+    X = overlapping(2000)
+    model = GaussianMixture(3, random_state=0).partial_fit(X)
+    before = deepcopy(vars(model))
+    model.set_params(**changed)
+    with pytest.raises(ValueError, match=error):
+        model.partial_fit(X)
+    if "step_size" not in changed:
+        with pytest.raises(ValueError, match=error):
+            model.save(tmp_path / "model")
+    model.set_params(**{name: before[name] for name in changed})
+    np.testing.assert_equal(model.means_, before["means_"])
+    assert model.n_samples_seen_ == before["n_samples_seen_"]
+
+
+def test_a_warning_that_is_an_error_leaves_the_model_as_it_was():
+    X = overlapping(20_000)
+    X = X[np.argsort(X[:, 0])]
+    model = GaussianMixture(3, **start_of(overlapping(2000)))
+    seen = 0
+    with warnings.catch_warnings(), pytest.raises(OrderWarning):
+        warnings.simplefilter("error")
+        for number, part in enumerate(np.array_split(X, 40)):
+            model.partial_fit(part, token=str(number))
+            seen += len(part)
+    assert model.n_samples_seen_ == model.criteria_["bound"].n_samples == seen
+    with pytest.warns(OrderWarning):
+        model.partial_fit(part, token=str(number))
+    assert model.n_samples_seen_ == seen + len(part)
+
+
+def test_an_interrupted_call_has_happened_wholly_or_not_at_all():
+    """Interrupted at every line that partial_fit itself runs, one after the other."""
+    X = overlapping(300)
+    fresh = GaussianMixture(3, **start_of(overlapping(500))).partial_fit(X)
+    point = 0
+    while True:
+        model, lines = deepcopy(fresh), 0
+
+        def interrupt(frame, event, argument, point=point):
+            nonlocal lines
+            if "streamgmm/updating" not in frame.f_code.co_filename.replace("\\", "/"):
+                return None
+            if event == "line":
+                lines += 1
+                if lines > point:
+                    raise KeyboardInterrupt
+            return interrupt
+
+        before = sys.gettrace()
+        try:
+            sys.settrace(interrupt)
+            model.partial_fit(X, token="x")
+            finished = True
+        except KeyboardInterrupt:
+            finished = False
+        finally:
+            sys.settrace(before)
+        learnt = model.n_samples_seen_ == 600
+        assert ("x" in model._tokens) == learnt
+        assert model._stream.n_rows == model.criteria_["bound"].n_samples == model.n_samples_seen_
+        if finished:
+            break
+        point += 1
+    assert learnt and point > 20
+
+
+def test_an_iterator_that_waits_for_rows_can_be_interrupted():
+    def endless():
+        yield from np.array_split(overlapping(3000), 3)
+        threading.Event().wait(60)
+
+    def stop(signum, frame):
+        raise KeyboardInterrupt
+
+    model = GaussianMixture(3, **start_of(overlapping(500)))
+    handler = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 3.0)
+    begun = monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            model.partial_fit(endless())
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, handler)
+    assert monotonic() - begun < 30
+    assert not hasattr(model, "means_")
+
+
+def test_an_iterator_is_refused_where_it_would_be_read_twice_and_a_warm_start_goes_on():
+    X = overlapping(4000)
+    parts = lambda: iter(np.array_split(X, 4))  # noqa: E731
+    for given in ({"algorithm": "batch", "max_iter": 0}, {"algorithm": "incremental"}, {"max_iter": 0}):
+        with pytest.raises(ValueError, match="only once"):
+            GaussianMixture(3, **given).fit(parts())
+    with pytest.raises(ValueError, match="fit_predict"):
+        GaussianMixture(3).fit_predict(parts())
+    model = GaussianMixture(3, random_state=0, warm_start=True).fit(X)
+    before = model.means_
+    np.testing.assert_allclose(model.fit(parts()).means_, before, atol=0.2)
+
+
+@pytest.mark.parametrize("weight", [1e-250, 1e200])
+def test_extreme_weights_are_learnt_without_a_warning(weight):
+    X = overlapping(3000)
+    model = GaussianMixture(3, random_state=0).partial_fit(X, sample_weight=np.full(3000, weight))
+    plain = GaussianMixture(3, random_state=0).partial_fit(X)
+    np.testing.assert_allclose(model.means_, plain.means_, atol=1e-6)
+
+
+def test_tokens_that_cannot_be_kept_are_refused_and_copies_are_apart():
+    X = overlapping(2000)
+    model = GaussianMixture(3, random_state=0).partial_fit(X, token="a\ud800")
+    with pytest.raises(InputError, match="64 bits"):
+        model.partial_fit(X, token=10**30)
+    other = copy(model)
+    other.partial_fit(X[:10], token="b")
+    assert model.partial_fit(X[:10], token="b").n_samples_seen_ == 2010

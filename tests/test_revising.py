@@ -240,6 +240,14 @@ def test_weights_are_learnt_with_the_rows():
     assert model.criteria_["bound"].n_samples == weights.sum()
 
 
+def test_weights_are_given_again_or_never():
+    X, weights = two_clusters(2000), np.full(2000, 2.0)
+    weighted = fitted(X[:1000]).fit(X[:1000], sample_weight=weights[:1000])
+    for model, given, match in ((weighted, None, "with sample weights"), (fitted(X[:1000]), weights, "without")):
+        with pytest.raises(InputError, match=match):
+            model.update(X, given)
+
+
 def test_a_grown_zarr_array_is_learnt_from_its_path(tmp_path):
     X = two_clusters(3000).astype(np.float32)
     array = zarr.create_array(tmp_path / "x.zarr", shape=(1000, 2), chunks=(300, 2), dtype="f4")
@@ -263,9 +271,12 @@ def test_partial_fit_goes_on_from_an_update_and_ends_revising():
     [
         (lambda model, X: model.update(chunked(X[:-1], 500)), "fewer than the 3,000 that were learnt"),
         (lambda model, X: model.update(da.from_array(X, chunks=(1000, 2))), "Chunk 0 of X has 1,000 rows and had 500"),
+        (lambda model, X: model.update(da.from_array(X, chunks=(100, 2))), "Chunk 0 of X has 100 rows and had 500"),
         (lambda model, X: model.update(X[:, :1]), "1 features"),
         (lambda model, X: model.update(iter([X])), "unknown number of rows"),
         (lambda model, X: model.update(X, rows=[1, 2]), "consecutive rows"),
+        (lambda model, X: model.update(X, rows=(0.5, 5)), "integers"),
+        (lambda model, X: model.set_params(n_components=3).update(X), "n_components=3"),
         (lambda model, X: model.update(X, rows=(5, 5)), "none of the 3000 rows"),
         (lambda model, X: model.withdraw(range(0, 10, 2)), "consecutive rows"),
         (lambda model, X: model.withdraw((0, 10)), "pass X too"),

@@ -57,7 +57,7 @@ def save_model(model: BaseEstimator, path: str | os.PathLike[str]) -> None:
     }
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     manifest["sha256"] = _digest(manifest, arrays)
-    _write(Path(path), save(arrays, metadata={KEY: _json(manifest)}))
+    _write(Path(os.path.realpath(path)), save(arrays, metadata={KEY: _json(manifest)}))
 
 
 def _json(value: Any) -> str:

@@ -77,7 +77,7 @@ def packed(value: Any, name: str, arrays: Arrays) -> Any:
     if isinstance(value, Entries):
         return {"entries": {key: packed(part, f"{name}.{key}", arrays) for key, part in _columns(value).items()}}
     if isinstance(value, Tokens):
-        return {"tokens": packed([value.numbers, tuple(value.digests)], name, arrays)}
+        return {"tokens": packed([value.numbers, sorted(frozenset().union(*value.digests))], name, arrays)}
     if is_dataclass(value) and type(value).__name__ in TYPES:
         parts = {part.name: packed(getattr(value, part.name), f"{name}.{part.name}", arrays) for part in fields(value)}
         return {"type": type(value).__name__, "fields": parts}
@@ -100,7 +100,7 @@ def unpacked(value: Any, arrays: Arrays) -> Any:
         return tuple(unpacked(part, arrays) for part in value["list"])
     if "tokens" in value:
         numbers, digests = unpacked(value["tokens"], arrays)
-        return Tokens(numbers, dict.fromkeys(digests))
+        return Tokens(numbers, (frozenset(digests),) if digests else ())
     if "entries" in value:
         return _entries(**{key: unpacked(part, arrays) for key, part in value["entries"].items()})
     if "history" in value:

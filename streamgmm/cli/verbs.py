@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from argparse import Namespace
-from errno import ENOENT
+from errno import EISDIR, ENOENT
 from math import isnan
 from os import strerror
 from pathlib import Path
@@ -22,7 +22,7 @@ from streamgmm.progress import rows_bar
 
 def fit(given: Namespace) -> int:
     """Fit a mixture and save it."""
-    _check_folder(given.output)
+    _check_output(given.output, given.source)
     model = GaussianMixture(
         given.components,
         covariance_type=given.covariance,
@@ -44,7 +44,7 @@ def fit(given: Namespace) -> int:
 def update(given: Namespace) -> int:
     """Learn rows that have arrived, and save the model."""
     output = given.model if given.output is None else given.output
-    _check_folder(output)
+    _check_output(output, given.source)
     model = load(given.model)
     before = model.n_samples_seen_
     if model.keeps_entries:
@@ -53,7 +53,7 @@ def update(given: Namespace) -> int:
         model.update(given.source)
         none = f"{given.source} has no rows that were not learnt"
     else:
-        token = given.token or str(Path(given.source).resolve())
+        token = str(Path(given.source).resolve()) if given.token is None else given.token
         model.partial_fit(given.source, token=token)
         none = f"rows of the name {token} were learnt before; --token gives new ones another name"
     model.save(output)
@@ -110,6 +110,15 @@ def demo(given: Namespace) -> int:
     from streamgmm.cli.landscape import blue_marble
 
     return 0 if demonstrate(blue_marble, given.folder, out=sys.stdout) else 1
+
+
+def _check_output(path: Path, source: str) -> None:
+    """Fail before the work where a model cannot be written, or must not."""
+    _check_folder(path)
+    if path.is_dir():
+        raise IsADirectoryError(EISDIR, strerror(EISDIR), str(path))
+    if path.resolve() == Path(source).resolve():
+        raise InputError(f"{path} is the input; save the model somewhere else.")
 
 
 def _check_folder(path: Path) -> None:

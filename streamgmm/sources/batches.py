@@ -119,6 +119,12 @@ class BatchSource:
             raise type(error)(f"Batch {index} of X: {error}") from None
         if self._width is None:
             self._width, self.feature_names = rows.shape[1], array_names(batch)
+        names = array_names(batch)
+        if names is not None and self.feature_names is not None and list(names) != list(self.feature_names):
+            raise InputError(
+                f"Batch {index} of X has the columns {', '.join(names)}, but batch 0 has "
+                f"{', '.join(self.feature_names)}; give every batch the same, in the same order."
+            )
         if rows.shape[1] != self._width:
             raise InputError(f"Batch {index} of X has {rows.shape[1]} features, but batch 0 has {self._width}.")
         return as_dtype(rows, usable_dtype(rows.dtype))

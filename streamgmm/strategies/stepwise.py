@@ -25,7 +25,7 @@ from streamgmm.schedules import Reciprocal, Schedule
 from streamgmm.statistics import Statistics
 
 ENOUGH = 10  # rows for each free parameter
-ANCHOR = 0.1  # of what the M-step sees is the start, where rows come in an order that would carry components away
+ANCHOR = 0.3  # of what the M-step sees is the start, where rows come in an order that would carry components away
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -78,6 +78,25 @@ def test_an_update_that_fails_leaves_the_model(run, model, tmp_path):
     assert model.read_bytes() == before
 
 
+def test_a_model_never_replaces_the_rows_and_a_folder_is_refused_at_once(run, model, rows, tmp_path):
+    np.save(tmp_path / "x.npy", rows)
+    before = (tmp_path / "x.npy").read_bytes()
+    for command in (("fit", tmp_path / "x.npy", "-k", 2), ("update", model, tmp_path / "x.npy")):
+        code, _, err = run(*command, "-o", tmp_path / "x.npy")
+        assert (code, (tmp_path / "x.npy").read_bytes()) == (1, before)
+        assert "is the input" in err
+        assert "Is a directory" in run(*command, "-o", tmp_path)[2]
+    link = tmp_path / "link"
+    link.symlink_to(model)
+    assert run("update", link, tmp_path / "x.npy", "--quiet")[0] == 0
+    assert link.is_symlink() and load(model).n_samples_seen_ == 10_000
+
+
+def test_the_package_is_run_as_a_module():
+    code = subprocess.run([sys.executable, "-m", "streamgmm", "--version"], capture_output=True, text=True, check=True)
+    assert code.stdout.startswith("streamgmm ")
+
+
 def test_a_model_that_waits_for_rows_is_saved_described_and_goes_on(run, rows, tmp_path):
     model = tmp_path / "m"
     GaussianMixture(3, random_state=0).partial_fit(rows[:10]).save(model)

@@ -1,0 +1,159 @@
+"""Batch EM with long strides: of every three passes two are plain, and tell where a third shall look (SQUAREM).
+
+Varadhan & Roland (2008), scheme S3. From v, F(v) and F(F(v)) with r = F(v) − v and q = F(F(v)) − F(v) − r, the next
+pass is at v + 2ar + a²q with a = ‖r‖/‖q‖, in coordinates in which every point is a mixture. Where it turns out that the
+likelihood there is below the bound that was known of F(F(v)), F(F(v)) is gone on from, so that nothing is ever lost but
+that pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+
+import numpy as np
+
+from streamgmm.coordinates import at, seen_from
+from streamgmm.covariances import CovarianceStructure
+from streamgmm.em import Expectation, Surrogate, expected_log_density, implied, maximize
+from streamgmm.errors import DegenerateError
+from streamgmm.execution import Wave
+from streamgmm.parameters import Parameters
+from streamgmm.reduction import Counter, push, total
+
+LONGEST = 4.0  # first limit of a stride; four times as long each time that one as long was good, a quarter where not
+LASTING = 0.97  # of the slowness that was seen is believed a cycle later, where less is seen
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Striding:
+    """State of accelerated EM.
+
+    Attributes
+    ----------
+    current : Parameters
+        Under which rows are read.
+    begin : Parameters or None
+        Where the plain pass before this one began.
+    longest : float
+        Limit of a stride.
+    stride : float
+        What led to the current parameters: 0 where they are an M-step's.
+    known : Expectation or None
+        Of the last pass that was not in vain.
+    slowness : float
+        Largest a that was seen lately: about as many passes of plain EM as its slowest part takes to become 1/e.
+    remaining : float
+        What plain EM would gain yet, nats a row, judged by its last gain and the slowness.
+    waves : Counter of Expectation
+        Of a pass that is not complete.
+    """
+
+    current: Parameters
+    begin: Parameters | None = None
+    longest: float = LONGEST
+    stride: float = 0.0
+    known: Expectation | None = None
+    slowness: float = 1.0
+    remaining: float = inf
+    waves: Counter[Expectation] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerated:
+    """One update a pass.
+
+    Parameters
+    ----------
+    structure : CovarianceStructure
+        The family of covariances.
+    reg_covar : float
+        As the M-step adds it.
+    """
+
+    structure: CovarianceStructure
+    reg_covar: float
+
+    def init(self, start: Parameters) -> Striding:
+        """No pass yet."""
+        return Striding(start)
+
+    def update(
+        self, state: Striding, expectations: Sequence[Expectation], wave: Wave
+    ) -> tuple[Surrogate | None, Striding]:
+        """Nothing until the pass ends; then its total, or statistics of which the M-step makes a stride."""
+        for expectation in expectations:
+            state = replace(state, waves=push(state.waves, expectation))
+        if not wave.complete or not state.waves:
+            return None, state
+        whole = total(state.waves)
+        state = replace(state, waves=())
+        if state.stride and whole.likelihood.total < self._bound(state):
+            return self._back(state, whole)
+        if state.stride == state.longest:
+            state = replace(state, longest=state.longest * LONGEST)
+        following = self._maximum(whole)
+        if state.begin is None or state.known is None:
+            # what a stride led to is settled by a plain pass, from which the next cycle begins
+            begin = None if state.stride else state.current
+            return _plain(whole, whole), replace(state, current=following, begin=begin, stride=0.0, known=whole)
+        slowness, direction = self._direction(state.begin, state.current, following)
+        gain = (whole.likelihood.total - state.known.likelihood.total) / whole.likelihood.weight
+        believed = max(slowness, LASTING * state.slowness)
+        state = replace(state, known=whole, slowness=believed, remaining=gain * believed)
+        stride = min(state.longest, slowness)
+        parameters = direction(stride) if stride > 1.0 else None
+        if parameters is None:
+            longest = max(state.longest, LONGEST)
+            return _plain(whole, whole), replace(state, current=following, begin=state.current, longest=longest)
+        return self._implying(parameters, whole), replace(state, current=parameters, begin=None, stride=stride)
+
+    def covered(self, state: Striding) -> Expectation | None:
+        """All rows, at the last pass that was not in vain."""
+        return state.known
+
+    def reported(self, state: Striding) -> Surrogate | None:
+        """The M-step of that pass, not a stride of which nothing is known yet."""
+        return None if state.known is None else _plain(state.known, state.known)
+
+    def _bound(self, state: Striding) -> float:
+        """What was known of the M-step that a stride went on from: the free energy, never above its likelihood."""
+        assert state.known is not None  # or there was nothing to go on from
+        return expected_log_density(state.known.statistics, self._maximum(state.known)) + state.known.likelihood.entropy
+
+    def _back(self, state: Striding, whole: Expectation) -> tuple[Surrogate, Striding]:
+        """Take a stride back."""
+        assert state.known is not None
+        longest = max(1.0, state.longest / LONGEST)
+        current = self._maximum(state.known)
+        return _plain(state.known, whole), replace(state, current=current, begin=None, stride=0.0, longest=longest)
+
+    def _maximum(self, whole: Expectation) -> Parameters:
+        rows = float(whole.likelihood.rows)
+        return maximize(whole.statistics, self.structure, self.reg_covar, effective_rows=rows)[0]
+
+    def _direction(
+        self, first: Parameters, second: Parameters, third: Parameters
+    ) -> tuple[float, Callable[[float], Parameters | None]]:
+        """How long a stride two plain steps ask for, and where a stride leads: None where nothing is."""
+        origin, here, there = (seen_from(first, one) for one in (first, second, third))
+        step = here - origin
+        bend = there - here - step
+
+        def direction(stride: float) -> Parameters | None:
+            try:
+                return at(first, origin + 2.0 * stride * step + stride**2 * bend, self.structure)
+            except (DegenerateError, np.linalg.LinAlgError):
+                return None
+
+        return step.length(first) / max(bend.length(first), np.finfo(np.float64).tiny), direction
+
+    def _implying(self, parameters: Parameters, whole: Expectation) -> Surrogate:
+        """Statistics of which the M-step makes these parameters."""
+        statistics = implied(parameters, self.structure, self.reg_covar)
+        return Surrogate(statistics, whole.likelihood.rows, whole.likelihood, latest=whole.statistics)
+
+
+def _plain(whole: Expectation, read: Expectation) -> Surrogate:
+    return Surrogate(whole.statistics, whole.likelihood.rows, read.likelihood, latest=read.statistics)

@@ -1,0 +1,152 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamgmm import execution
+from streamgmm.coordinates import at, seen_from
+from streamgmm.covariances import STRUCTURES
+from streamgmm.em import make_parameters
+from streamgmm.fitting import Stage, fit
+from streamgmm.sources import as_source
+from streamgmm.stopping import Never, Settled
+from streamgmm.strategies import Accelerated, Batch
+from streamgmm.testing.draws import assert_same_parameters, examples, mixture
+from streamgmm.testing.strategies import StrategyLaws
+
+FAMILIES = list(STRUCTURES)
+
+
+class TestAccelerated(StrategyLaws):
+    def make(self):
+        return Accelerated(self.structure, 1e-6)
+
+    @given(st.data())
+    def test_the_first_pass_is_plain(self, data):
+        example = data.draw(examples(self.structure, rows=(30, 60)))
+        plain, _ = self.run_with(Batch(), data, example)
+        ours, _ = self.run_with(self.make(), data, example)
+        np.testing.assert_array_equal(ours.statistics.products, plain.statistics.products)
+
+    def run_with(self, strategy, data, example):
+        from streamgmm.em import expect
+        from streamgmm.execution import Wave
+
+        whole = expect(example.rows, example.parameters, weights=example.weights)
+        return strategy.update(strategy.init(example.parameters), whole, Wave((), last=True, complete=True))
+
+
+def fitted(rows, start, structure, strategy, passes, stop=None, reg_covar=0.0):
+    source = as_source(rows)
+    stage = Stage("x", strategy, lambda number: execution.waves(source), None, Never() if stop is None else stop)
+    return fit([start], [stage], structure, reg_covar=reg_covar, max_iter=passes)[0]
+
+
+def overlapping(seed, n=3000, family="full"):
+    random = np.random.default_rng(seed)
+    means = random.normal(size=(4, 2)) * 1.6
+    rows = means[random.integers(4, size=n)] + random.normal(size=(n, 2))
+    structure = STRUCTURES[family]
+    shape = structure.shape(4, 2)
+    covariances = np.broadcast_to(np.eye(2), shape) if shape[1:] == (2, 2) else np.ones(shape)
+    start = make_parameters(np.full(4, 0.25), rows[random.choice(n, 4)], np.array(covariances), structure)
+    return rows, start, structure
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@given(st.data())
+def test_coordinates_lead_back_to_the_mixture_and_are_zero_at_the_frame(family, data):
+    structure = STRUCTURES[family]
+    random = np.random.default_rng(data.draw(st.integers(0, 10**6)))
+    k, d = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4))
+    frame, other = mixture(structure, k, d, random), mixture(structure, k, d, random)
+    assert_same_parameters(at(frame, seen_from(frame, other), structure), other)
+    here = seen_from(frame, frame)
+    np.testing.assert_allclose(here.means, 0.0, atol=1e-12)
+    np.testing.assert_allclose(here.covariances, 0.0, atol=1e-10)
+
+
+@given(st.integers(0, 10**6))
+def test_an_affine_map_of_the_data_changes_no_length(seed):
+    structure, random = STRUCTURES["full"], np.random.default_rng(seed)
+    frame, other = mixture(structure, 3, 3, random), mixture(structure, 3, 3, random)
+    turn, shift = random.normal(size=(3, 3)) + 3 * np.eye(3), random.normal(size=3) * 100
+
+    def moved(one):
+        return make_parameters(one.weights, one.means @ turn.T + shift, turn @ one.covariances @ turn.T, structure)
+
+    before = seen_from(frame, other) - seen_from(frame, frame)
+    after = seen_from(moved(frame), moved(other)) - seen_from(moved(frame), moved(frame))
+    np.testing.assert_allclose(after.length(moved(frame)), before.length(frame), rtol=1e-7)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_bound_never_falls_and_what_is_reported_is_as_good(family, seed):
+    rows, start, structure = overlapping(seed, family=family)
+    for passes in (1, 2, 3, 4, 5, 6, 40):  # also where the last of them was a stride
+        trajectory = fitted(rows, start, structure, Accelerated(structure, 0.0), passes)
+        bounds = np.array(trajectory.lower_bounds)
+        assert np.all(np.diff(bounds) >= -1e-12), bounds
+        exact = execution.expect_all(as_source(rows), trajectory.parameters).likelihood.mean
+        assert exact >= bounds[-1] - 1e-12
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_it_ends_where_batch_em_does_in_a_third_of_the_passes(seed):
+    rows, start, structure = overlapping(seed)
+    plain = fitted(rows, start, structure, Batch(), 3000)
+    ours = fitted(rows, start, structure, Accelerated(structure, 0.0), 1000)
+    end = plain.lower_bounds[-1]
+    assert ours.lower_bounds[-1] >= end - 1e-6
+
+    def passes(trajectory):
+        return int(np.argmax(np.array(trajectory.lower_bounds) >= end - 1e-4 / len(rows)))
+
+    assert passes(plain) > 100, "a slow case"
+    assert 3 * passes(ours) <= passes(plain)
+
+
+@pytest.mark.parametrize("seed", [1, 3, 8, 10])  # others come to a plateau first, which no rule sees the end of
+def test_it_stops_when_little_remains(seed):
+    rows, start, structure = overlapping(seed)
+    end = fitted(rows, start, structure, Accelerated(structure, 0.0), 1000)
+    stopped = fitted(rows, start, structure, Accelerated(structure, 0.0), 1000, Settled(0.1 / len(rows)))
+    assert stopped.converged
+    assert len(stopped.lower_bounds) < 500
+    assert len(rows) * (end.lower_bounds[-1] - stopped.lower_bounds[-1]) <= 0.2
+
+
+def test_a_common_factor_of_all_weights_changes_nothing():
+    rows, start, structure = overlapping(0)
+    found = []
+    for factor in (1.0, 1e-200, 1e200):
+        source = as_source(rows, np.full(len(rows), factor))
+        stage = Stage(
+            "x", Accelerated(structure, 1e-6), lambda _, source=source: execution.waves(source), None, Never()
+        )
+        found.append(fit([start], [stage], structure, reg_covar=1e-6, max_iter=12)[0].parameters)
+    for other in found[1:]:
+        assert_same_parameters(other, found[0])
+
+
+def test_a_stride_too_far_is_taken_back():
+    from streamgmm.strategies import accelerated
+
+    rows, start, structure = overlapping(1)
+    strategy = Accelerated(structure, 0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accelerated, "LONGEST", 1e6)
+        patch.setattr(accelerated.Striding, "__init__", _reaching(accelerated.Striding.__init__))
+        bounds = np.array(fitted(rows, start, structure, strategy, 60).lower_bounds)
+    assert (np.diff(bounds) == 0.0).any(), "some stride was in vain"
+    assert np.all(np.diff(bounds) >= -1e-12)
+
+
+def _reaching(make):
+    """States whose strides have no limit."""
+
+    def init(self, *arguments, **named):
+        make(self, *arguments, **{**named, "longest": 1e6})
+
+    return init
