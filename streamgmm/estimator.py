@@ -82,8 +82,8 @@ class GaussianMixture(RevisableMixture):
         What `fit` does with the rows. 'batch': exact EM, an update a pass. 'stepwise': an update a batch, good after
         one pass, and the only one for an iterator that can be read only once. 'incremental': an update for each piece
         of the rows, whose statistics are kept. 'auto': batch EM below 1,048,576 rows; from there on a stepwise pass, up
-        to two incremental ones, and batch EM until at most max(0.1, ν/100) nats remain to be gained in total; stepwise
-        for an iterator. ``algorithm_`` names what ran.
+        to two incremental ones, and batch EM, accelerated unless ``tol`` is a number, until by its own estimate at most
+        max(0.1, ν/100) nats remain to be gained in total; stepwise for an iterator. ``algorithm_`` names what ran.
     batch_size : int or 'auto', default='auto'
         Rows of an update of stepwise EM, incremental EM and `partial_fit`; batch EM has no need of it. 'auto' is a
         300th of the rows, at least 1,000 and at most 100,000; 1,000 where their number is unknown. Batches are drawn

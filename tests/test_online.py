@@ -667,9 +667,9 @@ def test_an_iterator_that_waits_for_rows_can_be_interrupted():
 def test_an_iterator_is_refused_where_it_would_be_read_twice_and_a_warm_start_goes_on():
     X = overlapping(4000)
     parts = lambda: iter(np.array_split(X, 4))  # noqa: E731
-    for given in ({"algorithm": "batch", "max_iter": 0}, {"algorithm": "incremental"}, {"max_iter": 0}):
+    for named in ({"algorithm": "batch", "max_iter": 0}, {"algorithm": "incremental"}, {"max_iter": 0}):
         with pytest.raises(ValueError, match="only once"):
-            GaussianMixture(3, **given).fit(parts())
+            GaussianMixture(3, **named).fit(parts())
     with pytest.raises(ValueError, match="fit_predict"):
         GaussianMixture(3).fit_predict(parts())
     model = GaussianMixture(3, random_state=0, warm_start=True).fit(X)
