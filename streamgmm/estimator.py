@@ -53,7 +53,7 @@ class GaussianMixture(RevisableMixture):
         Each component has its own matrix; all share one matrix; each has its own variances; each has one variance.
     tol : float or 'auto', default='auto'
         Stop once the mean log-likelihood gains less than this in an iteration, nats a row. 'auto' is 1e-3,
-        scikit-learn's default.
+        scikit-learn's default, but for large input (see ``algorithm``).
     reg_covar : float, default=1e-6
         Added to every variance, squared units of the data.
     max_iter : int, default=100
@@ -96,6 +96,7 @@ class GaussianMixture(RevisableMixture):
         shrink.
     half_life : float, optional
         Rows after which stepwise EM and `partial_fit` have forgotten half of what a row said; instead of ``step_size``.
+        Rows are then taken in their order, as with ``window``, not mixed.
     window : int, optional
         Rows that `partial_fit` learns from: the latest. Exact to a 64th of it.
 

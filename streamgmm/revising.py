@@ -10,7 +10,6 @@ from sklearn.base import _fit_context
 from streamgmm.attributes import attributes_of
 from streamgmm.criteria import Criterion
 from streamgmm.errors import InputError, InputTypeError
-from streamgmm.fitting import bound
 from streamgmm.history import History
 from streamgmm.ledger import Ledger, revised, settled
 from streamgmm.parameters import Parameters
@@ -171,9 +170,9 @@ class RevisableMixture(OnlineMixture):
         fitted = attributes_of(parameters, learning.structure, self.means_.dtype)
         covered = ledger.covered
         assert covered is not None  # or the parameters could not be known
-        energy = bound(covered, parameters)
         for name, array in fitted.items():
             setattr(self, name, array)
+        energy = self._energy(covered, parameters)
         self.lower_bound_ = energy / covered.likelihood.weight
         self.lower_bounds_ = [*self.lower_bounds_[:-1], self.lower_bound_]
         self.n_samples_seen_ = covered.likelihood.rows

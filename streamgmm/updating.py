@@ -7,6 +7,7 @@ from copy import copy, deepcopy
 from numbers import Real
 from typing import Any, Self
 
+import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 
@@ -14,7 +15,7 @@ from streamgmm import execution, online, prediction
 from streamgmm.attributes import attributes_of
 from streamgmm.covariances import STRUCTURES
 from streamgmm.criteria import Criterion, Prequential, n_parameters
-from streamgmm.em import NO_WEIGHT
+from streamgmm.em import NO_WEIGHT, Expectation
 from streamgmm.errors import InputError
 from streamgmm.fitted import FittedMixture
 from streamgmm.fitting import Stage, Trajectory, best, bound, fit
@@ -188,11 +189,11 @@ class OnlineMixture(FittedMixture):
         if fresh:
             self.converged_, self.n_iter_, self.lower_bounds_ = False, 1, []
             self.algorithm_ = "stepwise"
-        self.lower_bound_ = bound(covered, stream.reported) / covered.likelihood.weight
-        self.lower_bounds_ = [self.lower_bound_] if fresh else [*self.lower_bounds_[:-1], self.lower_bound_]
         self._tokens = tokens.joined(token)
         self._ledger = None
         self._show(stream, learning)
+        self.lower_bound_ = self.criteria_["bound"].log_likelihood / covered.likelihood.weight
+        self.lower_bounds_ = [*self.lower_bounds_[:-1], self.lower_bound_]
 
     def _show(self, stream: online.Stream, learning: Learning) -> None:
         """Counts, criteria and history of a stream; and that its order matters, if nobody was told yet."""
@@ -203,12 +204,17 @@ class OnlineMixture(FittedMixture):
         self.history_ = stream.history
         self.criteria_ = {}
         if covered is not None:
-            self.criteria_["bound"] = Criterion(bound(covered, stream.reported), None, covered.likelihood.weight, free)
+            energy = self._energy(covered, stream.reported)
+            self.criteria_["bound"] = Criterion(energy, None, covered.likelihood.weight, free)
         if stream.prequential is not None:
             self.criteria_["prequential"] = Prequential(stream.prequential.total, stream.prequential.weight)
         if stream.monitor.drifted and not learning.forgets and not getattr(self, "_warned", False):
             self._warned = True
             online.warn_of_drift(stream.monitor)
+
+    def _energy(self, covered: Expectation, parameters: Parameters) -> float:
+        """Bound of the log-likelihood, nats, of the parameters as the attributes show them: perhaps in float32."""
+        return bound(covered, parameters if self.means_.dtype == np.float64 else self._parameters())
 
     def _learning(self) -> Learning:
         """The settings of learning, as values; a constant step becomes its schedule."""

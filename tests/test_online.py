@@ -693,3 +693,10 @@ def test_tokens_that_cannot_be_kept_are_refused_and_copies_are_apart():
     other = copy(model)
     other.partial_fit(X[:10], token="b")
     assert model.partial_fit(X[:10], token="b").n_samples_seen_ == 2010
+
+
+def test_the_bound_is_that_of_the_attributes_also_in_float32():
+    X = (np.random.default_rng(0).normal(size=(50_000, 2)) * 0.05 + 1000).astype(np.float32)
+    model = GaussianMixture(1).partial_fit(X)
+    assert model.means_.dtype == np.float32
+    assert model.criteria_["bound"].log_likelihood <= model.score(X) * len(X) + 1e-3
