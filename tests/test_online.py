@@ -98,11 +98,11 @@ def test_pieces_are_the_same_every_pass_and_visited_in_another_order(chunks):
 
 
 def test_there_are_never_more_pieces_than_are_kept():
-    source = as_source(da.zeros((50_000, 1), chunks=(5, 1)))
+    source = as_source(da.zeros((21_000, 1), chunks=(5, 1)))
     pieces = Pieces.of(source, 5, 4096)
     waves = list(pieces.waves(source, 12, 0, 1))
     assert len({entry for wave in waves for entry in wave.entries}) == pieces.count <= 4096
-    assert sum(sum(chunk.length for chunk in wave.chunks) for wave in waves) == 50_000
+    assert sum(sum(chunk.length for chunk in wave.chunks) for wave in waves) == 21_000
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=12).filter(any), st.integers(1, 40))
@@ -524,10 +524,10 @@ def test_what_is_forgotten_is_the_oldest_also_within_one_call(make, settings):
 
 
 def test_a_window_is_exact_to_a_64th_of_it_whatever_the_calls():
-    X = overlapping(5000)
-    for window, length in ((100, 900), (100, 7), (1500, 1000), (1500, 5000)):
+    X = overlapping(3000)
+    for window, length in ((100, 900), (100, 7), (1500, 1000), (1500, 3000)):
         model = GaussianMixture(3, window=window, **start_of(X[:500]))
-        for part in np.split(X, range(length, 5000, length)):
+        for part in np.split(X, range(length, 3000, length)):
             model.partial_fit(part)
         assert window <= model.criteria_["bound"].n_samples <= window * (1 + 1 / 64) + 1
 
