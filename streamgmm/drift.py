@@ -21,7 +21,7 @@ NEGLIGIBLE = 1e-12
 FAR = 10.0  # times what is expected: by Markov's inequality exceeded by at most one window in ten
 LARGE = 0.1  # mean squared standardised shift that matters, however surely a smaller one is seen
 OVERWHELMING = (
-    0.6  # the same where moving statistics would be carried off; regions of an image, which come back, are less
+    0.7  # the same where moving statistics would be carried off; regions of an image, which come back, are less
 )
 WINDOWS = 2  # far and large windows that make a drift; one alone may be an outlier
 
@@ -141,6 +141,8 @@ class Monitor:
         √(T/rows), the largest of those windows: root-mean-square shift in standard deviations. 0 before the first.
     large : float
         What T/rows has to exceed.
+    far : float
+        How many times its expectation T has to exceed.
 
     Notes
     -----
@@ -174,11 +176,12 @@ class Monitor:
     alarms: int = 0
     component_shift: float = 0.0
     large: float = LARGE
+    far: float = FAR
 
     @classmethod
-    def of(cls, parameters: Parameters, span: int, large: float = LARGE) -> Monitor:
+    def of(cls, parameters: Parameters, span: int, *, large: float = LARGE, far: float = FAR) -> Monitor:
         """Monitor that has seen nothing yet, for mixtures of this shape."""
-        return cls(span, np.zeros(parameters.means.shape), np.zeros(parameters.n_components), large=large)
+        return cls(span, np.zeros(parameters.means.shape), np.zeros(parameters.n_components), large=large, far=far)
 
     @property
     def drifted(self) -> bool:
@@ -214,7 +217,7 @@ class Monitor:
         distance, dof = _distance(self.shift, self.excess, self.rows, self.weight), degrees_of_freedom(parameters)
         effect = distance / self.rows
         doubt = 1.0 + (self.rows / self.effective_rows if self.effective_rows > 0.0 else inf)
-        alarm = distance > FAR * dof * doubt and effect > self.large
+        alarm = distance > self.far * dof * doubt and effect > self.large
         return Monitor(
             self.span,
             np.zeros_like(self.shift),
@@ -224,6 +227,7 @@ class Monitor:
             alarms=self.alarms + alarm,
             component_shift=max(self.component_shift, sqrt(effect)) if alarm else self.component_shift,
             large=self.large,
+            far=self.far,
         )
 
 

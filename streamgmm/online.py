@@ -31,7 +31,7 @@ from streamgmm.statistics import LARGEST
 from streamgmm.strategies import Learnt, Ring, Stepwise, Strategy, Window
 
 SPAN = 100  # rows, for each degree of freedom, of a window of the drift monitor
-STORM_SPAN = 40  # the same where only a drift counts that carries components away, and soon
+STORM_SPAN = 30  # the same where only a drift counts that carries components away, and soon
 STORM_BATCHES = 4  # batches of such a window at least: what comes back sooner, moving statistics remember
 
 
@@ -111,7 +111,8 @@ def begun(
     dof = degrees_of_freedom(start)
     monitor = Monitor.of(start, SPAN * dof)
     span = max(STORM_SPAN * dof, STORM_BATCHES * learning.rows_of_a_batch(None))
-    storm = Monitor.of(start, span, OVERWHELMING)
+    # so large an effect is no matter of chance, but of how much statistics that move rest on
+    storm = Monitor.of(start, span, large=OVERWHELMING, far=2.0)
     return Stream(start, start, state, monitor, storm, n_rows, history=History() if history is None else history)
 
 
