@@ -297,7 +297,7 @@ class GaussianMixture(RevisableMixture):
                 "(max_iter=0) is a reading of its own; X is an iterator that can be read only once. Pass a function "
                 "that returns a fresh iterator for each pass, or an array, or choose algorithm='stepwise'."
             )
-        learning = self._learning()
+        learning = replace(self._learning(), window=None)  # a fit is to all rows
         seed = self._seed()
         resumed = bool(self.warm_start and hasattr(self, "converged_"))
         if resumed:
@@ -332,7 +332,6 @@ class GaussianMixture(RevisableMixture):
 
     def _fit_once(self, source: Source, learning: Learning, seed: int, resumed: bool) -> None:
         """Stepwise EM over an iterator: a start from the first rows, then all of them once."""
-        learning = replace(learning, window=None)  # a fit is to all rows
         k, d = self.n_components, source.n_features
         rest: Reading = source
         if resumed:

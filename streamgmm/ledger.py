@@ -81,7 +81,8 @@ def revised(
     """Make the entries at some places, each piece read once, and what becomes of the parameters."""
     most = most_entries(entry_bytes(learning, start.n_components, start.n_features))
     ledger, places = ledger.coarsened(places, most)
-    strategy = Incremental(learning.stepwise(source.n_rows), entries=ledger.entries)
+    lasting = replace(learning, window=None, half_life=None)
+    strategy = Incremental(lasting.stepwise(source.n_rows), entries=ledger.entries)
     passes = partial(ledger.pieces.waves, source, int(strategy.first.batch_size), seed, only=places)
     (trajectory,) = fit(
         [start],

@@ -179,7 +179,7 @@ def _incremental(
 ) -> Stage:
     """From the start: small pieces, so that a batch has rows from many places."""
     n_rows = _known(source)
-    first = learning.stepwise(n_rows)
+    first = replace(learning, half_life=None).stepwise(n_rows)
     most_pieces = pieces.most_entries(n_starts * entry_bytes(learning, n_components, source.n_features))
     cut = Pieces.of(source, max(1, int(first.batch_size) // PLACES), most_pieces)
     passes = partial(cut.waves, source, int(first.batch_size), seed)

@@ -700,3 +700,13 @@ def test_the_bound_is_that_of_the_attributes_also_in_float32():
     model = GaussianMixture(1).partial_fit(X)
     assert model.means_.dtype == np.float32
     assert model.criteria_["bound"].log_likelihood <= model.score(X) * len(X) + 1e-3
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_what_is_to_be_forgotten_by_partial_fit_does_not_slow_a_fit_down():
+    X = overlapping(4000)
+    for algorithm in ("stepwise", "incremental"):
+        fit = GaussianMixture(3, algorithm=algorithm, max_iter=1, random_state=0)
+        plain = fit.fit(X).history_
+        assert len(fit.set_params(window=10).fit(X).history_) == len(plain)
+    assert len(fit.set_params(window=None, half_life=20.0).fit(X).history_) == len(plain)
