@@ -132,6 +132,8 @@ class OnlineMixture(FittedMixture):
             stream = online.learn(stream, rest, learning, seed)
         else:
             stream = online.learn(stream, source, learning, seed)
+        if stream.n_rows == 0:  # of an array that did not know its length
+            return self
         if stream.state.covered is None:
             raise InputError(NO_WEIGHT)
         after = copy(self)

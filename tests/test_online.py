@@ -550,6 +550,14 @@ def test_rows_without_weight_are_refused_by_a_model_that_has_learnt_nothing(make
     assert not hasattr(model, "means_") and not hasattr(model, "_stream")
 
 
+def test_an_array_that_turns_out_to_be_empty_is_no_work():
+    X = da.from_array(overlapping(500), chunks=(100, 3))
+    model = GaussianMixture(3, **start_of(overlapping(500))).partial_fit(X[X[:, 0] > 1e9])
+    assert not hasattr(model, "means_")
+    model.partial_fit(X).partial_fit(X[X[:, 0] > 1e9])
+    assert model.n_samples_seen_ == 500
+
+
 def test_batches_have_the_same_columns():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(overlapping(1000), columns=["a", "b", "c"])
