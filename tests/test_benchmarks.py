@@ -278,8 +278,9 @@ def test_a_pass_is_good_that_loses_little_or_no_more_than_three_of_batch_em(layo
 def test_a_pass_over_sorted_rows_is_good_that_is_not_far_off_and_says_so():
     for method, spoken, silent in (("stepwise", 1, 0), ("partial_fit", 1, 0), ("incremental", 1, 1)):
         mine = outcomes(-0.029, warned=True), outcomes(-0.029), outcomes(-0.031, warned=True)
-        good = [onepass.good_seeds("sorted", method, one, outcomes(-1.0), 1e-3) for one in mine]
+        good = [onepass.good_seeds("sorted", method, one, outcomes(-0.01), 1e-3) for one in mine]
         assert good == [spoken, silent, 0]
+        assert onepass.good_seeds("sorted", method, outcomes(-0.031, warned=True), outcomes(-0.04), 1e-3) == 1
 
 
 def test_the_median_shall_reach_six_passes_of_batch_em_or_lose_little():
