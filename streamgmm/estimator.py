@@ -98,7 +98,7 @@ class GaussianMixture(RevisableMixture):
         Rows after which stepwise EM and `partial_fit` have forgotten half of what a row said; instead of ``step_size``.
         Rows are then taken in their order, as with ``window``, not mixed.
     window : int, optional
-        Rows that `partial_fit` learns from: the latest. Exact to a 32nd of it.
+        Rows that `partial_fit` learns from: the latest. Exact to a 20th of it.
 
     Attributes
     ----------

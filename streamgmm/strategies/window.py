@@ -15,7 +15,7 @@ from streamgmm.parameters import Array, Parameters
 from streamgmm.reduction import tree_sum
 from streamgmm.statistics import Statistics
 
-PARTS = 64  # entries of a full window: it is exact to two of them
+PARTS = 64  # entries of a full window: it is exact to three of them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
