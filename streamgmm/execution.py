@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from queue import SimpleQueue
 from threading import Thread
@@ -82,6 +82,17 @@ def _take(chunks: Iterator[Chunk]) -> list[Chunk]:
     if wave and not isinstance(wave[0].rows, np.ndarray):
         wave.extend(islice(chunks, WAVE - 1))
     return wave
+
+
+def ending(waves: Iterator[Wave]) -> Iterator[Wave]:
+    """The same waves, of which the last says that the pass ends with it."""
+    pending = next(waves, None)
+    for wave in waves:
+        if pending is not None:
+            yield pending
+        pending = wave
+    if pending is not None:
+        yield replace(pending, last=True)
 
 
 def read_ahead(items: Iterator[Item]) -> Iterator[Item]:

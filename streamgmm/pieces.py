@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.errors import InputError
-from streamgmm.execution import Wave, read_ahead
+from streamgmm.execution import Wave, ending, read_ahead
 from streamgmm.ranges import Ranges
 from streamgmm.shuffling import PART_ROWS, dealt, in_groups
 from streamgmm.sources.source import Chunk, Source
@@ -22,8 +22,8 @@ from streamgmm.sources.source import Chunk, Source
 MOST_ENTRIES = 4096
 ENTRIES_BYTES = 2**28  # what the statistics of all pieces may take
 UNKNOWN = (
-    "Incremental EM keeps an entry for each range of rows, but the lengths of the chunks of X are unknown; call "
-    "X.compute_chunk_sizes() first, or choose algorithm='stepwise'."
+    "Incremental EM keeps an entry for each range of rows, but the number of rows of X is unknown; give X as an array "
+    "(a dask array after X.compute_chunk_sizes()), or choose algorithm='stepwise' or 'batch'."
 )
 
 Places = NDArray[np.int64]
@@ -136,18 +136,15 @@ class Pieces:
         order = np.random.default_rng([seed, number]).permutation(len(units))
         shuffled = [units[place] for place in order]
         at_hand = bool(units) and isinstance(units[0][0].rows, np.ndarray)
-        pending: Wave | None = None
-        for group in [shuffled] if at_hand else read_ahead(in_groups(shuffled, source)):
-            pieces = [
-                (place, part) for unit in group for place, part in self._cut(unit) if chosen is None or place in chosen
-            ]
-            pieces.sort(key=lambda piece: piece[0])
-            for wave in _waves(pieces, batch_size, seed, number):
-                if pending is not None:
-                    yield pending
-                pending = wave
-        if pending is not None:
-            yield replace(pending, last=True)
+
+        def dealt_waves() -> Iterator[Wave]:
+            for group in [shuffled] if at_hand else read_ahead(in_groups(shuffled, source)):
+                cut = (piece for unit in group for piece in self._cut(unit))
+                pieces = [piece for piece in cut if chosen is None or piece[0] in chosen]
+                pieces.sort(key=lambda piece: piece[0])
+                yield from _waves(pieces, batch_size, seed, number)
+
+        return ending(dealt_waves())
 
     @cached_property
     def _counts(self) -> Places:

@@ -157,21 +157,10 @@ def _stepwise(
 
     def passes(number: int) -> Iterator[Wave]:
         if learning.half_life is not None:
-            return _ending(shuffling.arriving(source, int(strategy.batch_size)))
+            return shuffling.arriving(source, int(strategy.batch_size))
         return shuffling.batches(source, int(strategy.batch_size), seed, number, look if number == 1 else None)
 
     return Stage("stepwise", strategy, passes, most, stop)
-
-
-def _ending(waves: Iterator[Wave]) -> Iterator[Wave]:
-    """The same waves, the last of which says so."""
-    pending = next(waves, None)
-    for wave in waves:
-        if pending is not None:
-            yield pending
-        pending = wave
-    if pending is not None:
-        yield replace(pending, last=True)
 
 
 def _incremental(
@@ -205,8 +194,5 @@ def entry_bytes(learning: Learning, n_components: int, n_features: int) -> int:
 
 def _known(source: Source) -> int:
     if source.n_rows is None:
-        raise InputError(
-            "Incremental EM keeps an entry for each range of rows, but the number of rows of X is unknown; choose "
-            "algorithm='stepwise' or 'batch', or give X as an array."
-        )
+        raise InputError(pieces.UNKNOWN)
     return source.n_rows

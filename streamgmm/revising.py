@@ -125,8 +125,9 @@ class RevisableMixture(OnlineMixture):
         before, learning = self._kept(), self._learning()
         ledger, left = before.without(*_span(rows, before.pieces.n_rows))
         history: History | None = None
-        start = self._parameters() if len(left) and ledger.covered is None else None
-        parameters = settled(ledger, self._parameters(), learning) if start is None else start
+        parameters = self._parameters()
+        if ledger.covered is not None or not len(left):
+            parameters = settled(ledger, parameters, learning)
         if len(left):
             if X is None:
                 first, stop = before.pieces.spans(int(left[0]))[0]

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm.execution import Wave, over_chunks, read_ahead, waves
+from streamgmm.execution import Wave, ending, over_chunks, read_ahead, waves
 from streamgmm.sources.checks import check_one_weight_a_row
 from streamgmm.sources.source import LEAF_ROWS, Chunk, Reading
 
@@ -36,35 +36,36 @@ def batches(
     order.
     """
     if source.n_rows is not None and batch_size >= source.n_rows:
-        yield from waves(source)
-        return
-    pending: tuple[NDArray[Any], NDArray[Any] | None, tuple[Chunk, ...]] | None = None
-    index = 0
-    for group in _groups(source, seed, number, batch_size):
-        if look is not None:
-            look(group)
-        for rows, weights in _mixed(group, batch_size, seed, number):
-            if pending is not None:
-                yield _batch(index, *pending, last=False)
-                index += 1
-            pending = rows, weights, group
-    if pending is not None:
-        yield _batch(index, *pending, last=True)
+        return waves(source)
+
+    def mixed() -> Iterator[Wave]:
+        index = count()
+        for group in _groups(source, seed, number, batch_size):
+            if look is not None:
+                look(group)
+            for rows, weights in _mixed(group, batch_size, seed, number):
+                yield _batch(next(index), rows, weights, group)
+
+    return ending(mixed())
 
 
 def arriving(source: Reading, batch_size: int) -> Iterator[Wave]:
     """Batches of at most ``batch_size`` rows of one chunk each, in the order of the rows."""
-    for group in read_ahead(in_groups(((chunk,) for chunk in source.chunks()), source)):
-        for (chunk,) in group:
-            for start in range(0, len(chunk.rows), batch_size):
-                part = slice(start, start + batch_size)
-                weights = None if chunk.weights is None else chunk.weights[part]
-                yield _batch(chunk.index, chunk.rows[part], weights, (chunk,), last=False)
+
+    def in_order() -> Iterator[Wave]:
+        for group in read_ahead(in_groups(((chunk,) for chunk in source.chunks()), source)):
+            for (chunk,) in group:
+                for start in range(0, len(chunk.rows), batch_size):
+                    part = slice(start, start + batch_size)
+                    weights = None if chunk.weights is None else chunk.weights[part]
+                    yield _batch(chunk.index, chunk.rows[part], weights, (chunk,))
+
+    return ending(in_order())
 
 
-def _batch(index: int, rows: NDArray[Any], weights: NDArray[Any] | None, group: tuple[Chunk, ...], last: bool) -> Wave:
+def _batch(index: int, rows: NDArray[Any], weights: NDArray[Any] | None, group: tuple[Chunk, ...]) -> Wave:
     chunk = Chunk(index, rows, weights, None, len(rows))
-    return Wave((chunk,), last, complete=True, leaf_rows=PART_ROWS, group=group)
+    return Wave((chunk,), last=False, complete=True, leaf_rows=PART_ROWS, group=group)
 
 
 def _mixed(

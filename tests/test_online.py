@@ -517,7 +517,7 @@ def test_what_is_forgotten_is_the_oldest_also_within_one_call(make, settings):
     for part in np.array_split(X, 300):
         many.partial_fit(part)
     for model in (one_call, many):
-        assert model.means_[0, 0] == pytest.approx(100.0, abs=3.5)
+        assert model.means_[0, 0] == pytest.approx(100.0, abs=3.5)  # a window may have rows before it, 1 in 28
         assert model.n_samples_seen_ == 3_000
     if "window" in settings:
         assert 1000 <= one_call.criteria_["bound"].n_samples <= 1050
@@ -561,7 +561,10 @@ def test_an_array_that_turns_out_to_be_empty_is_no_work():
 def test_batches_have_the_same_columns():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(overlapping(1000), columns=["a", "b", "c"])
-    batches_of = lambda: iter([frame[:500], frame[500:][["c", "b", "a"]]])  # noqa: E731
+
+    def batches_of():
+        return iter([frame[:500], frame[500:][["c", "b", "a"]]])
+
     for learn in (GaussianMixture(2).partial_fit, GaussianMixture(2).fit):
         with pytest.raises(InputError, match="Batch 1 of X has the columns c, b, a, but batch 0 has a, b, c"):
             learn(batches_of())
@@ -674,7 +677,10 @@ def test_an_iterator_that_waits_for_rows_can_be_interrupted():
 
 def test_an_iterator_is_refused_where_it_would_be_read_twice_and_a_warm_start_goes_on():
     X = overlapping(4000)
-    parts = lambda: iter(np.array_split(X, 4))  # noqa: E731
+
+    def parts():
+        return iter(np.array_split(X, 4))
+
     for named in ({"algorithm": "batch", "max_iter": 0}, {"algorithm": "incremental"}, {"max_iter": 0}):
         with pytest.raises(ValueError, match="only once"):
             GaussianMixture(3, **named).fit(parts())
