@@ -31,8 +31,28 @@ from streamgmm.statistics import LARGEST
 from streamgmm.strategies import Learnt, Ring, Stepwise, Strategy, Window
 
 SPAN = 100  # rows, for each degree of freedom, of a window of the drift monitor
-STORM_SPAN = 30  # the same where only a drift counts that carries components away, and soon
-STORM_BATCHES = 4  # batches of such a window at least: what comes back sooner, moving statistics remember
+UNEVEN_SPAN, UNEVEN_BATCHES = 10, 4  # the same where batches differ more than chance explains; batches at least
+STORM_SPAN, STORM_BATCHES = 30, 16  # and where components are carried away: what comes back sooner is remembered
+TRIAL = 6  # windows of it for which the start is tried beside what is learnt
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """The start and what it says of all rows so far.
+
+    That rows come in an order that matters is noticed late, and what parameters said that had followed it would stay
+    in the sum of all batches for good.
+    """
+
+    start: Parameters
+    covered: Expectation | None
+
+    def joined(self, new: Expectation) -> Trial:
+        """With more rows."""
+        if self.covered is None:
+            return Trial(self.start, new)
+        earlier = Expectation(self.covered.statistics.recentred(new.statistics.origin), self.covered.likelihood)
+        return Trial(self.start, earlier + new)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,8 +69,12 @@ class Stream:
         Of the strategy.
     monitor : Monitor
         Of drift, to be told.
+    uneven : Monitor
+        Of batches that differ, be it little.
     storm : Monitor
         Of drift that carries components away.
+    trial : Trial or None
+        What such a drift is met with.
     n_rows : int
         Rows learnt, those before the stream began included.
     prequential : LogLikelihood or None
@@ -63,7 +87,9 @@ class Stream:
     reported: Parameters
     state: Learnt | Ring
     monitor: Monitor
+    uneven: Monitor
     storm: Monitor
+    trial: Trial | None = None
     n_rows: int = 0
     prequential: LogLikelihood | None = None
     history: History = field(default_factory=History)
@@ -108,12 +134,14 @@ def begun(
         state = strategy.init(start)
     else:
         state = strategy.init(start, float(n_rows) if n_rows else None, covered)
-    dof = degrees_of_freedom(start)
-    monitor = Monitor.of(start, SPAN * dof)
-    span = max(STORM_SPAN * dof, STORM_BATCHES * learning.rows_of_a_batch(None))
-    # so large an effect is no matter of chance, but of how much statistics that move rest on
-    storm = Monitor.of(start, span, large=OVERWHELMING, far=2.0)
-    return Stream(start, start, state, monitor, storm, n_rows, history=History() if history is None else history)
+    dof, size = degrees_of_freedom(start), learning.rows_of_a_batch(None)
+    # what moving statistics rest on is few rows: twice what they expect is no matter of chance
+    uneven = Monitor.of(start, max(UNEVEN_SPAN * dof, UNEVEN_BATCHES * size), large=0.0, far=2.0)
+    storm = Monitor.of(start, max(STORM_SPAN * dof, STORM_BATCHES * size), large=OVERWHELMING, far=2.0)
+    trial = Trial(start, covered) if isinstance(strategy, Stepwise) and strategy.settles else None
+    told = Monitor.of(start, SPAN * dof)
+    past = History() if history is None else history
+    return Stream(start, start, state, told, uneven, storm, trial, n_rows, history=past)
 
 
 def continued(stream: Stream, learning: Learning) -> Stream:
@@ -145,12 +173,15 @@ def learn(
 
 def _after(stream: Stream, wave: Wave, strategy: Strategy[Any], learning: Learning, stage: str, scored: bool) -> Stream:
     """The stream after one more wave."""
-    (expectations,) = execution.expect(wave, (stream.parameters,))
+    trial = stream.trial
+    tried = () if trial is None else (trial.start,)
+    expectations, *trials = execution.expect(wave, (stream.parameters, *tried))
+    if trial is not None and trials[0]:
+        trial = trial.joined(*trials[0])
     surrogate, state = strategy.update(stream.state, expectations, wave)
     n_rows = stream.n_rows + sum(expectation.likelihood.rows for expectation in expectations)
     if surrogate is None:
-        return replace(stream, state=state, n_rows=n_rows)
-    parameters, _ = m_step(surrogate, stream.parameters, learning.structure, learning.reg_covar)
+        return replace(stream, state=state, trial=trial, n_rows=n_rows)
     latest = Expectation(surrogate.latest or surrogate.statistics, surrogate.likelihood)
     tally = latest.likelihood
     drift = score(latest, stream.parameters)
@@ -158,16 +189,27 @@ def _after(stream: Stream, wave: Wave, strategy: Strategy[Any], learning: Learni
     prequential = stream.prequential
     if scored:
         prequential = tally if prequential is None else prequential + tally
-    monitor = stream.monitor.take(latest, stream.parameters, surrogate.effective_rows)
-    storm = stream.storm.take(latest, stream.parameters, surrogate.effective_rows)
-    if storm.drifted and isinstance(strategy, Stepwise) and isinstance(state, Learnt):
-        state = strategy.alike(state)
+    monitor, uneven, storm = (
+        one.take(latest, stream.parameters, surrogate.effective_rows)
+        for one in (stream.monitor, stream.uneven, stream.storm)
+    )
+    parameters, _ = m_step(surrogate, stream.parameters, learning.structure, learning.reg_covar)
+    steady = strategy.covered(state) if trial is None else trial.covered
+    if isinstance(strategy, Stepwise) and strategy.settles and steady is not None:
+        if storm.drifted:
+            state, trial = strategy.alike(state, steady), None
+        elif uneven.drifted:
+            state = strategy.slower(state, steady)
+    if n_rows > (TRIAL if uneven.drifted else 2) * storm.span:
+        trial = None
     return replace(
         stream,
         parameters=parameters,
         state=state,
         monitor=monitor,
+        uneven=uneven,
         storm=storm,
+        trial=trial,
         n_rows=n_rows,
         prequential=prequential,
         history=stream.history.appended(record),

@@ -6,6 +6,7 @@ import tempfile
 import threading
 import warnings
 from copy import copy, deepcopy
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from time import monotonic
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sklearn.exceptions import NotFittedError
 
-from streamgmm import GaussianMixture, load
+from streamgmm import GaussianMixture, load, online
 from streamgmm.errors import InputError, OrderWarning
 from streamgmm.pieces import Pieces
 from streamgmm.schedules import Constant, PowerDecay, Reciprocal
@@ -413,6 +414,52 @@ def test_rows_in_sorted_order_are_noticed_once(size):
     assert "half_life or window" in str(seen[0].message)
     best = GaussianMixture(3, tol=1e-6, **start_of(overlapping(5000))).fit(X)
     assert model.score(X) >= best.score(X) - 3e-2
+
+
+def in_regions(X, rows):
+    """Regions of so many rows, of one cluster each."""
+    labels = GaussianMixture(3, **start_of(overlapping(5000))).fit_predict(X)
+    regions = np.array_split(np.argsort(labels, kind="stable"), len(X) // rows)
+    return X[np.concatenate([regions[place] for place in np.random.default_rng(0).permutation(len(regions))])]
+
+
+@pytest.mark.parametrize("order", ["image", "sorted"])
+def test_what_was_learnt_before_the_order_was_noticed_does_not_stay(order):
+    X = overlapping(60_000)
+    X = in_regions(X, 500) if order == "image" else X[np.argsort(X[:, 0])]
+    settings = start_of(overlapping(5000))
+    model = GaussianMixture(3, random_state=0, **settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OrderWarning)
+        for part in np.array_split(X, 77):
+            model.partial_fit(part)
+            covered = model._stream.state.covered
+            if covered is not None:  # every row is in the sum once, whatever was replaced in it
+                n_waiting = sum(held.likelihood.rows for _, held in model._stream.state.batch)
+                assert covered.likelihood.rows + n_waiting == model.n_samples_seen_
+                np.testing.assert_allclose(covered.statistics.counts.sum(), covered.likelihood.rows, rtol=1e-12)
+    state = model._stream.state
+    assert (state.slower, state.alike) == ((True, False) if order == "image" else (True, True))
+    exact = np.sum(model.score_samples(X))
+    assert model.criteria_["bound"].log_likelihood <= exact
+    best = GaussianMixture(3, tol=1e-6, **settings).fit(X)
+    assert model.score(X) >= best.score(X) - (1e-3 if order == "image" else 3e-3)
+
+
+def test_the_trial_of_the_start_changes_nothing_where_order_does_not_matter(monkeypatch):
+    X = overlapping(60_000, 1)
+    models = []
+    begun = online.begun
+    for beginning in (begun, lambda *args, **more: replace(begun(*args, **more), trial=None)):
+        monkeypatch.setattr(online, "begun", beginning)
+        model = GaussianMixture(3, **start_of(overlapping(5000)))
+        for part in np.array_split(X, 41):
+            model.partial_fit(part)
+        assert model._stream.trial is None
+        assert not model._stream.state.slower
+        models.append(model)
+    for name in ("weights_", "means_", "covariances_"):
+        assert np.array_equal(*(getattr(model, name) for model in models))
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -13,7 +13,7 @@ from streamgmm.em import Expectation
 from streamgmm.history import History, Record
 from streamgmm.ledger import Ledger
 from streamgmm.likelihood import LogLikelihood
-from streamgmm.online import Stream, Waiting
+from streamgmm.online import Stream, Trial, Waiting
 from streamgmm.parameters import Parameters
 from streamgmm.pieces import Pieces
 from streamgmm.ranges import Ranges
@@ -44,6 +44,7 @@ TYPES: dict[str, type[Any]] = {
         Statistics,
         Stream,
         Tokens,
+        Trial,
         Waiting,
     )
 }

@@ -25,6 +25,7 @@ from streamgmm.schedules import Reciprocal, Schedule
 from streamgmm.statistics import Statistics
 
 ENOUGH = 10  # rows for each free parameter
+SLOWER = 4  # times as many rows for a step of the schedule, where batches differ more than chance explains
 ANCHOR = 0.3  # of what the M-step sees is the start, where rows come in an order that would carry components away
 
 
@@ -50,6 +51,8 @@ class Learnt:
         Sum over the batches of this pass, less what was forgotten.
     ended : bool
         Whether a pass has just ended, so that the next batch begins a new sum.
+    slower : bool
+        Whether steps are shorter than the schedule says, because batches were found to differ.
     alike : bool
         Whether every row counts alike, whatever the schedule, because their order was found to matter.
     batch : Counter of Expectation
@@ -65,6 +68,7 @@ class Learnt:
     learnt_weight: float = 0.0
     covered: Expectation | None = None
     ended: bool = False
+    slower: bool = False
     alike: bool = False
     batch: Counter[Expectation] = ()
 
@@ -122,7 +126,7 @@ class Stepwise:
         earlier = None if state.ended else state.covered
         rows = state.equivalent_rows(new)
         schedule: Schedule = Reciprocal() if state.alike else self.schedule
-        step = schedule(state.rows, rows, self.batch_size)
+        step = schedule(state.rows, rows, self.batch_size * (SLOWER if state.slower else 1))
         statistics = (step / new.likelihood.weight) * new.statistics
         variance = step**2 / rows
         if step < 1.0:
@@ -147,18 +151,18 @@ class Stepwise:
         least_rows = self._least_rows(statistics) if step < 1.0 else 0.0
         return Surrogate(statistics, 1.0 / variance, new.likelihood, least_rows, new.statistics), learnt
 
-    def alike(self, state: Learnt) -> Learnt:
+    def slower(self, state: Learnt, covered: Expectation) -> Learnt:
+        """Take shorter steps from now on: rows that come beside their like say less than as many others."""
+        return state if state.slower else replace(_afresh(state, covered), slower=True)
+
+    def alike(self, state: Learnt, covered: Expectation) -> Learnt:
         """Let every row count alike from now on, those before included: steps of 1/t do not follow an order of rows."""
-        if state.alike or not self.averaging or self.forgetting is not None or state.covered is None:
-            return state
-        whole = state.covered
-        weight = whole.likelihood.weight
-        statistics, rows = whole.statistics, float(whole.likelihood.rows)
-        if state.start_rows > 0.0:
-            start = (state.start_rows * weight / rows) * state.start.recentred(statistics.origin)
-            statistics, rows = statistics + start, rows + state.start_rows
-        unit = (1.0 / float(statistics.counts.sum())) * statistics
-        return replace(state, statistics=unit, rows=rows, variance=1.0 / rows, alike=True)
+        return state if state.alike else replace(_afresh(state, covered), alike=True)
+
+    @property
+    def settles(self) -> bool:
+        """Whether it is to find what all rows have in common, and not to follow them."""
+        return self.averaging and self.forgetting is None
 
     def covered(self, state: Learnt) -> Expectation | None:
         """Sum over the batches of this pass."""
@@ -177,6 +181,17 @@ class Stepwise:
         """Rows that a component must have for its own parameters to be learnt: as many as it has parameters."""
         d = statistics.origin.shape[1]
         return float(d + self.structure.n_parameters(1, d))
+
+
+def _afresh(state: Learnt, covered: Expectation) -> Learnt:
+    """As if all rows so far had been one batch, of which these are the statistics."""
+    weight, rows = covered.likelihood.weight, float(covered.likelihood.rows)
+    statistics = covered.statistics
+    if state.start_rows > 0.0:
+        start = (state.start_rows * weight / rows) * state.start.recentred(statistics.origin)
+        statistics, rows = statistics + start, rows + state.start_rows
+    unit = (1.0 / float(statistics.counts.sum())) * statistics
+    return replace(state, statistics=unit, rows=rows, variance=1.0 / rows, covered=covered)
 
 
 def _faded(whole: Expectation, factor: float, about: Statistics) -> Expectation:
