@@ -15,20 +15,21 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from streamgmm import execution, online, prediction
+from streamgmm import execution, online, prediction, search
 from streamgmm.attributes import attributes_of
 from streamgmm.covariances import STRUCTURES
 from streamgmm.criteria import Criterion
 from streamgmm.em import NO_WEIGHT, Expectation
 from streamgmm.errors import InputError, SinglePassError
 from streamgmm.fitting import Trajectory, best, bound, fit
-from streamgmm.initialization import RESERVOIR, TOO_FEW_ROWS, WAYS, candidates, continued, drawn
+from streamgmm.initialization import RESERVOIR, TOO_FEW_ROWS, WAYS, continued, drawn
 from streamgmm.ledger import Ledger
 from streamgmm.parameters import Parameters
 from streamgmm.planning import Learning, chosen, stages
 from streamgmm.progress import Progress
 from streamgmm.revising import RevisableMixture
 from streamgmm.schedules import Schedule
+from streamgmm.search import Restarts
 from streamgmm.sources import Source, as_source
 from streamgmm.sources.source import Reading
 from streamgmm.tokens import Tokens
@@ -52,17 +53,20 @@ class GaussianMixture(RevisableMixture):
     covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
         Each component has its own matrix; all share one matrix; each has its own variances; each has one variance.
     tol : float or 'auto', default='auto'
-        Stop once the mean log-likelihood gains less than this in an iteration, nats a row. 'auto' is 1e-3,
-        scikit-learn's default, but for large input (see ``algorithm``).
+        Stop once the mean log-likelihood gains less than this in an iteration, nats a row, as scikit-learn does. 'auto'
+        is scikit-learn's 1e-3, but where ``algorithm`` is 'auto' a bound of what is left to gain.
     reg_covar : float, default=1e-6
         Added to every variance, squared units of the data.
     max_iter : int, default=100
         Largest number of EM iterations, each one pass over the data. With 0 the starting parameters are kept.
     n_init : int, default=1
         Starts to try; the best by log-likelihood is kept. All of them share every reading of the data.
-    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, default='kmeans'
+    init_params : {'auto', 'split', 'kmeans', 'k-means++', 'random', 'random_from_data'}, default='auto'
         How the starts are found, on a uniform sample of the rows (on all rows where there are no more than 32,768,
-        or 100·k·d if that is more; then the start is scikit-learn's).
+        or 100·k·d if that is more). 'auto': k-means and other starts, up to ten; a few passes of EM from each, more
+        from the best third; splits and mergers of components where those disagree; judged by rows that were held out
+        where there are enough (``restarts_``). 'split': one component, then each by a split of another. The others are
+        scikit-learn's; of all rows of a small array they are its own draws.
     weights_init : array-like of shape (n_components,), optional
         Starting weights.
     means_init : array-like of shape (n_components, n_features), optional
@@ -81,9 +85,10 @@ class GaussianMixture(RevisableMixture):
     algorithm : {'auto', 'batch', 'stepwise', 'incremental'}, default='auto'
         What `fit` does with the rows. 'batch': exact EM, an update a pass. 'stepwise': an update a batch, good after
         one pass, and the only one for an iterator that can be read only once. 'incremental': an update for each piece
-        of the rows, whose statistics are kept. 'auto': batch EM below 1,048,576 rows; from there on a stepwise pass, up
-        to two incremental ones, and batch EM, accelerated unless ``tol`` is a number, until by its own estimate at most
-        max(0.1, ν/100) nats remain to be gained in total; stepwise for an iterator. ``algorithm_`` names what ran.
+        of the rows, whose statistics are kept. 'auto': batch EM, accelerated (SQUAREM; Varadhan & Roland, 2008) unless
+        ``tol`` is a number, until by its own estimate at most max(0.1, ν/100) nats remain to be gained in total; from
+        1,048,576 rows on, a stepwise pass and up to two incremental ones come before; stepwise for an iterator.
+        ``algorithm_`` names what ran: also 'accelerated', or 'staged'.
     batch_size : int or 'auto', default='auto'
         Rows of an update of stepwise EM, incremental EM and `partial_fit`; batch EM has no need of it. 'auto' is a
         300th of the rows, at least 1,000 and at most 100,000; 1,000 where their number is unknown. Batches are drawn
@@ -124,6 +129,8 @@ class GaussianMixture(RevisableMixture):
         What is known of the log-likelihood of the parameters, by its kind. ``"exact"``: over all rows, with BIC, AIC
         and ICL; after `fit`. ``"bound"``: a lower bound of it, from what was said of each row when it was read; always.
         ``"prequential"``: of rows before they were learnt; after `partial_fit`.
+    restarts_ : Restarts
+        What ``init_params="auto"`` tried: how good each start was, and how much the best of them disagree; after `fit`.
     history_ : History
         A record for each update, or for runs of old ones: stage, rows, their log-likelihood before they were learnt,
         shares of the components, and drift. ``history_.columns()`` for a table, `streamgmm.plot.history` for a picture.
@@ -162,7 +169,7 @@ class GaussianMixture(RevisableMixture):
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
-        "init_params": [StrOptions(set(WAYS))],
+        "init_params": [StrOptions({"auto", "split", *WAYS})],
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
@@ -187,7 +194,7 @@ class GaussianMixture(RevisableMixture):
         reg_covar: float = 1e-6,
         max_iter: int = 100,
         n_init: int = 1,
-        init_params: str = "kmeans",
+        init_params: str = "auto",
         weights_init: ArrayLike | None = None,
         means_init: ArrayLike | None = None,
         precisions_init: ArrayLike | None = None,
@@ -290,16 +297,16 @@ class GaussianMixture(RevisableMixture):
         return prediction.labels(source, self._parameters())
 
     def _fit(self, source: Source) -> None:
-        algorithm = chosen(self.algorithm, source)
+        learning = replace(self._learning(), window=None)  # a fit is to all rows
+        resumed = bool(self.warm_start and hasattr(self, "converged_"))
+        algorithm = chosen(self.algorithm, source, learning, resumed)
         if not source.repeatable and (algorithm != "stepwise" or self.max_iter == 0):
             raise SinglePassError(
                 "Batch and incremental EM read the data once per iteration, and the likelihood of a start that is kept "
                 "(max_iter=0) is a reading of its own; X is an iterator that can be read only once. Pass a function "
                 "that returns a fresh iterator for each pass, or an array, or choose algorithm='stepwise'."
             )
-        learning = replace(self._learning(), window=None)  # a fit is to all rows
         seed = self._seed()
-        resumed = bool(self.warm_start and hasattr(self, "converged_"))
         if resumed:
             self._check_settings()
         if not source.repeatable:
@@ -307,7 +314,9 @@ class GaussianMixture(RevisableMixture):
             return
         order = online.Order()
         with Progress.of(source, self.verbose, self.verbose_interval) as progress:
-            starts = self._starts(source, learning, resumed, polished=algorithm != "batch")
+            starts, restarts = self._starts(
+                source, learning, resumed, polished=algorithm not in ("batch", "accelerated")
+            )
             plan = stages(algorithm, source, learning, self.n_components, len(starts), seed, order.look)
             trajectories = fit(
                 starts,
@@ -322,6 +331,9 @@ class GaussianMixture(RevisableMixture):
             covered = execution.expect_all(source, winner.parameters)
         after = copy(self)
         after._remember(source, learning, winner, covered, algorithm)
+        after.__dict__.pop("restarts_", None)
+        if restarts is not None:
+            after.restarts_ = restarts
         if plan[-1].pieces is not None and winner.state is not None:
             after._ledger = Ledger(plan[-1].pieces, winner.state, source.weighted)
         self._become(after)
@@ -355,18 +367,22 @@ class GaussianMixture(RevisableMixture):
         after._show(stream, learning)
         self._become(after)
 
-    def _starts(self, source: Source, learning: Learning, resumed: bool, polished: bool) -> list[Parameters]:
-        """Starting parameters of every candidate, from one reading at most."""
+    def _starts(
+        self, source: Source, learning: Learning, resumed: bool, polished: bool
+    ) -> tuple[list[Parameters], Restarts | None]:
+        """Starting parameters of every candidate, from one reading at most, and what was tried to find them."""
         k, d = self.n_components, source.n_features
         if resumed:
-            return [continued(self._parameters(), k, d)]
+            return [continued(self._parameters(), k, d)], None
         given = self._given(learning, d)
         if given.complete:
-            return [given.parameters()]
+            return [given.parameters()], None
         random = check_random_state(self.random_state)
         reservoir = drawn(source, k, random)
-        starts = candidates(reservoir, given, k, self.init_params, self.n_init, random, self.reg_covar)
-        return [one.parameters for one in self._polished(reservoir, starts, learning)] if polished else starts
+        starts, restarts = search.starts(reservoir, given, k, self.init_params, self.n_init, random, self.reg_covar)
+        if polished:
+            starts = [one.parameters for one in self._polished(reservoir, starts, learning)]
+        return starts, restarts
 
     def _source(self, X: Any, sample_weight: Any = None) -> Source:
         source = as_source(X, sample_weight)

@@ -94,13 +94,15 @@ class Learning:
         return self.stepwise(None)
 
 
-def chosen(algorithm: str, source: Source) -> str:
-    """What 'auto' stands for."""
+def chosen(algorithm: str, source: Source, learning: Learning, resumed: bool) -> str:
+    """What 'auto' stands for; a fit that is gone on with may be of single passes, which say little of strides."""
     if algorithm != "auto":
         return algorithm
     if not source.repeatable:
         return "stepwise"
-    return "staged" if source.n_rows is not None and source.n_rows >= LARGE else "batch"
+    if source.n_rows is not None and source.n_rows >= LARGE:
+        return "staged"
+    return "batch" if resumed or source.n_rows is None or learning.tol is not None else "accelerated"
 
 
 def stages(
@@ -112,7 +114,7 @@ def stages(
     seed: int,
     look: Callable[[Sequence[Chunk]], None] | None = None,
 ) -> list[Stage]:
-    """Stages of an algorithm: 'batch', 'stepwise', 'incremental', or 'staged', which is all of them.
+    """Stages of an algorithm: 'batch', 'accelerated', 'stepwise', 'incremental', or 'staged', which is all of them.
 
     A step early in a fit is worth more than a precise one, so that a stepwise pass comes first, one or two of
     incremental EM take out its noise, and batch EM ends it, accelerated unless a tolerance was set. ``look`` is shown
@@ -121,6 +123,8 @@ def stages(
     plain: Rule = Tolerance(1e-3 if learning.tol is None else learning.tol)
     if algorithm == "batch":
         return [_batch(source, plain)]
+    if algorithm == "accelerated":
+        return [_accelerated(source, learning, Settled(_gain(source, learning, n_components)))]
     if algorithm == "stepwise":
         return [_stepwise(source, learning, seed, None, plain, look)]
     if algorithm == "incremental":
@@ -128,12 +132,17 @@ def stages(
     opening = _stepwise(source, learning, seed, 1, Never())
     if learning.tol is not None:
         return [opening, _refining(source, learning, n_components, n_starts, seed, 2, plain), _batch(source, plain)]
-    gain = max(0.1, n_parameters(learning.structure, n_components, source.n_features) / 100) / _known(source)
+    gain = _gain(source, learning, n_components)
     return [
         opening,
         _refining(source, learning, n_components, n_starts, seed, 2, Remaining(gain)),
         _accelerated(source, learning, Settled(gain)),
     ]
+
+
+def _gain(source: Source, learning: Learning, n_components: int) -> float:
+    """Nats a row that are not worth another pass: of what the parameters are uncertain by, ν/2 nats, a fiftieth."""
+    return max(0.1, n_parameters(learning.structure, n_components, source.n_features) / 100) / _known(source)
 
 
 def _batch(source: Source, stop: Rule) -> Stage:

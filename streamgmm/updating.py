@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 
-from streamgmm import execution, online, prediction
+from streamgmm import execution, online, prediction, search
 from streamgmm.attributes import attributes_of
 from streamgmm.covariances import STRUCTURES
 from streamgmm.criteria import Criterion, Prequential, n_parameters
@@ -19,7 +19,7 @@ from streamgmm.em import NO_WEIGHT, Expectation
 from streamgmm.errors import InputError
 from streamgmm.fitted import FittedMixture
 from streamgmm.fitting import Stage, Trajectory, best, bound, fit
-from streamgmm.initialization import RESERVOIR, Given, Reservoir, candidates
+from streamgmm.initialization import RESERVOIR, Given, Reservoir
 from streamgmm.ledger import Ledger
 from streamgmm.parameters import Parameters
 from streamgmm.planning import Learning
@@ -250,7 +250,8 @@ class OnlineMixture(FittedMixture):
             return given.parameters()
         reservoir = waiting.reservoir()
         random = check_random_state(self.random_state)
-        starts = candidates(reservoir, given, self.n_components, self.init_params, self.n_init, random, self.reg_covar)
+        k, way = self.n_components, self.init_params
+        starts, _ = search.starts(reservoir, given, k, way, self.n_init, random, self.reg_covar)
         return best(self._polished(reservoir, starts, learning)).parameters
 
     def _polished(self, reservoir: Reservoir, starts: Sequence[Parameters], learning: Learning) -> list[Trajectory]:

@@ -33,6 +33,7 @@ LAYERS = [
     ["stopping"],
     ["criteria"],
     ["fitting"],
+    ["search"],
     ["planning"],
     ["online", "ledger"],
     ["progress"],

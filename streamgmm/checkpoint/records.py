@@ -18,6 +18,7 @@ from streamgmm.parameters import Parameters
 from streamgmm.pieces import Pieces
 from streamgmm.ranges import Ranges
 from streamgmm.schedules import Constant, HalfLife, PowerDecay, Reciprocal
+from streamgmm.search import Restarts
 from streamgmm.statistics import Statistics
 from streamgmm.strategies import Entries, Learnt, Ring
 from streamgmm.strategies.incremental import leaves, placed
@@ -40,6 +41,7 @@ TYPES: dict[str, type[Any]] = {
         PowerDecay,
         Ranges,
         Reciprocal,
+        Restarts,
         Ring,
         Statistics,
         Stream,

@@ -133,8 +133,8 @@ def _add_fit(verb: Callable[..., ArgumentParser]) -> None:
     )
     fit.add_argument(
         "--init",
-        choices=("kmeans", "k-means++", "random", "random_from_data"),
-        default="kmeans",
+        choices=("auto", "split", "kmeans", "k-means++", "random", "random_from_data"),
+        default="auto",
         help="how starts are found (default: %(default)s)",
     )
     fit.add_argument("--seed", type=_seed, default=0, help="seed of the starts (default: %(default)s)")

@@ -3,9 +3,10 @@
 from streamgmm.initialization.candidates import RESERVOIR, TOO_FEW_ROWS, candidates, continued, drawn
 from streamgmm.initialization.given import Given
 from streamgmm.initialization.reservoir import Reservoir, sample
-from streamgmm.initialization.starts import WAYS, start
+from streamgmm.initialization.starts import MANY_WAYS, WAYS, start
 
 __all__ = [
+    "MANY_WAYS",
     "RESERVOIR",
     "TOO_FEW_ROWS",
     "WAYS",

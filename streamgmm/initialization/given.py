@@ -43,6 +43,11 @@ class Given:
         """Whether nothing is left to find."""
         return self.weights is not None and self.means is not None and self.factors is not None
 
+    @property
+    def empty(self) -> bool:
+        """Whether all is left to find."""
+        return self.weights is None and self.means is None and self.factors is None
+
     def parameters(self) -> Parameters:
         """The parameters that were given; only where they are complete."""
         if self.weights is None or self.means is None or self.factors is None:

@@ -18,6 +18,8 @@ from streamgmm.initialization.reservoir import Reservoir
 from streamgmm.parameters import Array, Parameters
 from streamgmm.statistics import Statistics, reduced
 
+PEAKS = 512  # rows among which peaks are looked for
+
 
 def kmeans(reservoir: Reservoir, n_components: int, random: RandomState) -> Array:
     """Each row belongs to its nearest k-means centre."""
@@ -33,12 +35,7 @@ def random(reservoir: Reservoir, n_components: int, random: RandomState) -> Arra
 
 def random_from_data(reservoir: Reservoir, n_components: int, random: RandomState) -> Array:
     """Every component begins on one row."""
-    n = len(reservoir.rows)
-    if reservoir.weights is None:
-        chosen = random.choice(n, size=n_components, replace=False)
-    else:
-        chosen = random.choice(n, size=n_components, replace=False, p=reservoir.weights / reservoir.weights.sum())
-    return _on_rows(chosen, n)
+    return _on_rows(_drawn(reservoir, n_components, random), len(reservoir.rows))
 
 
 def kmeans_plusplus(reservoir: Reservoir, n_components: int, random: RandomState) -> Array:
@@ -48,7 +45,89 @@ def kmeans_plusplus(reservoir: Reservoir, n_components: int, random: RandomState
     return _on_rows(chosen, len(reservoir.rows))
 
 
+def whitened_kmeans(reservoir: Reservoir, n_components: int, random: RandomState) -> Array:
+    """k-means where all directions are of one length."""
+    return kmeans(whitened(reservoir), n_components, random)
+
+
+def whitened_seeds(reservoir: Reservoir, n_components: int, random: RandomState) -> Array:
+    """Each row belongs to the nearest of some that are far from each other, where all directions are of one length."""
+    white = whitened(reservoir)
+    _, chosen = cluster.kmeans_plusplus(white.rows, n_components, sample_weight=white.weights, random_state=random)
+    return _nearest(white.rows, chosen)
+
+
+def seeds(reservoir: Reservoir, n_components: int, random: RandomState) -> Array:
+    """Each row belongs to the nearest of some rows that are far from each other."""
+    rows = _squarable(reservoir.rows).astype(np.float64)
+    _, chosen = cluster.kmeans_plusplus(rows, n_components, sample_weight=reservoir.weights, random_state=random)
+    return _nearest(rows, chosen)
+
+
+def cells(reservoir: Reservoir, n_components: int, random: RandomState) -> Array:
+    """Each row belongs to the nearest of some random rows, where all directions are of one length."""
+    return _nearest(whitened(reservoir).rows, _drawn(reservoir, n_components, random))
+
+
+def density_peaks(reservoir: Reservoir, n_components: int, random: RandomState) -> Array:
+    """Each row belongs to the nearest of those that are densest and far from denser ones (Rodriguez & Laio, 2014)."""
+    rows = whitened(reservoir).rows
+    some = np.sort(random.permutation(len(rows))[: max(PEAKS, 2 * n_components)])
+    squares = np.maximum(_squared_distances(rows[some], rows[some]), 0.0)
+    near = np.partition(squares.ravel(), int(0.02 * squares.size))[int(0.02 * squares.size)]
+    densities = np.exp(-squares / max(near, np.finfo(np.float64).tiny)).sum(axis=1)
+    densest_first = np.argsort(-densities, kind="stable")
+    heights = np.full(len(some), np.inf)  # of the densest
+    for rank, place in enumerate(densest_first[1:], 1):
+        heights[place] = squares[place, densest_first[:rank]].min()
+    peaks = np.argsort(-densities * np.sqrt(heights), kind="stable")[:n_components]
+    return _nearest(rows, some[peaks])
+
+
 WAYS = {"kmeans": kmeans, "k-means++": kmeans_plusplus, "random": random, "random_from_data": random_from_data}
+
+# In the order in which they are tried: scikit-learn's own first, then such as go wrong elsewhere.
+MANY_WAYS = {
+    "kmeans": kmeans,
+    "k-means++, whitened": whitened_seeds,
+    "kmeans, whitened": whitened_kmeans,
+    "k-means++": seeds,
+    "density peaks": density_peaks,
+    "random rows, whitened": cells,
+    "random": random,
+}
+
+
+def whitened(reservoir: Reservoir) -> Reservoir:
+    """Rows in coordinates in which their covariance is the unit matrix; directions without variance are left out."""
+    rows = _squarable(reservoir.rows).astype(np.float64)
+    weights = np.ones(len(rows)) if reservoir.weights is None else reservoir.weights
+    rows = rows - weights @ rows / weights.sum()
+    variances, axes = np.linalg.eigh((weights * rows.T) @ rows / weights.sum())
+    kept = variances > 1e-12 * max(variances[-1], 0.0)
+    if not kept.any():
+        return Reservoir(rows, reservoir.weights)
+    return Reservoir(rows @ (axes[:, kept] / np.sqrt(variances[kept])), reservoir.weights)
+
+
+def _nearest(rows: Array, chosen: NDArray[np.integer]) -> Array:
+    """Each row belongs to the nearest of the chosen ones; these to themselves, also where others equal them."""
+    labels = _squared_distances(rows, rows[chosen]).argmin(axis=1)
+    labels[chosen] = np.arange(len(chosen))
+    return _one_hot(labels, len(chosen))
+
+
+def _squared_distances(rows: Array, others: Array) -> Array:
+    """|x|² − 2·x·y + |y|², shape (n, m); for comparing only, since near rows cancel."""
+    distances: Array = (rows**2).sum(axis=1)[:, None] - 2.0 * rows @ others.T + (others**2).sum(axis=1)
+    return distances
+
+
+def _drawn(reservoir: Reservoir, n_components: int, random: RandomState) -> NDArray[np.integer]:
+    """Rows at random, each as likely as its weight."""
+    weights = reservoir.weights
+    shares = None if weights is None else weights / weights.sum()
+    return random.choice(len(reservoir.rows), size=n_components, replace=False, p=shares)
 
 
 def _squarable(rows: NDArray[Any]) -> NDArray[Any]:

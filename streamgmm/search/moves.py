@@ -1,0 +1,225 @@
+"""Moves from one optimum of EM to a better one: two components become one, and one becomes two.
+
+Ueda, Nakano, Ghahramani & Hinton (2000), "SMEM algorithm for mixture models". Which two lose least is judged by their
+moments alone: Runnalls' bound of the divergence (2007), "Kullback-Leibler approach to Gaussian mixture reduction",
+which no affine map of the data changes. What a component gains in two parts is found by EM on the rows that are its own
+(Ueda's local divergence, by what a better local density would reach).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from streamgmm.covariances import CovarianceStructure
+from streamgmm.em import maximize
+from streamgmm.errors import DegenerateError
+from streamgmm.initialization import Reservoir
+from streamgmm.parameters import Array, Parameters
+from streamgmm.search.trials import Trials, at_hand
+from streamgmm.statistics import Statistics, reduced
+
+APART = 0.5  # standard deviations from the middle, where the halves of a component begin
+LOCAL_PASSES = 6
+OWN = 0.01  # responsibility from which a row matters to a component
+MOST_MOVES = 4  # tried at a time
+FIRST_PASSES, MORE_PASSES = 6, 20  # of all of them; of the best
+WORTH = 1e-4  # nats a row that a move has to gain
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """Components one by one, with matrices of their own whatever the family."""
+
+    weights: Array
+    means: Array
+    covariances: Array
+
+    @classmethod
+    def of(cls, parameters: Parameters) -> Parts:
+        """Components of a mixture."""
+        k, d = parameters.means.shape
+        own = parameters.covariances
+        matrices = own if own.ndim == 3 else np.broadcast_to(own, (k, d))[:, :, None] * np.eye(d)
+        return cls(parameters.weights, parameters.means, np.broadcast_to(matrices, (k, d, d)))
+
+    def without(self, *places: int) -> Parts:
+        """The other components."""
+        kept = np.setdiff1d(np.arange(len(self.weights)), places)
+        return Parts(self.weights[kept], self.means[kept], self.covariances[kept])
+
+    def beside(self, others: Parts, weight: float) -> Parts:
+        """These and others, which share a weight as their own weights say."""
+        return Parts(
+            np.concatenate([self.weights, weight * others.weights]),
+            np.concatenate([self.means, others.means]),
+            np.concatenate([self.covariances, others.covariances]),
+        )
+
+    def merged(self, one: int, other: int) -> Parts:
+        """One component with the moments of two, of weight 1."""
+        pair = [one, other]
+        shares = self.weights[pair] / self.weights[pair].sum()
+        mean = shares @ self.means[pair]
+        steps = self.means[pair] - mean
+        covariance = np.tensordot(shares, self.covariances[pair], axes=1) + (shares * steps.T) @ steps
+        return Parts(np.ones(1), mean[None], covariance[None])
+
+    def halved(self, place: int) -> Parts:
+        """Two components with the moments of one, apart along its longest axis; of weight 1 together."""
+        values, axes = np.linalg.eigh(self.covariances[place])
+        step = APART * np.sqrt(max(values[-1], 0.0)) * axes[:, -1]
+        rest = self.covariances[place] - step[:, None] * step
+        return Parts(np.full(2, 0.5), self.means[place] + np.array([[1.0], [-1.0]]) * step, np.stack([rest, rest]))
+
+    def mixture(self, structure: CovarianceStructure) -> Parameters:
+        """The mixture of a family with these moments; raises DegenerateError where there is none."""
+        shape = structure.shape(*self.means.shape)
+        products = self.weights.reshape(-1, 1, 1) * self.covariances
+        if len(shape) == 2:
+            products = np.einsum("kjj->kj", products)
+        statistics = Statistics(self.means, self.weights, np.zeros_like(self.means), reduced(products, shape))
+        return maximize(statistics, structure, effective_rows=1.0 / np.finfo(np.float64).eps)[0]
+
+
+def merge_losses(parts: Parts) -> list[tuple[float, int, int]]:
+    """What every two components lose at most as one, nats a row of the mixture, least first."""
+    _, logarithms = np.linalg.slogdet(parts.covariances)
+    one, other = np.triu_indices(len(parts.weights), 1)
+    weights = parts.weights[one] + parts.weights[other]
+    shares = parts.weights[one] / np.maximum(weights, np.finfo(np.float64).tiny)
+    steps = parts.means[one] - parts.means[other]
+    joint = (
+        shares[:, None, None] * parts.covariances[one]
+        + (1.0 - shares)[:, None, None] * parts.covariances[other]
+        + (shares * (1.0 - shares))[:, None, None] * steps[:, :, None] * steps[:, None, :]
+    )
+    _, together = np.linalg.slogdet(joint)
+    apart = parts.weights[one] * logarithms[one] + parts.weights[other] * logarithms[other]
+    losses = 0.5 * (weights * together - apart)
+    return sorted(zip(losses.tolist(), one.tolist(), other.tolist(), strict=True))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """A component in two parts of weight 1 together, and what the mixture gains by them, nats a row."""
+
+    gain: float
+    place: int
+    halves: Parts
+
+
+def splits(parameters: Parameters, trials: Trials) -> list[Split]:
+    """Every component in two, those that gain most first; without those of too few rows or that cannot be two."""
+    reservoir = at_hand(trials.training)
+    weights = np.ones(len(reservoir.rows)) if reservoir.weights is None else reservoir.weights
+    rows = reservoir.rows.astype(np.float64)
+    joint = log_joint(rows, parameters)
+    peak = joint.max(axis=1, keepdims=True)
+    shares = np.exp(joint - peak)
+    shares /= shares.sum(axis=1, keepdims=True)
+    found = []
+    for place in range(parameters.n_components):
+        own = np.flatnonzero(shares[:, place] > OWN)
+        gained = _in_two(rows[own], shares[own, place] * weights[own], trials)
+        if gained is not None:
+            found.append(Split(gained[0] / float(weights.sum()), place, gained[1]))
+    return sorted(found, key=lambda split: -split.gain)
+
+
+def _in_two(rows: Array, weights: Array, trials: Trials) -> tuple[float, Parts] | None:
+    """Nats that two components gain over one on some rows, and the two; None where they cannot be found."""
+    d = rows.shape[1]
+    if weights.sum() < 2 * (d + 1) or len(rows) < 2 * (d + 1):
+        return None
+    mean = weights @ rows / weights.sum()
+    steps = rows - mean
+    covariance = (weights * steps.T) @ steps / weights.sum() + trials.reg_covar * np.eye(d)
+    whole = Parts(np.ones(1), mean[None], covariance[None])
+    try:
+        one, two = whole.mixture(trials.structure), whole.halved(0).mixture(trials.structure)
+    except (DegenerateError, np.linalg.LinAlgError):
+        return None
+    local = Trials.on(Reservoir(rows, weights), trials.structure, trials.reg_covar)
+    (after,) = local.run([two], LOCAL_PASSES)
+    if after is None:
+        return None
+    before, now = (np.logaddexp.reduce(log_joint(rows, mixture), axis=1) for mixture in (one, after))
+    return float(weights @ (now - before)), Parts.of(after)
+
+
+def log_joint(rows: Array, parameters: Parameters) -> Array:
+    """log π_k + log N(x | μ_k, Σ_k), shape (n, k), nats."""
+    factors = parameters.precision_factors
+    found = np.empty((len(rows), parameters.n_components))
+    for place, mean in enumerate(parameters.means):
+        factor = factors[place % len(factors)]
+        whitened = (rows - mean) @ factor if factors.ndim == 3 else (rows - mean) * factor
+        found[:, place] = -0.5 * np.einsum("nj,nj->n", whitened, whitened)
+    constants = parameters.log_determinants() - 0.5 * parameters.n_features * np.log(2 * np.pi)
+    return np.asarray(found + parameters.log_weights() + constants)
+
+
+def moves(parameters: Parameters, trials: Trials) -> Iterator[Parameters]:
+    """Mixtures in which two components have become one and another two, the most promising first."""
+    parts = Parts.of(parameters)
+    halved = splits(parameters, trials)
+    losses = merge_losses(parts)[: 2 * parameters.n_components]
+    ranked = sorted(
+        (
+            (split.gain - loss, number, one, other)
+            for number, split in enumerate(halved)
+            for loss, one, other in losses
+            if split.place not in (one, other)
+        ),
+        reverse=True,
+    )
+    for _, number, one, other in ranked:
+        split = halved[number]
+        weight = float(parts.weights[one] + parts.weights[other])
+        rest = parts.without(one, other, split.place)
+        moved = rest.beside(parts.merged(one, other), weight)
+        try:
+            yield moved.beside(split.halves, float(parts.weights[split.place])).mixture(trials.structure)
+        except DegenerateError:
+            continue
+
+
+def improved(parameters: Parameters, trials: Trials, rounds: int) -> tuple[Parameters, list[float]]:
+    """The mixture after as many moves as help, at most ``rounds``, and what each gained, nats a row."""
+    (score,) = trials.scores([parameters])
+    gains: list[float] = []
+    while len(gains) < rounds:
+        tried = _survivors(trials.run(list(islice(moves(parameters, trials), MOST_MOVES)), FIRST_PASSES))
+        if not tried:
+            break
+        found = _survivors(trials.run([tried[int(trials.scores(tried).argmax())]], MORE_PASSES, accelerated=True))
+        if not found or (now := trials.scores(found)[0]) <= score + WORTH:
+            break
+        gains.append(float(now - score))
+        parameters, score = found[0], now
+    return parameters, gains
+
+
+def resized(parameters: Parameters, n_components: int, trials: Trials) -> Parameters:
+    """The mixture with more components, each by a split of the one that gains most by it, or with fewer, by mergers."""
+    while parameters.n_components > n_components:
+        parts = Parts.of(parameters)
+        _, one, other = merge_losses(parts)[0]
+        weight = float(parts.weights[one] + parts.weights[other])
+        parameters = parts.without(one, other).beside(parts.merged(one, other), weight).mixture(trials.structure)
+    while parameters.n_components < n_components:
+        parts = Parts.of(parameters)
+        halved = splits(parameters, trials)
+        place = halved[0].place if halved else int(parts.weights.argmax())
+        halves = halved[0].halves if halved else parts.halved(place)
+        grown = parts.without(place).beside(halves, float(parts.weights[place])).mixture(trials.structure)
+        parameters = trials.run([grown], FIRST_PASSES)[0] or grown
+    return parameters
+
+
+def _survivors(mixtures: Sequence[Parameters | None]) -> list[Parameters]:
+    return [mixture for mixture in mixtures if mixture is not None]

@@ -1,0 +1,112 @@
+"""Rows to try mixtures on: some to learn from, others to judge by where there are enough of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgmm import execution
+from streamgmm.covariances import CovarianceStructure
+from streamgmm.criteria import n_parameters
+from streamgmm.errors import DegenerateError
+from streamgmm.execution import Wave
+from streamgmm.fitting import Stage, fit
+from streamgmm.initialization import Reservoir
+from streamgmm.parameters import Array, Parameters
+from streamgmm.sources import as_source
+from streamgmm.sources.source import Source
+from streamgmm.stopping import Settled, Tolerance
+from streamgmm.strategies import Accelerated, Batch
+
+ENOUGH = 10  # rows for each free parameter, to learn from and to judge by
+MOST = 8_192  # rows to learn from, unless so many parameters need more
+LEAF_ROWS = 2_048  # so few rows are shared among threads, too
+TOL = 1e-4  # nats a row that are worth a pass
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trials:
+    """A sample, and what is tried on it.
+
+    Attributes
+    ----------
+    training, judging : Source
+        Disjoint; the same where halves would be too few rows for so many parameters.
+    structure : CovarianceStructure
+        The family of covariances.
+    reg_covar : float
+        As the M-step adds it.
+    """
+
+    training: Source
+    judging: Source
+    structure: CovarianceStructure
+    reg_covar: float
+
+    @classmethod
+    def of(
+        cls, reservoir: Reservoir, structure: CovarianceStructure, n_components: int, reg_covar: float, seed: int
+    ) -> Trials:
+        """Deal the rows of a reservoir, or as many of them as are enough."""
+        enough = ENOUGH * n_parameters(structure, n_components, reservoir.rows.shape[1])
+        order = np.random.default_rng(seed).permutation(len(reservoir.rows))
+        most = max(MOST, enough)
+        halved = len(order) >= 2 * enough
+        size = min(most, len(order) // 2 if halved else len(order))
+        training = _source(reservoir, order[:size])
+        judging = _source(reservoir, order[size : 2 * size]) if halved else training
+        return cls(training, judging, structure, reg_covar)
+
+    @classmethod
+    def on(cls, reservoir: Reservoir, structure: CovarianceStructure, reg_covar: float) -> Trials:
+        """All rows, to learn from and to judge by."""
+        source = as_source(reservoir.rows, reservoir.weights)
+        return cls(source, source, structure, reg_covar)
+
+    @property
+    def held_out(self) -> bool:
+        """Whether rows are judged by that were not learnt from."""
+        return self.judging is not self.training
+
+    def run(self, starts: Sequence[Parameters], passes: int, *, accelerated: bool = False) -> list[Parameters | None]:
+        """Mixtures after so many passes of EM, or fewer where little is left to gain.
+
+        None for those that degenerate.
+        """
+        stage = Stage("trial", Batch(), lambda number: _waves(self.training), None, Tolerance(TOL))
+        if accelerated:
+            stage = replace(stage, strategy=Accelerated(self.structure, self.reg_covar), stop=Settled(TOL))
+        if not starts:
+            return []
+        try:
+            trajectories = fit(starts, [stage], self.structure, reg_covar=self.reg_covar, max_iter=passes)
+        except DegenerateError:  # of one of them
+            if len(starts) == 1:
+                return [None]
+            return [self.run([start], passes, accelerated=accelerated)[0] for start in starts]
+        return [trajectory.parameters for trajectory in trajectories]
+
+    def scores(self, candidates: Sequence[Parameters]) -> Array:
+        """Mean log-likelihood of each mixture on the rows to judge by, nats a row."""
+        (wave,) = _waves(self.judging)
+        return np.array([found.likelihood.mean for (found,) in execution.expect(wave, candidates)])
+
+
+def at_hand(source: Source) -> Reservoir:
+    """Rows of a source that is one array."""
+    (chunk,) = source.chunks()
+    return Reservoir(chunk.rows, chunk.weights)
+
+
+def _source(reservoir: Reservoir, places: NDArray[np.intp]) -> Source:
+    rows: NDArray[Any] = reservoir.rows[places]
+    return as_source(rows, None if reservoir.weights is None else reservoir.weights[places])
+
+
+def _waves(source: Source) -> Iterator[Wave]:
+    for wave in execution.waves(source):
+        yield replace(wave, leaf_rows=LEAF_ROWS)
