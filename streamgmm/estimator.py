@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
+from functools import cache, partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -22,7 +24,7 @@ from streamgmm.criteria import Criterion
 from streamgmm.em import NO_WEIGHT, Expectation
 from streamgmm.errors import InputError, SinglePassError
 from streamgmm.fitting import Trajectory, best, bound, fit
-from streamgmm.initialization import RESERVOIR, TOO_FEW_ROWS, WAYS, continued, drawn
+from streamgmm.initialization import RESERVOIR, TOO_FEW_ROWS, WAYS, Reservoir, continued, drawn
 from streamgmm.ledger import Ledger
 from streamgmm.parameters import Parameters
 from streamgmm.planning import Learning, chosen, stages
@@ -60,7 +62,8 @@ class GaussianMixture(RevisableMixture):
     max_iter : int, default=100
         Largest number of EM iterations, each one pass over the data. With 0 the starting parameters are kept.
     n_init : int, default=1
-        Starts to try; the best by log-likelihood is kept. All of them share every reading of the data.
+        Fits to try, each from its own start; the best by log-likelihood is kept. All of them share every reading of the
+        data.
     init_params : {'auto', 'split', 'kmeans', 'k-means++', 'random', 'random_from_data'}, default='auto'
         How the starts are found, on a uniform sample of the rows (on all rows where there are no more than 32,768,
         or 100·k·d if that is more). 'auto': k-means and other starts, up to ten; a few passes of EM from each, more
@@ -104,6 +107,10 @@ class GaussianMixture(RevisableMixture):
         Rows are then taken in their order, as with ``window``, not mixed.
     window : int, optional
         Rows that `partial_fit` learns from: the latest. Exact to a 20th of it.
+    split_merge : bool, default=False
+        Whether `fit`, once it has converged, tries to make two components one and one two (Ueda et al., 2000), as long
+        as the likelihood of all rows gains; each try is fitted on a sample first. With ``warm_start`` and another
+        ``n_components`` than before, it is split or merged to as many. For batch EM and 'auto'.
 
     Attributes
     ----------
@@ -132,8 +139,9 @@ class GaussianMixture(RevisableMixture):
     restarts_ : Restarts
         What ``init_params="auto"`` tried: how good each start was, and how much the best of them disagree; after `fit`.
     history_ : History
-        A record for each update, or for runs of old ones: stage, rows, their log-likelihood before they were learnt,
-        shares of the components, and drift. ``history_.columns()`` for a table, `streamgmm.plot.history` for a picture.
+        A record for each update, or for runs of old ones, for each repair of a component without use, and each split
+        and merge: stage, rows, their log-likelihood before they were learnt, shares of the components, and drift.
+        ``history_.columns()`` for a table, `streamgmm.plot.history` for a picture.
     algorithm_ : str
         The algorithm that ran.
     n_features_in_ : int
@@ -183,6 +191,7 @@ class GaussianMixture(RevisableMixture):
         "averaging": ["boolean", StrOptions({"auto"})],
         "half_life": [Interval(Real, 0.0, None, closed="neither"), None],
         "window": [Interval(Integral, 1, None, closed="left"), None],
+        "split_merge": ["boolean"],
     }
 
     def __init__(
@@ -208,6 +217,7 @@ class GaussianMixture(RevisableMixture):
         averaging: bool | str = "auto",
         half_life: float | None = None,
         window: int | None = None,
+        split_merge: bool = False,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -229,6 +239,7 @@ class GaussianMixture(RevisableMixture):
         self.averaging = averaging
         self.half_life = half_life
         self.window = window
+        self.split_merge = split_merge
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -307,16 +318,21 @@ class GaussianMixture(RevisableMixture):
                 "that returns a fresh iterator for each pass, or an array, or choose algorithm='stepwise'."
             )
         seed = self._seed()
-        if resumed:
+        if self.split_merge and algorithm in ("stepwise", "incremental"):
+            raise InputError(
+                f"split_merge tries other optima by passes of batch EM, which algorithm={algorithm!r} has none of; set "
+                "algorithm='auto' or 'batch', or split_merge=False."
+            )
+        if resumed and not self._resized():
             self._check_settings()
         if not source.repeatable:
             self._fit_once(source, learning, seed, resumed)
             return
         order = online.Order()
         with Progress.of(source, self.verbose, self.verbose_interval) as progress:
-            starts, restarts = self._starts(
-                source, learning, resumed, polished=algorithm not in ("batch", "accelerated")
-            )
+            sample = cache(partial(drawn, source, self.n_components, check_random_state(self.random_state)))
+            polished = algorithm not in ("batch", "accelerated")
+            starts, restarts = self._starts(source, learning, resumed, polished, sample)
             plan = stages(algorithm, source, learning, self.n_components, len(starts), seed, order.look)
             trajectories = fit(
                 starts,
@@ -324,10 +340,21 @@ class GaussianMixture(RevisableMixture):
                 learning.structure,
                 reg_covar=self.reg_covar,
                 max_iter=self.max_iter,
-                previous=self.lower_bound_ if resumed else -np.inf,
+                previous=self.lower_bound_ if resumed and not self._resized() else -np.inf,
                 watch=progress.watch,
             )
             winner = best(trajectories)
+            if plan[-1].name in ("batch", "accelerated"):
+                winner = search.finished(
+                    winner,
+                    plan[-1],
+                    learning.structure,
+                    reg_covar=self.reg_covar,
+                    passes=self.max_iter - len(winner.lower_bounds),
+                    split_merge=self.split_merge,
+                    sample=sample,
+                    watch=progress.watch,
+                )
             covered = execution.expect_all(source, winner.parameters)
         after = copy(self)
         after._remember(source, learning, winner, covered, algorithm)
@@ -368,21 +395,29 @@ class GaussianMixture(RevisableMixture):
         self._become(after)
 
     def _starts(
-        self, source: Source, learning: Learning, resumed: bool, polished: bool
+        self, source: Source, learning: Learning, resumed: bool, polished: bool, sample: Callable[[], Reservoir]
     ) -> tuple[list[Parameters], Restarts | None]:
         """Starting parameters of every candidate, from one reading at most, and what was tried to find them."""
         k, d = self.n_components, source.n_features
+        if resumed and self._resized():
+            before = continued(self._parameters(), np.shape(self.means_)[0], d)
+            trials = search.Trials.on(sample(), learning.structure, self.reg_covar)
+            return [search.resized(before, k, trials)], None
         if resumed:
             return [continued(self._parameters(), k, d)], None
         given = self._given(learning, d)
         if given.complete:
             return [given.parameters()], None
         random = check_random_state(self.random_state)
-        reservoir = drawn(source, k, random)
+        reservoir = sample()
         starts, restarts = search.starts(reservoir, given, k, self.init_params, self.n_init, random, self.reg_covar)
         if polished:
             starts = [one.parameters for one in self._polished(reservoir, starts, learning)]
         return starts, restarts
+
+    def _resized(self) -> bool:
+        """Whether a warm start has another number of components, which splits and mergers are to bring about."""
+        return self.split_merge and np.shape(self.means_)[0] != self.n_components
 
     def _source(self, X: Any, sample_weight: Any = None) -> Source:
         source = as_source(X, sample_weight)

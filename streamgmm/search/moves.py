@@ -8,22 +8,24 @@ which no affine map of the data changes. What a component gains in two parts is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.em import maximize
 from streamgmm.errors import DegenerateError
 from streamgmm.initialization import Reservoir
 from streamgmm.parameters import Array, Parameters
-from streamgmm.search.trials import Trials, at_hand
+from streamgmm.search.trials import Trials, at_hand, survivors
 from streamgmm.statistics import Statistics, reduced
 
 APART = 0.5  # standard deviations from the middle, where the halves of a component begin
 LOCAL_PASSES = 6
+PAIRS = 1_024  # of components, whose matrices are held at a time
 OWN = 0.01  # responsibility from which a row matters to a component
 MOST_MOVES = 4  # tried at a time
 FIRST_PASSES, MORE_PASSES = 6, 20  # of all of them; of the best
@@ -85,22 +87,24 @@ class Parts:
         return maximize(statistics, structure, effective_rows=1.0 / np.finfo(np.float64).eps)[0]
 
 
-def merge_losses(parts: Parts) -> list[tuple[float, int, int]]:
-    """What every two components lose at most as one, nats a row of the mixture, least first."""
+def merge_losses(parts: Parts, pairs: NDArray[np.integer] | None = None) -> list[tuple[float, int, int]]:
+    """What every two components (of those pairs) lose at most as one, nats a row of the mixture, least first."""
+    k = len(parts.weights)
+    pairs = np.column_stack(np.triu_indices(k, 1)) if pairs is None else pairs
     _, logarithms = np.linalg.slogdet(parts.covariances)
-    one, other = np.triu_indices(len(parts.weights), 1)
-    weights = parts.weights[one] + parts.weights[other]
-    shares = parts.weights[one] / np.maximum(weights, np.finfo(np.float64).tiny)
-    steps = parts.means[one] - parts.means[other]
-    joint = (
-        shares[:, None, None] * parts.covariances[one]
-        + (1.0 - shares)[:, None, None] * parts.covariances[other]
-        + (shares * (1.0 - shares))[:, None, None] * steps[:, :, None] * steps[:, None, :]
-    )
-    _, together = np.linalg.slogdet(joint)
-    apart = parts.weights[one] * logarithms[one] + parts.weights[other] * logarithms[other]
-    losses = 0.5 * (weights * together - apart)
-    return sorted(zip(losses.tolist(), one.tolist(), other.tolist(), strict=True))
+    found: list[tuple[float, int, int]] = []
+    for some in np.array_split(pairs, max(1, -(-len(pairs) // PAIRS))):
+        one, other = some.T
+        weights = parts.weights[one] + parts.weights[other]
+        shares = (parts.weights[one] / np.maximum(weights, np.finfo(np.float64).tiny))[:, None, None]
+        steps = parts.means[one] - parts.means[other]
+        joint = shares * parts.covariances[one] + (1.0 - shares) * parts.covariances[other]
+        joint += shares * (1.0 - shares) * steps[:, :, None] * steps[:, None, :]
+        _, together = np.linalg.slogdet(joint)
+        apart = parts.weights[one] * logarithms[one] + parts.weights[other] * logarithms[other]
+        losses = 0.5 * (weights * together - apart)
+        found += zip(losses.tolist(), one.tolist(), other.tolist(), strict=True)
+    return sorted(found)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,7 +125,7 @@ def splits(parameters: Parameters, trials: Trials) -> list[Split]:
     peak = joint.max(axis=1, keepdims=True)
     shares = np.exp(joint - peak)
     shares /= shares.sum(axis=1, keepdims=True)
-    found = []
+    found: list[Split] = []
     for place in range(parameters.n_components):
         own = np.flatnonzero(shares[:, place] > OWN)
         gained = _in_two(rows[own], shares[own, place] * weights[own], trials)
@@ -193,10 +197,10 @@ def improved(parameters: Parameters, trials: Trials, rounds: int) -> tuple[Param
     (score,) = trials.scores([parameters])
     gains: list[float] = []
     while len(gains) < rounds:
-        tried = _survivors(trials.run(list(islice(moves(parameters, trials), MOST_MOVES)), FIRST_PASSES))
+        tried = survivors(trials.run(list(islice(moves(parameters, trials), MOST_MOVES)), FIRST_PASSES))
         if not tried:
             break
-        found = _survivors(trials.run([tried[int(trials.scores(tried).argmax())]], MORE_PASSES, accelerated=True))
+        found = survivors(trials.run([tried[int(trials.scores(tried).argmax())]], MORE_PASSES, accelerated=True))
         if not found or (now := trials.scores(found)[0]) <= score + WORTH:
             break
         gains.append(float(now - score))
@@ -219,7 +223,3 @@ def resized(parameters: Parameters, n_components: int, trials: Trials) -> Parame
         grown = parts.without(place).beside(halves, float(parts.weights[place])).mixture(trials.structure)
         parameters = trials.run([grown], FIRST_PASSES)[0] or grown
     return parameters
-
-
-def _survivors(mixtures: Sequence[Parameters | None]) -> list[Parameters]:
-    return [mixture for mixture in mixtures if mixture is not None]

@@ -96,6 +96,11 @@ class Trials:
         return np.array([found.likelihood.mean for (found,) in execution.expect(wave, candidates)])
 
 
+def survivors(mixtures: Sequence[Parameters | None]) -> list[Parameters]:
+    """Those that did not degenerate."""
+    return [mixture for mixture in mixtures if mixture is not None]
+
+
 def at_hand(source: Source) -> Reservoir:
     """Rows of a source that is one array."""
     (chunk,) = source.chunks()
