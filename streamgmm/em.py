@@ -41,7 +41,8 @@ class Surrogate:
 
     Starvation is judged in rows, also where statistics are kept per unit weight. ``likelihood`` is the tally of the
     rows that were read for it. A component with fewer than ``least_rows`` keeps the mean and covariance that it has.
-    ``latest`` are the statistics of those rows alone, where they are not all that the M-step sees.
+    ``latest`` are the statistics of those rows alone, where they are not all that the M-step sees. ``maximum`` is what
+    the M-step makes of them, where that is known already.
     """
 
     statistics: Statistics
@@ -49,6 +50,7 @@ class Surrogate:
     likelihood: LogLikelihood
     least_rows: float = 0.0
     latest: Statistics | None = None
+    maximum: tuple[Parameters, MStepInfo] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,8 @@ def update(
 
     Where one matrix is shared by all components, only its mean is kept.
     """
+    if surrogate.maximum is not None:
+        return surrogate.maximum
     parameters, info = maximize(surrogate.statistics, structure, reg_covar, effective_rows=surrogate.effective_rows)
     counts = surrogate.statistics.counts
     held = counts * (surrogate.effective_rows / counts.sum()) < surrogate.least_rows

@@ -68,8 +68,9 @@ class GaussianMixture(RevisableMixture):
         How the starts are found, on a uniform sample of the rows (on all rows where there are no more than 32,768,
         or 100·k·d if that is more). 'auto': k-means and other starts, up to ten; a few passes of EM from each, more
         from the best third; splits and mergers of components where those disagree; judged by rows that were held out
-        where there are enough (``restarts_``). 'split': one component, then each by a split of another. The others are
-        scikit-learn's; of all rows of a small array they are its own draws.
+        where there are enough (``restarts_``); of little data (rows·d·k below 16,384), 'kmeans'. 'split': one
+        component, then each by a split of another. The others are scikit-learn's; of all rows of a small array they
+        are its own draws.
     weights_init : array-like of shape (n_components,), optional
         Starting weights.
     means_init : array-like of shape (n_components, n_features), optional
@@ -89,9 +90,10 @@ class GaussianMixture(RevisableMixture):
         What `fit` does with the rows. 'batch': exact EM, an update a pass. 'stepwise': an update a batch, good after
         one pass, and the only one for an iterator that can be read only once. 'incremental': an update for each piece
         of the rows, whose statistics are kept. 'auto': batch EM, accelerated (SQUAREM; Varadhan & Roland, 2008) unless
-        ``tol`` is a number, until by its own estimate at most max(0.1, ν/100) nats remain to be gained in total; from
-        1,048,576 rows on, a stepwise pass and up to two incremental ones come before; stepwise for an iterator.
-        ``algorithm_`` names what ran: also 'accelerated', or 'staged'.
+        ``tol`` is a number, there is little data, or the start is a warm one, until by its own estimate at most
+        max(0.1, ν/100) nats remain to be gained in total; from 1,048,576 rows on, a stepwise pass and up to two
+        incremental ones come before; stepwise for an iterator. ``algorithm_`` names what ran: also 'accelerated', or
+        'staged'.
     batch_size : int or 'auto', default='auto'
         Rows of an update of stepwise EM, incremental EM and `partial_fit`; batch EM has no need of it. 'auto' is a
         300th of the rows, at least 1,000 and at most 100,000; 1,000 where their number is unknown. Batches are drawn
@@ -310,7 +312,7 @@ class GaussianMixture(RevisableMixture):
     def _fit(self, source: Source) -> None:
         learning = replace(self._learning(), window=None)  # a fit is to all rows
         resumed = bool(self.warm_start and hasattr(self, "converged_"))
-        algorithm = chosen(self.algorithm, source, learning, resumed)
+        algorithm = chosen(self.algorithm, source, learning, self.n_components, resumed)
         if not source.repeatable and (algorithm != "stepwise" or self.max_iter == 0):
             raise SinglePassError(
                 "Batch and incremental EM read the data once per iteration, and the likelihood of a start that is kept "

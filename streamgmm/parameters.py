@@ -57,11 +57,10 @@ class Parameters:
 
     def log_determinants(self) -> Array:
         """Half the log-determinant of each component's precision matrix, shape (k,)."""
-        factors = self.precision_factors
-        diagonals = np.diagonal(factors, axis1=1, axis2=2) if factors.ndim == 3 else factors
-        return np.broadcast_to(
-            np.log(np.broadcast_to(diagonals, (len(factors), self.n_features))).sum(axis=1), (self.n_components,)
-        )
+        factors, k, d = self.precision_factors, *self.means.shape
+        diagonals = factors.diagonal(axis1=1, axis2=2) if factors.ndim == 3 else factors
+        sums = np.log(diagonals).sum(axis=1) * (d // diagonals.shape[1])  # a shared variance counts d times
+        return sums if len(sums) == k else np.full(k, sums[0])
 
     def log_weights(self) -> Array:
         """Logarithms of the weights, shape (k,); minus infinity for a component of weight 0."""

@@ -15,6 +15,7 @@ from streamgmm.execution import Wave
 from streamgmm.fitting import Stage
 from streamgmm.pieces import Pieces
 from streamgmm.schedules import HalfLife, PowerDecay, Reciprocal, Schedule
+from streamgmm.search import is_tiny
 from streamgmm.sources.source import Chunk, Source
 from streamgmm.stopping import Never, Remaining, Rule, Settled, Tolerance
 from streamgmm.strategies import Accelerated, Batch, Incremental, Stepwise, Window
@@ -94,7 +95,7 @@ class Learning:
         return self.stepwise(None)
 
 
-def chosen(algorithm: str, source: Source, learning: Learning, resumed: bool) -> str:
+def chosen(algorithm: str, source: Source, learning: Learning, n_components: int, resumed: bool) -> str:
     """What 'auto' stands for; a fit that is gone on with may be of single passes, which say little of strides."""
     if algorithm != "auto":
         return algorithm
@@ -102,7 +103,9 @@ def chosen(algorithm: str, source: Source, learning: Learning, resumed: bool) ->
         return "stepwise"
     if source.n_rows is not None and source.n_rows >= LARGE:
         return "staged"
-    return "batch" if resumed or source.n_rows is None or learning.tol is not None else "accelerated"
+    if resumed or source.n_rows is None or learning.tol is not None:
+        return "batch"
+    return "batch" if is_tiny(source.n_rows, source.n_features, n_components) else "accelerated"
 
 
 def stages(
@@ -124,7 +127,8 @@ def stages(
     if algorithm == "batch":
         return [_batch(source, plain)]
     if algorithm == "accelerated":
-        return [_accelerated(source, learning, Settled(_gain(source, learning, n_components)))]
+        gain = _gain(source, learning, n_components)
+        return [_accelerated(source, learning, Settled(gain))]
     if algorithm == "stepwise":
         return [_stepwise(source, learning, seed, None, plain, look)]
     if algorithm == "incremental":

@@ -69,7 +69,7 @@ class Settled:
 
     Both must agree: the gains of two cycles beside those of the two before, which are taken to halve at best; and the
     last gain of a plain pass times the slowness that was seen (``state.remaining``, nats a row). A cycle that gains a
-    hundredth of what may remain is enough, too.
+    hundredth of what may remain is enough, too. Before strides begin (``state.plain`` passes), `Remaining` tells.
 
     Examples
     --------
@@ -82,6 +82,9 @@ class Settled:
 
     def __call__(self, bounds: Sequence[float], state: Any = None) -> bool:
         """Whether to stop."""
+        if not state.striding or len(bounds) <= state.plain:
+            return Remaining(self.gain)(bounds)
+        bounds = bounds[state.plain :]
         if len(bounds) < 4:
             return False
         if bounds[-1] - bounds[-4] <= 0.01 * self.gain:

@@ -2,7 +2,7 @@
 
 from streamgmm.search.finishing import finished
 from streamgmm.search.moves import improved, moves, resized
-from streamgmm.search.restarts import Restarts, searched, starts
+from streamgmm.search.restarts import Restarts, is_tiny, searched, starts
 from streamgmm.search.trials import Trials
 
-__all__ = ["Restarts", "Trials", "finished", "improved", "moves", "resized", "searched", "starts"]
+__all__ = ["Restarts", "Trials", "finished", "improved", "is_tiny", "moves", "resized", "searched", "starts"]

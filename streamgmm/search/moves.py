@@ -24,7 +24,7 @@ from streamgmm.search.trials import Trials, at_hand, survivors
 from streamgmm.statistics import Statistics, reduced
 
 APART = 0.5  # standard deviations from the middle, where the halves of a component begin
-LOCAL_PASSES = 6
+LOCAL_PASSES = 5
 PAIRS = 1_024  # of components, whose matrices are held at a time
 OWN = 0.01  # responsibility from which a row matters to a component
 MOST_MOVES = 4  # tried at a time

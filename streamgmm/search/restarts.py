@@ -23,11 +23,12 @@ from streamgmm.parameters import Parameters
 from streamgmm.search.moves import improved, log_joint, resized
 from streamgmm.search.trials import Trials, at_hand
 
-PLACED = 4_096  # rows on which starts are found
-PASSES = (4, 20)  # of short runs from all starts, and of longer ones from the best third
-FEW, MOST_STARTS = 0, 10  # starts more than components, and at most
+PLACED = 2_048  # rows on which starts are found
+PASSES = (4, 8)  # of short runs from all starts, and of longer ones from the best third
+TINY = 2**14  # rows x features x components
+MOST_STARTS = 10  # two for each component more than one
 MOST_ROUNDS = 10  # of moves
-AGREED = 0.01  # of the rows labelled otherwise, up to which mixtures are at one optimum
+AGREED = 0.02  # of the rows labelled otherwise, up to which mixtures are at one optimum
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +76,26 @@ def starts(
 ) -> tuple[list[Parameters], Restarts | None]:
     """Where ``n_init`` fits begin, in one of scikit-learn's ways or one of ours; and what 'auto' has tried for it.
 
-    'auto' is 'kmeans' where a part of the start is given, and where every mixture degenerates on a sample.
+    'auto' is 'kmeans' where there is too little data, a part of the start is given, or all mixtures degenerate.
     """
     if init_params == "split":
         trials = Trials.on(reservoir, given.structure, reg_covar)
         one = start(reservoir, np.ones((len(reservoir.rows), 1)), given.structure, reg_covar)
         return [given.replacing(resized(one, n_components, trials))], None
-    if init_params == "auto" and given.empty:
+    n_rows, n_features = reservoir.rows.shape
+    tiny = n_components == 1 or is_tiny(n_rows, n_features, n_components)
+    if init_params == "auto" and given.empty and not tiny:
         try:
             return searched(reservoir, given.structure, n_components, n_init, random, reg_covar)
         except DegenerateError:
             pass
     way = "kmeans" if init_params == "auto" else init_params
     return candidates(reservoir, given, n_components, way, n_init, random, reg_covar), None
+
+
+def is_tiny(n_rows: int, n_features: int, n_components: int) -> bool:
+    """Whether there is so little data that it hardly tells good starts from bad, and a fit shall take no time."""
+    return n_rows * n_features * n_components < TINY
 
 
 def searched(
@@ -101,7 +109,7 @@ def searched(
     """The ``n_init`` best of more starts, the best first; raises DegenerateError where all degenerate."""
     seed = int(random.randint(2**31 - 1))
     trials = Trials.of(reservoir, structure, n_components, reg_covar, seed)
-    n_starts = 1 if n_components == 1 else max(min(MOST_STARTS, FEW + n_components), 3 * n_init)
+    n_starts = max(min(MOST_STARTS, 2 * n_components - 2), 3 * n_init if n_init > 1 else 1)
     ways = list(islice(cycle(MANY_WAYS), n_starts))
     mixtures = _placed(ways, trials, n_components, random)
     scores = np.full(n_starts, -np.inf)
@@ -109,7 +117,7 @@ def searched(
     for number, passes in enumerate(PASSES):
         if number:  # two at least, to see whether they agree
             last = last[: max(2, n_init, ceil(len(last) / 3))]
-        ran = trials.run([mixtures[place] for place in last], passes, accelerated=number > 0)
+        ran = trials.run([mixtures[place] for place in last], passes)
         mixtures.update((place, mixture) for place, mixture in zip(last, ran, strict=True) if mixture is not None)
         last = [place for place, mixture in zip(last, ran, strict=True) if mixture is not None]
         if not last:

@@ -23,7 +23,7 @@ from streamgmm.stopping import Settled, Tolerance
 from streamgmm.strategies import Accelerated, Batch
 
 ENOUGH = 10  # rows for each free parameter, to learn from and to judge by
-MOST = 8_192  # rows to learn from, unless so many parameters need more
+MOST = 4_096  # rows to learn from, unless so many parameters need more
 LEAF_ROWS = 2_048  # so few rows are shared among threads, too
 TOL = 1e-4  # nats a row that are worth a pass
 
@@ -35,7 +35,7 @@ class Trials:
     Attributes
     ----------
     training, judging : Source
-        Disjoint; the same where halves would be too few rows for so many parameters.
+        Disjoint; the same where there are few rows.
     structure : CovarianceStructure
         The family of covariances.
     reg_covar : float
@@ -54,9 +54,8 @@ class Trials:
         """Deal the rows of a reservoir, or as many of them as are enough."""
         enough = ENOUGH * n_parameters(structure, n_components, reservoir.rows.shape[1])
         order = np.random.default_rng(seed).permutation(len(reservoir.rows))
-        most = max(MOST, enough)
-        halved = len(order) >= 2 * enough
-        size = min(most, len(order) // 2 if halved else len(order))
+        size = min(max(MOST, enough), len(order))
+        halved = len(order) >= 2 * size  # so few rows that all can be learnt from tell more if they are
         training = _source(reservoir, order[:size])
         judging = _source(reservoir, order[size : 2 * size]) if halved else training
         return cls(training, judging, structure, reg_covar)

@@ -16,13 +16,15 @@ import numpy as np
 
 from streamgmm.coordinates import at, seen_from
 from streamgmm.covariances import CovarianceStructure
-from streamgmm.em import Expectation, Surrogate, expected_log_density, implied, maximize
+from streamgmm.em import Expectation, MStepInfo, Surrogate, expected_log_density, maximize
 from streamgmm.errors import DegenerateError
 from streamgmm.execution import Wave
 from streamgmm.parameters import Parameters
 from streamgmm.reduction import Counter, push, total
 
 LONGEST = 4.0  # first limit of a stride; four times as long each time that one as long was good, a quarter where not
+GENTLE = 1e-3  # nats a row that a pass gains where a stride does not lead from one optimum to another
+MOST_PLAIN = 30  # passes until then
 LASTING = 0.97  # of the slowness that was seen is believed a cycle later, where less is seen
 
 
@@ -33,7 +35,11 @@ class Striding:
     Attributes
     ----------
     current : Parameters
-        Under which rows are read.
+        Under which rows are read; the start until plain passes are over.
+    plain : int
+        Passes before the first from which a stride could begin.
+    striding : bool
+        Whether they are over.
     begin : Parameters or None
         Where the plain pass before this one began.
     longest : float
@@ -42,6 +48,8 @@ class Striding:
         What led to the current parameters: 0 where they are an M-step's.
     known : Expectation or None
         Of the last pass that was not in vain.
+    maximum : tuple of (Parameters, MStepInfo) or None
+        What the M-step makes of it.
     slowness : float
         Largest a that was seen lately: about as many passes of plain EM as its slowest part takes to become 1/e.
     remaining : float
@@ -51,10 +59,13 @@ class Striding:
     """
 
     current: Parameters
+    plain: int = 0
+    striding: bool = False
     begin: Parameters | None = None
     longest: float = LONGEST
     stride: float = 0.0
     known: Expectation | None = None
+    maximum: tuple[Parameters, MStepInfo] | None = None
     slowness: float = 1.0
     remaining: float = inf
     waves: Counter[Expectation] = ()
@@ -82,7 +93,7 @@ class Accelerated:
     def update(
         self, state: Striding, expectations: Sequence[Expectation], wave: Wave
     ) -> tuple[Surrogate | None, Striding]:
-        """Nothing until the pass ends; then its total, or statistics of which the M-step makes a stride."""
+        """Nothing until the pass ends; then its total, and what the M-step makes of it, or a stride in its place."""
         for expectation in expectations:
             state = replace(state, waves=push(state.waves, expectation))
         if not wave.complete or not state.waves:
@@ -93,45 +104,59 @@ class Accelerated:
             return self._back(state, whole)
         if state.stride == state.longest:
             state = replace(state, longest=state.longest * LONGEST)
-        following = self._maximum(whole)
-        if state.begin is None or state.known is None:
+        before, maximum = state.known, self._maximum(whole)
+        plain = Surrogate(
+            whole.statistics, whole.likelihood.rows, whole.likelihood, latest=whole.statistics, maximum=maximum
+        )
+        state = replace(state, known=whole, maximum=maximum)
+        gain = inf if before is None else (whole.likelihood.total - before.likelihood.total) / whole.likelihood.weight
+        if not state.striding:
+            near = gain < GENTLE or state.plain + 1 >= MOST_PLAIN
+            return plain, replace(state, current=maximum[0], plain=state.plain + 1, striding=near)
+        if state.begin is None:
             # what a stride led to is settled by a plain pass, from which the next cycle begins
             begin = None if state.stride else state.current
-            return _plain(whole, whole), replace(state, current=following, begin=begin, stride=0.0, known=whole)
-        slowness, direction = self._direction(state.begin, state.current, following)
-        gain = (whole.likelihood.total - state.known.likelihood.total) / whole.likelihood.weight
+            return plain, replace(state, current=maximum[0], begin=begin, stride=0.0)
+        slowness, direction = self._direction(state.begin, state.current, maximum[0])
         believed = max(slowness, LASTING * state.slowness)
-        state = replace(state, known=whole, slowness=believed, remaining=gain * believed)
+        state = replace(state, slowness=believed, remaining=gain * believed)
         stride = min(state.longest, slowness)
         parameters = direction(stride) if stride > 1.0 else None
         if parameters is None:
             longest = max(state.longest, LONGEST)
-            return _plain(whole, whole), replace(state, current=following, begin=state.current, longest=longest)
-        return self._implying(parameters, whole), replace(state, current=parameters, begin=None, stride=stride)
+            return plain, replace(state, current=maximum[0], begin=state.current, longest=longest)
+        return replace(plain, maximum=(parameters, MStepInfo())), replace(
+            state, current=parameters, begin=None, stride=stride
+        )
 
     def covered(self, state: Striding) -> Expectation | None:
-        """All rows, at the last pass that was not in vain."""
-        return state.known
+        """All rows, at the last pass that was not in vain; None while passes are plain, as of batch EM."""
+        return state.known if state.striding else None
 
     def reported(self, state: Striding) -> Surrogate | None:
-        """The M-step of that pass, not a stride of which nothing is known yet."""
-        return None if state.known is None else _plain(state.known, state.known)
+        """The M-step of that pass, where the current parameters are a stride of which nothing is known yet."""
+        return self._last(state) if state.stride else None
+
+    def _last(self, state: Striding) -> Surrogate:
+        assert state.known is not None  # or there was nothing to stride from
+        tally = state.known.likelihood
+        return Surrogate(state.known.statistics, tally.rows, tally, maximum=state.maximum)
 
     def _bound(self, state: Striding) -> float:
         """What was known of the M-step that a stride went on from: the free energy, never above its likelihood."""
-        assert state.known is not None  # or there was nothing to go on from
-        return expected_log_density(state.known.statistics, self._maximum(state.known)) + state.known.likelihood.entropy
+        assert state.known is not None and state.maximum is not None  # or there was nothing to stride from
+        return expected_log_density(state.known.statistics, state.maximum[0]) + state.known.likelihood.entropy
 
     def _back(self, state: Striding, whole: Expectation) -> tuple[Surrogate, Striding]:
         """Take a stride back."""
-        assert state.known is not None
+        assert state.maximum is not None
+        surrogate = replace(self._last(state), likelihood=whole.likelihood, latest=whole.statistics)
         longest = max(1.0, state.longest / LONGEST)
-        current = self._maximum(state.known)
-        return _plain(state.known, whole), replace(state, current=current, begin=None, stride=0.0, longest=longest)
+        return surrogate, replace(state, current=state.maximum[0], begin=None, stride=0.0, longest=longest)
 
-    def _maximum(self, whole: Expectation) -> Parameters:
+    def _maximum(self, whole: Expectation) -> tuple[Parameters, MStepInfo]:
         rows = float(whole.likelihood.rows)
-        return maximize(whole.statistics, self.structure, self.reg_covar, effective_rows=rows)[0]
+        return maximize(whole.statistics, self.structure, self.reg_covar, effective_rows=rows)
 
     def _direction(
         self, first: Parameters, second: Parameters, third: Parameters
@@ -148,12 +173,3 @@ class Accelerated:
                 return None
 
         return step.length(first) / max(bend.length(first), np.finfo(np.float64).tiny), direction
-
-    def _implying(self, parameters: Parameters, whole: Expectation) -> Surrogate:
-        """Statistics of which the M-step makes these parameters."""
-        statistics = implied(parameters, self.structure, self.reg_covar)
-        return Surrogate(statistics, whole.likelihood.rows, whole.likelihood, latest=whole.statistics)
-
-
-def _plain(whole: Expectation, read: Expectation) -> Surrogate:
-    return Surrogate(whole.statistics, whole.likelihood.rows, read.likelihood, latest=read.statistics)
