@@ -73,8 +73,9 @@ class Settled:
 
     Examples
     --------
-    >>> rule = Settled(1e-3)
-    >>> rule([-2.0, -1.9, -1.8, -1.79]), rule([-2.0, -1.999999, -1.999998, -1.999997])
+    >>> from types import SimpleNamespace
+    >>> rule, going = Settled(1e-3), SimpleNamespace(striding=True, plain=0, remaining=1.0)
+    >>> rule([-2.0, -1.9, -1.8, -1.79], going), rule([-2.0, -1.999999, -1.999998, -1.999997], going)
     (False, True)
     """
 
