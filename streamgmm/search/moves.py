@@ -27,8 +27,8 @@ APART = 0.5  # standard deviations from the middle, where the halves of a compon
 LOCAL_PASSES = 5
 PAIRS = 1_024  # of components, whose matrices are held at a time
 OWN = 0.01  # responsibility from which a row matters to a component
-MOST_MOVES = 4  # tried at a time
-FIRST_PASSES, MORE_PASSES = 6, 20  # of all of them; of the best
+MOST_MOVES = 8  # tried at a time
+FIRST_PASSES, MORE_PASSES = 10, 30  # of all of them; of the best
 WORTH = 1e-4  # nats a row that a move has to gain
 
 

@@ -24,7 +24,7 @@ from streamgmm.search.moves import improved, log_joint, resized
 from streamgmm.search.trials import Trials, at_hand
 
 PLACED = 2_048  # rows on which starts are found
-PASSES = (4, 8)  # of short runs from all starts, and of longer ones from the best third
+PASSES = (6, 20)  # of short runs from all starts, and of longer ones from the best third
 TINY = 2**14  # rows x features x components
 MOST_STARTS = 10  # two for each component more than one
 MOST_ROUNDS = 10  # of moves

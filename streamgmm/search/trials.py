@@ -23,7 +23,7 @@ from streamgmm.stopping import Settled, Tolerance
 from streamgmm.strategies import Accelerated, Batch
 
 ENOUGH = 10  # rows for each free parameter, to learn from and to judge by
-MOST = 4_096  # rows to learn from, unless so many parameters need more
+MOST = 8_192  # rows to learn from, unless so many parameters need more
 LEAF_ROWS = 2_048  # so few rows are shared among threads, too
 TOL = 1e-4  # nats a row that are worth a pass
 
