@@ -321,12 +321,13 @@ class GaussianMixture(RevisableMixture):
             )
         seed = self._seed()
         if self.split_merge and algorithm in ("stepwise", "incremental"):
+            which = f"algorithm={algorithm!r}" if source.repeatable else "an iterator that can be read only once"
             raise InputError(
-                f"split_merge tries other optima by passes of batch EM, which algorithm={algorithm!r} has none of; set "
-                "algorithm='auto' or 'batch', or split_merge=False."
+                f"split_merge tries other optima by passes of batch EM, of which {which} has none; set "
+                "split_merge=False, or pass data that can be read again with algorithm='auto' or 'batch'."
             )
-        if resumed and not self._resized():
-            self._check_settings()
+        if resumed:
+            self._check_settings(any_size=self.split_merge)
         if not source.repeatable:
             self._fit_once(source, learning, seed, resumed)
             return
@@ -359,10 +360,7 @@ class GaussianMixture(RevisableMixture):
                 )
             covered = execution.expect_all(source, winner.parameters)
         after = copy(self)
-        after._remember(source, learning, winner, covered, algorithm)
-        after.__dict__.pop("restarts_", None)
-        if restarts is not None:
-            after.restarts_ = restarts
+        after._remember(source, learning, winner, covered, algorithm, restarts)
         if plan[-1].pieces is not None and winner.state is not None:
             after._ledger = Ledger(plan[-1].pieces, winner.state, source.weighted)
         self._become(after)
@@ -375,6 +373,7 @@ class GaussianMixture(RevisableMixture):
         """Stepwise EM over an iterator: a start from the first rows, then all of them once."""
         k, d = self.n_components, source.n_features
         rest: Reading = source
+        restarts = None
         if resumed:
             stream = online.begun(continued(self._parameters(), k, d), learning)
         else:
@@ -382,7 +381,8 @@ class GaussianMixture(RevisableMixture):
             if waiting.n_rows < max(2, k):
                 raise InputError(TOO_FEW_ROWS.format(max(2, k), waiting.n_rows))
             reservoir = waiting.reservoir()
-            stream = online.begun(self._start_of(waiting, learning, d), learning)
+            begin, restarts = self._start_of(waiting, learning, d)
+            stream = online.begun(begin, learning)
             start = as_source(reservoir.rows, reservoir.weights)
             stream = online.learn(stream, start, learning, seed, "start", scored=False)
         stream = online.learn(stream, rest, learning, seed, "stepwise")
@@ -392,7 +392,7 @@ class GaussianMixture(RevisableMixture):
         mean = bound(covered, stream.reported) / covered.likelihood.weight
         once = Trajectory(stream.reported, [mean], history=stream.history)
         after = copy(self)
-        after._remember(source, learning, once, covered, "stepwise")
+        after._remember(source, learning, once, covered, "stepwise", restarts)
         after._show(stream, learning)
         self._become(after)
 
@@ -433,9 +433,18 @@ class GaussianMixture(RevisableMixture):
         return source
 
     def _remember(
-        self, source: Source, learning: Learning, winner: Trajectory, covered: Expectation, algorithm: str
+        self,
+        source: Source,
+        learning: Learning,
+        winner: Trajectory,
+        covered: Expectation,
+        algorithm: str,
+        restarts: Restarts | None,
     ) -> None:
         """Set every fitted attribute."""
+        self.__dict__.pop("restarts_", None)
+        if restarts is not None:
+            self.restarts_ = restarts
         fitted = attributes_of(winner.parameters, learning.structure, prediction.float_dtype(source.dtype))
         self._check_features(source, reset=True)
         for name, array in fitted.items():

@@ -242,14 +242,14 @@ class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         if not reset and hasattr(self, "means_") and source.n_features != np.shape(self.means_)[1]:
             raise InputError(f"X has {source.n_features} features, but means_ has {np.shape(self.means_)[1]}.")
 
-    def _check_settings(self) -> None:
-        """Whether the settings are valid, and still those of the fit where there was one."""
+    def _check_settings(self, *, any_size: bool = False) -> None:
+        """Whether the settings are valid, and still those of the fit where there was one, but for its size perhaps."""
         self._validate_params()
         if not hasattr(self, "means_"):
             return
         k, d = np.shape(self.means_)
         shape = STRUCTURES[self.covariance_type].public_shape(k, d)
-        if k != self.n_components or np.shape(self.covariances_) != tuple(shape):
+        if (k != self.n_components and not any_size) or np.shape(self.covariances_) != tuple(shape):
             raise InputError(
                 f"n_components={self.n_components} and covariance_type={self.covariance_type!r} are not those that the "
                 "model was fitted with; set them back, or fit it anew with warm_start=False."

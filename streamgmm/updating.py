@@ -123,7 +123,7 @@ class OnlineMixture(FittedMixture):
                 after._wait(source, waiting, token, tokens)
                 self._become(after)
                 return self
-            start = self._start_of(waiting, learning, source.n_features)
+            start, _ = self._start_of(waiting, learning, source.n_features)
             stream = online.begun(start, learning)
             if waiting.n_rows:
                 reservoir = waiting.reservoir()
@@ -243,16 +243,18 @@ class OnlineMixture(FittedMixture):
             None if self.tol == "auto" else float(self.tol),
         )
 
-    def _start_of(self, waiting: online.Waiting, learning: Learning, n_features: int) -> Parameters:
-        """The best start from some rows at hand."""
+    def _start_of(
+        self, waiting: online.Waiting, learning: Learning, n_features: int
+    ) -> tuple[Parameters, search.Restarts | None]:
+        """The best start from some rows at hand, and what was tried to find it."""
         given = self._given(learning, n_features)
         if given.complete:
-            return given.parameters()
+            return given.parameters(), None
         reservoir = waiting.reservoir()
         random = check_random_state(self.random_state)
         k, way = self.n_components, self.init_params
-        starts, _ = search.starts(reservoir, given, k, way, self.n_init, random, self.reg_covar)
-        return best(self._polished(reservoir, starts, learning)).parameters
+        starts, restarts = search.starts(reservoir, given, k, way, self.n_init, random, self.reg_covar)
+        return best(self._polished(reservoir, starts, learning)).parameters, restarts
 
     def _polished(self, reservoir: Reservoir, starts: Sequence[Parameters], learning: Learning) -> list[Trajectory]:
         """Starts after EM on the rows that they were found on: one pass is too short to get far from its start."""

@@ -16,9 +16,11 @@ import zarr
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # last, so that an installed streamgmm is the one that is tested
 
-from benchmarks import latency, memory, onepass, online, outofcore, peers, stored, suite, timing  # noqa: E402
+from benchmarks import datasets, latency, memory, onepass, online, outofcore, peers, starts, stored, suite, timing  # noqa: E402
 from benchmarks.adapters import PEERS, Peer, difference, streamgmm  # noqa: E402
+from benchmarks.datasets import data_sets  # noqa: E402
 from benchmarks.onepass import Outcome, Workload  # noqa: E402
+from benchmarks.starts import Ascents, Climb, Fitted  # noqa: E402
 from benchmarks.workloads import FAMILIES, Population, Start, in_regions, mixture, ragged  # noqa: E402
 from streamgmm import GaussianMixture  # noqa: E402
 from streamgmm.errors import OrderWarning  # noqa: E402
@@ -364,3 +366,155 @@ def test_components_are_as_far_apart_as_asked_for():
     rows, labels = Population.overlapping(2, 3, 3.0, np.random.default_rng(1)).draw(5000, random)
     means = Population.overlapping(2, 3, 3.0, np.random.default_rng(1)).means
     np.testing.assert_allclose([rows[labels == j].mean(axis=0) for j in range(3)], means, atol=0.15)
+
+
+# ---------------------------------------------------------------------- starts
+
+
+@pytest.mark.parametrize("chosen", data_sets(200, 300), ids=lambda chosen: chosen.name)
+def test_every_data_set_of_starts_depends_on_the_seed_alone_and_has_rows_enough(chosen):
+    rows, held_out = chosen.drawn(3)
+    assert rows.dtype == held_out.dtype == np.float64
+    assert rows.shape[1] == held_out.shape[1]
+    assert len(rows) <= 200
+    assert len(held_out) <= 300
+    assert len(rows) >= 10 * chosen.k
+    np.testing.assert_array_equal(chosen.drawn(3)[0], rows)
+    assert not np.array_equal(chosen.drawn(4)[0], rows)
+
+
+def test_data_sets_of_starts_are_as_they_are_described():
+    sets = {one.name: one.drawn for one in data_sets(20_000, 10)}
+    assert len(sets) >= 13
+    whole = np.concatenate(sets["breast cancer"](0))
+    np.testing.assert_array_equal(np.sort(whole, axis=0), np.sort(datasets.breast_cancer(), axis=0))
+    for name in ("china.jpg", "flower.jpg"):
+        assert len(np.unique(sets[name](0)[0], axis=0)) == 20_000
+    lengths = np.linalg.svd(datasets.crossing(np.random.default_rng(0)).factors, compute_uv=False)
+    np.testing.assert_allclose(lengths, np.tile([4.0, 0.2], (4, 1)))
+    labels = datasets.unequal(np.random.default_rng(0)).draw(20_000, np.random.default_rng(1))[1]
+    np.testing.assert_allclose(np.bincount(labels) / 20_000, [0.60, 0.25, 0.10, 0.04, 0.01], atol=0.01)
+
+
+def test_quality_of_starts_prints_a_row_for_each_data_set_and_one_for_all(capsys, empty_temp):
+    starts.main(["--toy", "--only", "quality", "--seeds", "2", "--sets", "faithful", "unequal"])
+    rows = printed_rows(capsys)
+    assert [row["data set"] for row in rows] == ["faithful", "unequal", "all"]
+    assert [row["rows"] for row in rows] == ["136 x 2", "300 x 3", ""]
+    for column in ("at least theirs", "within 1e-4", "of its own rows", "collapsed", "theirs collapsed"):
+        assert int(rows[2][column]) == int(rows[0][column]) + int(rows[1][column])
+    assert float(rows[2]["worst"]) == min(float(row["worst"]) for row in rows)
+    assert not list(empty_temp.iterdir())
+
+
+def test_a_data_set_that_there_is_not_is_named(capsys):
+    with pytest.raises(SystemExit):
+        starts.main(["--toy", "--only", "quality", "--sets", "irises"])
+    assert "no data set irises; there are iris, wine" in capsys.readouterr().err
+
+
+def test_a_fit_that_has_collapsed_is_below_any_that_has_not():
+    def outcome(held_out, collapsed):
+        return Fitted(held_out + 1.0, held_out, 7, 1.0, collapsed)
+
+    assert starts.lead(outcome(-2.0, False), outcome(-1.5, False)) == -0.5
+    assert starts.lead(outcome(-2.0, True), outcome(-1.5, True), "trained") == -0.5
+    assert starts.lead(outcome(9.0, True), outcome(-1.5, False)) == -np.inf
+    assert starts.lead(outcome(-2.0, False), outcome(9.0, True)) == np.inf
+
+
+def test_a_component_that_lies_on_few_rows_has_collapsed():
+    rows = np.concatenate([np.random.default_rng(0).normal(size=(200, 2)), np.full((40, 2), 9.0)])
+    found = [starts.fitted(GaussianMixture(k, reg_covar=1e-3, random_state=0), rows, rows, 1e-3) for k in (1, 2)]
+    assert [one.collapsed for one in found] == [False, True]
+    assert all(one.trained == one.held_out for one in found)
+
+
+def test_starts_are_judged_by_the_share_of_good_seeds_and_the_worst():
+    theirs = Fitted(0.0, 0.0, 10, 6.0, False)
+    ours = [Fitted(-1.0, value, 5, 2.0, False) for value in [0.0] * 17 + [-1e-10, -5e-5, -2e-3]]
+    good, bar, near, worst, bar_of_worst, middle, own, *rest = starts.compared([(one, theirs) for one in ours], True)
+    assert (good, bar, near, worst, bar_of_worst) == ("18", "≥ 18 yes", "19", "-2.0e-03", "≥ -0.001 NO")
+    assert (float(middle), own, rest) == (0.0, "0", ["5.0", "10.0", "0", "0", "3.00"])
+
+
+def test_components_are_right_that_lie_one_by_one_on_the_means():
+    means = starts.triangle()
+    assert starts.right(means[[2, 0, 1]] + 0.3, means)
+    assert not starts.right(means + np.array([[0.6, 0.0], [0.0, 0.0], [0.0, 0.0]]), means)
+    assert not starts.right(np.concatenate([means, [[50.0, 50.0]]]), means)
+    assert not starts.right(means[[0, 0, 1]], means)
+
+
+def test_eight_means_have_neighbours_at_the_distance_that_is_said():
+    for means in (starts.ring(), starts.grid()):
+        gaps = np.linalg.norm(means[:, None] - means, axis=2) + 1e9 * np.eye(8)
+        np.testing.assert_allclose(gaps.min(axis=1), starts.APART)
+
+
+def test_moves_prints_a_row_for_each_task(capsys, empty_temp):
+    starts.main(["--toy", "--only", "moves"])
+    rows = printed_rows(capsys)
+    assert len(rows) == 8
+    assert {row["right"] for row in rows} <= {"0%", "100%"}
+    assert rows[-1] == {"what": "three, two misplaced", "right": "0%", "bar": ""}  # EM alone cannot leave
+    assert not list(empty_temp.iterdir())
+
+
+def climbing(*read, kept=None, parameters=None):
+    return Climb(np.array(read), np.array(read if kept is None else kept), parameters)
+
+
+def test_passes_are_counted_up_to_where_little_remains_of_the_higher_end():
+    ascents = Ascents(climbing(-9.0, -5.0, -3.0, -2.0, -1.0), climbing(-9.0, -3.0, -7.0, -1.0, -0.9995))
+    assert ascents.same
+    assert ascents.passes(2.5) == (3, 2)
+    assert ascents.passes(1e-4) == (5, 5)  # never is all of them
+    above, below = climbing(0.0), climbing(-1.0)
+    assert (Ascents(above, below).as_good, Ascents(below, above).as_good) == (False, True)
+    assert not Ascents(below, above).same
+
+
+def test_a_stride_that_led_down_is_no_fall_if_it_is_taken_back():
+    assert climbing(-3.0, -2.0, -5.0, -1.0, kept=(-3.0, -2.0, -2.0, -1.0)).largest_fall == 0.0
+    assert climbing(-3.0, -2.0, -2.5, -1.0).largest_fall == 0.5
+
+
+def test_plain_and_accelerated_em_begin_alike_and_end_alike():
+    ascents = Ascents.at_random(datasets.faithful(), 2, 0, 1e-6, 60)
+    np.testing.assert_array_equal(ascents.plain.read[:2], ascents.accelerated.read[:2])
+    assert len(ascents.plain.read) == len(ascents.accelerated.read) == 60
+    assert ascents.same
+    assert ascents.narrowest > 0.01
+    whole = GaussianMixture(2, init_params="random_from_data", algorithm="batch", tol=0.0, max_iter=60, random_state=0)
+    onepass.observed(lambda: whole.fit(datasets.faithful()))
+    np.testing.assert_allclose(ascents.plain.read, whole.lower_bounds_, rtol=1e-12)
+
+
+def test_acceleration_prints_where_em_is_slow_where_it_is_not_and_where_it_begins_anywhere(capsys):
+    starts.slow(400, 12, False)
+    assert [row["workload"] for row in printed_rows(capsys)] == [
+        *["faithful, k = 3"] * 3,
+        "faithful, k = 4",
+        "400 x 4, k = 8, separation 2",
+    ]
+    starts.easy(300, 12, 1, False)
+    assert all(0 < int(row["plain"]) <= 12 for row in printed_rows(capsys))
+    starts.random_starts(300, 12, 1, False)
+    rows = printed_rows(capsys)
+    assert [row["workload"] for row in rows[:3]] == ["iris, k = 3", "wine, k = 3", "faithful, k = 3"]
+    for column in ("collapsed", "above", "below"):
+        assert int(rows[-1][column]) == sum(int(row[column]) for row in rows[:-1])
+
+
+def test_cost_prints_seconds_and_how_often_a_chunk_is_read(capsys, empty_temp):
+    starts.cost(2000, False)
+    rows = printed_rows(capsys)
+    assert [row["workload"] for row in rows] == ["2,000 x 3, k = 8", "2,000 x 8, k = 16"]
+    assert all(float(row["initialization s"]) > 0 for row in rows)
+    assert [(row["chunks"], row["most reads of one"]) for row in rows] == [("32", "1")] * 2
+    assert not list(empty_temp.iterdir())
+
+
+def test_the_initialization_computes_each_chunk_once():
+    assert starts.reads(mixture(1000, 2, 3), 3, 7) == [1] * 7

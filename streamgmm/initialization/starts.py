@@ -70,6 +70,7 @@ def whitened_seeds(reservoir: Reservoir, n_components: int, random: RandomState)
 def seeds(reservoir: Reservoir, n_components: int, random: RandomState) -> Array:
     """Each row belongs to the nearest of some rows that are far from each other."""
     rows = _squarable(reservoir.rows).astype(np.float64)
+    rows -= rows.mean(axis=0)  # lest distances cancel
     _, chosen = cluster.kmeans_plusplus(rows, n_components, sample_weight=reservoir.weights, random_state=random)
     return _nearest(rows, chosen)
 
@@ -85,7 +86,7 @@ def density_peaks(reservoir: Reservoir, n_components: int, random: RandomState) 
     some = np.sort(random.permutation(len(rows))[: max(PEAKS, 2 * n_components)])
     squares = np.maximum(_squared_distances(rows[some], rows[some]), 0.0)
     near = np.partition(squares.ravel(), int(0.02 * squares.size))[int(0.02 * squares.size)]
-    densities = np.exp(-squares / max(near, np.finfo(np.float64).tiny)).sum(axis=1)
+    densities = np.exp(-squares / (near if near > 1e-9 else 1.0)).sum(axis=1)  # of units that are standard deviations
     densest_first = np.argsort(-densities, kind="stable")
     heights = np.full(len(some), np.inf)  # of the densest
     for rank, place in enumerate(densest_first[1:], 1):
@@ -134,10 +135,11 @@ def _squared_distances(rows: Array, others: Array) -> Array:
 
 
 def _drawn(reservoir: Reservoir, n_components: int, random: RandomState) -> NDArray[np.integer]:
-    """Rows at random, each as likely as its weight."""
-    weights = reservoir.weights
-    shares = None if weights is None else weights / weights.sum()
-    return random.choice(len(reservoir.rows), size=n_components, replace=False, p=shares)
+    """Rows at random, each as likely as its weight; some without where those with one are too few."""
+    n, weights = len(reservoir.rows), reservoir.weights
+    if weights is not None and np.count_nonzero(weights) < n_components:
+        return np.argsort(weights == 0.0, kind="stable")[:n_components]
+    return random.choice(n, size=n_components, replace=False, p=None if weights is None else weights / weights.sum())
 
 
 def _squarable(rows: NDArray[Any]) -> NDArray[Any]:

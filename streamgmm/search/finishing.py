@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.covariances import CovarianceStructure
+from streamgmm.errors import DegenerateError
 from streamgmm.fitting import Stage, Trajectory, best, fit
 from streamgmm.history import Record
 from streamgmm.initialization import Reservoir
@@ -87,19 +88,22 @@ def finished(
         parameters = trajectory.parameters
         if trials is None:
             trials = Trials.of(sample(), structure, parameters.n_components, reg_covar, 0)
-        if wanting is not None:
-            name, kept = wanting
-            candidates = [resized(kept.mixture(structure), parameters.n_components, trials)]
-        else:
-            name, candidates = "split and merge", list(islice(moves(parameters, trials), MOST_MOVES))
-        settled = trials.run([parameters], MORE_PASSES, accelerated=True)[0] or parameters
-        candidates = refined(candidates, float(trials.scores([settled])[0]), trials)
         found = trajectory
-        if candidates:
-            plan = [replace(stage, most=None)]
-            tried = fit(candidates, plan, structure, reg_covar=reg_covar, max_iter=passes, watch=watch)
-            passes -= max(len(one.lower_bounds) for one in tried)
-            found = best([trajectory, *tried])
+        try:
+            if wanting is not None:
+                name, kept = wanting
+                candidates = [resized(kept.mixture(structure), parameters.n_components, trials)]
+            else:
+                name, candidates = "split and merge", list(islice(moves(parameters, trials), MOST_MOVES))
+            settled = trials.run([parameters], MORE_PASSES, accelerated=True)[0] or parameters
+            candidates = refined(candidates, float(trials.scores([settled])[0]), trials)
+            if candidates:
+                plan = [replace(stage, most=None)]
+                tried = fit(candidates, plan, structure, reg_covar=reg_covar, max_iter=passes, watch=watch)
+                passes -= max(len(one.lower_bounds) for one in tried)
+                found = best([trajectory, *tried])
+        except DegenerateError:  # of a mixture that was only to be tried
+            passes = 0
         if found is not trajectory:
             trajectory = _joined(trajectory, name, found)
             refused = False

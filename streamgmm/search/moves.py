@@ -120,6 +120,7 @@ def splits(parameters: Parameters, trials: Trials) -> list[Split]:
     """Every component in two, those that gain most first; without those of too few rows or that cannot be two."""
     reservoir = at_hand(trials.training)
     weights = np.ones(len(reservoir.rows)) if reservoir.weights is None else reservoir.weights
+    weights = weights / weights.mean()  # a common factor says nothing
     rows = reservoir.rows.astype(np.float64)
     joint = log_joint(rows, parameters)
     peak = joint.max(axis=1, keepdims=True)
@@ -130,7 +131,7 @@ def splits(parameters: Parameters, trials: Trials) -> list[Split]:
         own = np.flatnonzero(shares[:, place] > OWN)
         gained = _in_two(rows[own], shares[own, place] * weights[own], trials)
         if gained is not None:
-            found.append(Split(gained[0] / float(weights.sum()), place, gained[1]))
+            found.append(Split(gained[0] / len(rows), place, gained[1]))
     return sorted(found, key=lambda split: -split.gain)
 
 

@@ -6,6 +6,7 @@ third goes on for longer. Moves are those of `streamgmm.search.moves`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -14,6 +15,7 @@ from statistics import median
 
 import numpy as np
 from numpy.random import RandomState
+from sklearn.exceptions import ConvergenceWarning
 
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.em import ILL_DEFINED
@@ -27,7 +29,7 @@ PLACED = 2_048  # rows on which starts are found
 PASSES = (6, 20)  # of short runs from all starts, and of longer ones from the best third
 TINY = 2**14  # rows x features x components
 MOST_STARTS = 10  # two for each component more than one
-MOST_ROUNDS = 10  # of moves
+MOST_ROUNDS, MOST_MOVED = 10, 64  # rounds of moves; components, of which every two are compared
 AGREED = 0.02  # of the rows labelled otherwise, up to which mixtures are at one optimum
 
 
@@ -127,7 +129,8 @@ def searched(
     best, *others = (mixtures[place] for place in last)
     differing = max((disagreement(best, other, trials) for other in others), default=0.0)
     # where all came to the same optimum there is hardly another to move to
-    best, gains = improved(best, trials, MOST_ROUNDS) if differing > AGREED else (best, [])
+    rounds = MOST_ROUNDS if differing > AGREED and n_components <= MOST_MOVED else 0
+    best, gains = improved(best, trials, rounds)
     restarts = Restarts(tuple(ways), tuple(scores.tolist()), trials.held_out, tuple(gains), differing)
     return [best, *others[: n_init - 1]], restarts
 
@@ -137,10 +140,12 @@ def _placed(ways: Sequence[str], trials: Trials, n_components: int, random: Rand
     training = at_hand(trials.training)
     some = slice(max(PLACED, 20 * n_components))
     rows = Reservoir(training.rows[some], None if training.weights is None else training.weights[some])
-    return {
-        place: start(rows, MANY_WAYS[way](rows, n_components, random), trials.structure, trials.reg_covar)
-        for place, way in enumerate(ways)
-    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of k-means, which is one start of many
+        return {
+            place: start(rows, MANY_WAYS[way](rows, n_components, random), trials.structure, trials.reg_covar)
+            for place, way in enumerate(ways)
+        }
 
 
 def disagreement(one: Parameters, other: Parameters, trials: Trials) -> float:

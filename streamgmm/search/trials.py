@@ -17,13 +17,14 @@ from streamgmm.execution import Wave
 from streamgmm.fitting import Stage, fit
 from streamgmm.initialization import Reservoir
 from streamgmm.parameters import Array, Parameters
+from streamgmm.reduction import tree_sum
 from streamgmm.sources import as_source
 from streamgmm.sources.source import Source
 from streamgmm.stopping import Settled, Tolerance
 from streamgmm.strategies import Accelerated, Batch
 
 ENOUGH = 10  # rows for each free parameter, to learn from and to judge by
-MOST = 8_192  # rows to learn from, unless so many parameters need more
+MOST, LIMIT = 8_192, 32_768  # rows to learn from: more only where many parameters need them
 LEAF_ROWS = 2_048  # so few rows are shared among threads, too
 TOL = 1e-4  # nats a row that are worth a pass
 
@@ -54,7 +55,7 @@ class Trials:
         """Deal the rows of a reservoir, or as many of them as are enough."""
         enough = ENOUGH * n_parameters(structure, n_components, reservoir.rows.shape[1])
         order = np.random.default_rng(seed).permutation(len(reservoir.rows))
-        size = min(max(MOST, enough), len(order))
+        size = min(max(MOST, min(enough, LIMIT)), len(order))
         halved = len(order) >= 2 * size  # so few rows that all can be learnt from tell more if they are
         training = _source(reservoir, order[:size])
         judging = _source(reservoir, order[size : 2 * size]) if halved else training
@@ -91,8 +92,10 @@ class Trials:
 
     def scores(self, candidates: Sequence[Parameters]) -> Array:
         """Mean log-likelihood of each mixture on the rows to judge by, nats a row."""
-        (wave,) = _waves(self.judging)
-        return np.array([found.likelihood.mean for (found,) in execution.expect(wave, candidates)])
+        tallies = [
+            [found.likelihood for (found,) in execution.expect(wave, candidates)] for wave in _waves(self.judging)
+        ]
+        return np.array([tree_sum(parts).mean for parts in zip(*tallies, strict=True)])
 
 
 def survivors(mixtures: Sequence[Parameters | None]) -> list[Parameters]:
@@ -101,9 +104,10 @@ def survivors(mixtures: Sequence[Parameters | None]) -> list[Parameters]:
 
 
 def at_hand(source: Source) -> Reservoir:
-    """Rows of a source that is one array."""
-    (chunk,) = source.chunks()
-    return Reservoir(chunk.rows, chunk.weights)
+    """Rows of a source that is in memory, as one array."""
+    chunks = list(source.chunks())
+    rows = np.concatenate([chunk.rows for chunk in chunks])
+    return Reservoir(rows, None if chunks[0].weights is None else np.concatenate([chunk.weights for chunk in chunks]))
 
 
 def _source(reservoir: Reservoir, places: NDArray[np.intp]) -> Source:
