@@ -120,8 +120,8 @@ def _add_fit(verb: Callable[..., ArgumentParser]) -> None:
     fit.add_argument(
         "--tol",
         type=_not_negative,
-        help="stop once a pass gains less than this, nats a row (default: 1e-3; with auto and many rows, until at most "
-        "0.1 nats are left to be gained in total, or a hundredth of a nat a parameter)",
+        help="stop once a pass gains less than this, nats a row (default: 1e-3; with auto, but for little data, until "
+        "at most 0.1 nats are left to be gained in total, or a hundredth of a nat a parameter)",
     )
     fit.add_argument("--max-iter", metavar="N", type=_count, default=100, help="passes at most (default: %(default)s)")
     fit.add_argument(
@@ -136,6 +136,11 @@ def _add_fit(verb: Callable[..., ArgumentParser]) -> None:
         choices=("auto", "split", "kmeans", "k-means++", "random", "random_from_data"),
         default="auto",
         help="how starts are found (default: %(default)s)",
+    )
+    fit.add_argument(
+        "--split-merge",
+        action="store_true",
+        help="once converged, try to make two components one and one two, as long as all rows are explained better",
     )
     fit.add_argument("--seed", type=_seed, default=0, help="seed of the starts (default: %(default)s)")
     fit.add_argument(

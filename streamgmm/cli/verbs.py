@@ -34,6 +34,7 @@ def fit(given: Namespace) -> int:
         random_state=given.seed,
         verbose=not given.quiet,
         algorithm=given.algorithm,
+        split_merge=given.split_merge,
     ).fit(given.source)
     model.save(given.output)
     if not given.quiet:
@@ -92,6 +93,8 @@ def info(given: Namespace) -> int:
     print(f"settings: {settings}")
     if not hasattr(model, "means_"):
         return 0
+    if hasattr(model, "restarts_"):
+        print(f"start: {model.restarts_}")
     for kind, criterion in model.criteria_.items():
         print(f"{kind} over {criterion.n_samples:,.10g} rows: log-likelihood {criterion.log_likelihood:.10g}", end="")
         if isinstance(criterion, Criterion):

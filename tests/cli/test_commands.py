@@ -25,6 +25,7 @@ def test_fit_gives_the_model_that_the_library_gives(run, source, tmp_path):
         "2",
         "--init",
         "random_from_data",
+        "--split-merge",
     ]
     code, _, _ = run("fit", source, "-k", 3, "-o", tmp_path / "m", *options, "--seed", 5, "--reg-covar", "1e-3")
     expected = GaussianMixture(
@@ -34,6 +35,7 @@ def test_fit_gives_the_model_that_the_library_gives(run, source, tmp_path):
         max_iter=50,
         n_init=2,
         init_params="random_from_data",
+        split_merge=True,
         random_state=5,
         reg_covar=1e-3,
     ).fit(source)
@@ -41,6 +43,11 @@ def test_fit_gives_the_model_that_the_library_gives(run, source, tmp_path):
     saved = load(tmp_path / "m")
     np.testing.assert_array_equal(saved.means_, expected.means_)
     np.testing.assert_array_equal(saved.covariances_, expected.covariances_)
+
+
+def test_info_tells_what_was_tried_for_the_start(run, source, tmp_path):
+    assert run("fit", source, "-k", 4, "-o", tmp_path / "m")[0] == 0
+    assert f"start: {load(tmp_path / 'm').restarts_}" in run("info", tmp_path / "m")[1]
 
 
 def test_update_learns_the_new_rows_of_a_grown_array_and_saves_the_model(run, source, rows, tmp_path):
