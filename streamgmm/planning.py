@@ -15,7 +15,7 @@ from streamgmm.execution import Wave
 from streamgmm.fitting import Stage
 from streamgmm.pieces import Pieces
 from streamgmm.schedules import HalfLife, PowerDecay, Reciprocal, Schedule
-from streamgmm.search import is_tiny
+from streamgmm.search import is_little
 from streamgmm.sources.source import Chunk, Source
 from streamgmm.stopping import Never, Remaining, Rule, Settled, Tolerance
 from streamgmm.strategies import Accelerated, Batch, Incremental, Stepwise, Window
@@ -105,7 +105,8 @@ def chosen(algorithm: str, source: Source, learning: Learning, n_components: int
         return "staged"
     if resumed or source.n_rows is None or learning.tol is not None:
         return "batch"
-    return "batch" if is_tiny(source.n_rows, source.n_features, n_components) else "accelerated"
+    little = is_little(source.n_rows, source.n_features, n_components, learning.structure)
+    return "batch" if little else "accelerated"
 
 
 def stages(

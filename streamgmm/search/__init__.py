@@ -2,7 +2,7 @@
 
 from streamgmm.search.finishing import finished
 from streamgmm.search.moves import resized
-from streamgmm.search.restarts import Restarts, is_tiny, starts
+from streamgmm.search.restarts import Restarts, is_little, starts
 from streamgmm.search.trials import Trials
 
-__all__ = ["Restarts", "Trials", "finished", "is_tiny", "resized", "starts"]
+__all__ = ["Restarts", "Trials", "finished", "is_little", "resized", "starts"]

@@ -18,6 +18,7 @@ from numpy.random import RandomState
 from sklearn.exceptions import ConvergenceWarning
 
 from streamgmm.covariances import CovarianceStructure
+from streamgmm.criteria import n_parameters
 from streamgmm.em import ILL_DEFINED
 from streamgmm.errors import DegenerateError
 from streamgmm.initialization import MANY_WAYS, Given, Reservoir, candidates, start
@@ -27,7 +28,7 @@ from streamgmm.search.trials import Trials, at_hand
 
 PLACED = 2_048  # rows on which starts are found
 PASSES = (6, 20)  # of short runs from all starts, and of longer ones from the best third
-TINY = 2**14  # rows x features x components
+LITTLE, FEW = 2**14, 2  # rows x features x components; rows for each free parameter
 MOST_STARTS = 10  # two for each component more than one
 MOST_ROUNDS, MOST_MOVED = 10, 64  # rounds of moves; components, of which every two are compared
 AGREED = 0.02  # of the rows labelled otherwise, up to which mixtures are at one optimum
@@ -85,8 +86,8 @@ def starts(
         one = start(reservoir, np.ones((len(reservoir.rows), 1)), given.structure, reg_covar)
         return [given.replacing(resized(one, n_components, trials))], None
     n_rows, n_features = reservoir.rows.shape
-    tiny = n_components == 1 or is_tiny(n_rows, n_features, n_components)
-    if init_params == "auto" and given.empty and not tiny:
+    little = n_components == 1 or is_little(n_rows, n_features, n_components, given.structure)
+    if init_params == "auto" and given.empty and not little:
         try:
             return searched(reservoir, given.structure, n_components, n_init, random, reg_covar)
         except DegenerateError:
@@ -95,9 +96,10 @@ def starts(
     return candidates(reservoir, given, n_components, way, n_init, random, reg_covar), None
 
 
-def is_tiny(n_rows: int, n_features: int, n_components: int) -> bool:
+def is_little(n_rows: int, n_features: int, n_components: int, structure: CovarianceStructure) -> bool:
     """Whether there is so little data that it hardly tells good starts from bad, and a fit shall take no time."""
-    return n_rows * n_features * n_components < TINY
+    few = n_rows < FEW * n_parameters(structure, n_components, n_features)
+    return few or n_rows * n_features * n_components < LITTLE
 
 
 def searched(

@@ -29,7 +29,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 @pytest.fixture
 def many(monkeypatch):
     """Many starts however few the rows are."""
-    monkeypatch.setattr(restarts, "TINY", 0, raising=False)
+    monkeypatch.setattr(restarts, "is_little", lambda *shape: False)
+    monkeypatch.setattr("streamgmm.planning.is_little", lambda *shape: False)
 
 
 def drawn(means, n, random, scales=1.0, weights=None):
