@@ -5,14 +5,13 @@ Given all rows of a small array, the starts are scikit-learn's, draw by draw.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 from sklearn import cluster
-from threadpoolctl import ThreadpoolController
+from sklearn.utils.parallel import _get_threadpool_controller
 
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.em import maximize
@@ -26,15 +25,10 @@ PEAKS = 256  # rows among which peaks are looked for
 def kmeans(reservoir: Reservoir, n_components: int, random: RandomState) -> Array:
     """Each row belongs to its nearest k-means centre."""
     model = cluster.KMeans(n_components, n_init=1, random_state=random)
-    with _threads().limit(limits=1, user_api="openmp"):
+    # OpenMP's threads wait for each other spinning: on a busy machine k-means with two takes a hundred times as long
+    with _get_threadpool_controller().limit(limits=1, user_api="openmp"):
         model.fit(_squarable(reservoir.rows), sample_weight=reservoir.weights)
     return _one_hot(model.labels_, n_components)
-
-
-@cache
-def _threads() -> ThreadpoolController:
-    """Of OpenMP's threads: they wait for each other spinning, so that k-means on a busy machine takes for ever."""
-    return ThreadpoolController()
 
 
 def random(reservoir: Reservoir, n_components: int, random: RandomState) -> Array:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from math import ceil
-from statistics import median
 
 import numpy as np
 from numpy.random import RandomState
@@ -61,7 +60,7 @@ class Restarts:
 
     def __repr__(self) -> str:
         best = max(self.scores)
-        spread, winner = best - median(self.scores), self.ways[self.scores.index(best)]
+        spread, winner = best - float(np.median(self.scores)), self.ways[self.scores.index(best)]
         return (
             f"Restarts({len(self.ways)} starts, best by {winner}, {spread:.2g} nats/row above the median, "
             f"disagreement {self.disagreement:.1%}, {len(self.gains)} moves)"
