@@ -1,7 +1,7 @@
 """Many starts, short runs of EM from each, and the best of them improved: em-EM, with moves between optima.
 
-Biernacki, Celeux & Govaert (2003), "Choosing starting values for the EM algorithm". The better
-third goes on for longer. Moves are those of `streamgmm.search.moves`.
+Biernacki, Celeux & Govaert (2003), "Choosing starting values for the EM algorithm". The best third goes on for longer.
+Moves are those of `streamgmm.search.moves`.
 """
 
 from __future__ import annotations
