@@ -25,7 +25,7 @@ from streamgmm.statistics import Statistics, reduced
 
 APART = 0.5  # standard deviations from the middle, where the halves of a component begin
 LOCAL_PASSES = 5
-PAIRS = 1_024  # of components, whose matrices are held at a time
+HELD = 2**20  # entries of the covariances of pairs, held at a time
 OWN = 0.01  # responsibility from which a row matters to a component
 MOST_MOVES = 8  # tried at a time
 FIRST_PASSES, MORE_PASSES = 10, 30  # of all of them; of the best
@@ -34,7 +34,15 @@ WORTH = 1e-4  # nats a row that a move has to gain
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
-    """Components one by one, with matrices of their own whatever the family."""
+    """Components one by one, with covariances of their own also where the family shares them.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (k,)
+    means : ndarray of shape (k, d)
+    covariances : ndarray of shape (k, d, d) or (k, d)
+        Matrices, or variances alone in the diagonal families.
+    """
 
     weights: Array
     means: Array
@@ -45,8 +53,19 @@ class Parts:
         """Components of a mixture."""
         k, d = parameters.means.shape
         own = parameters.covariances
-        matrices = own if own.ndim == 3 else np.broadcast_to(own, (k, d))[:, :, None] * np.eye(d)
-        return cls(parameters.weights, parameters.means, np.broadcast_to(matrices, (k, d, d)))
+        shape = (k, d, d) if own.ndim == 3 else (k, d)
+        return cls(parameters.weights, parameters.means, np.broadcast_to(own, shape))
+
+    @classmethod
+    def one(cls, rows: Array, weights: Array, structure: CovarianceStructure, reg_covar: float) -> Parts:
+        """A component with the moments of some rows, of weight 1."""
+        d = rows.shape[1]
+        shares = weights / weights.sum()
+        mean = shares @ rows
+        steps = rows - mean
+        if len(structure.shape(1, d)) == 3:
+            return cls(np.ones(1), mean[None], ((shares * steps.T) @ steps + reg_covar * np.eye(d))[None])
+        return cls(np.ones(1), mean[None], (shares @ steps**2 + reg_covar)[None])
 
     def without(self, *places: int) -> Parts:
         """The other components."""
@@ -67,23 +86,26 @@ class Parts:
         shares = self.weights[pair] / self.weights[pair].sum()
         mean = shares @ self.means[pair]
         steps = self.means[pair] - mean
-        covariance = np.tensordot(shares, self.covariances[pair], axes=1) + (shares * steps.T) @ steps
-        return Parts(np.ones(1), mean[None], covariance[None])
+        between = (shares * steps.T) @ steps if self.covariances.ndim == 3 else shares @ steps**2
+        return Parts(np.ones(1), mean[None], (np.tensordot(shares, self.covariances[pair], axes=1) + between)[None])
 
     def halved(self, place: int) -> Parts:
         """Two components with the moments of one, apart along its longest axis; of weight 1 together."""
-        values, axes = np.linalg.eigh(self.covariances[place])
-        step = APART * np.sqrt(max(values[-1], 0.0)) * axes[:, -1]
-        rest = self.covariances[place] - step[:, None] * step
+        own = self.covariances[place]
+        if own.ndim == 2:
+            values, axes = np.linalg.eigh(own)
+            step = APART * np.sqrt(max(values[-1], 0.0)) * axes[:, -1]
+            rest = own - step[:, None] * step
+        else:
+            step = np.where(np.arange(len(own)) == own.argmax(), APART * np.sqrt(own), 0.0)
+            rest = own - step**2
         return Parts(np.full(2, 0.5), self.means[place] + np.array([[1.0], [-1.0]]) * step, np.stack([rest, rest]))
 
     def mixture(self, structure: CovarianceStructure) -> Parameters:
         """The mixture of a family with these moments; raises DegenerateError where there is none."""
-        shape = structure.shape(*self.means.shape)
-        products = self.weights.reshape(-1, 1, 1) * self.covariances
-        if len(shape) == 2:
-            products = np.einsum("kjj->kj", products)
-        statistics = Statistics(self.means, self.weights, np.zeros_like(self.means), reduced(products, shape))
+        products = self.weights.reshape(-1, *[1] * (self.covariances.ndim - 1)) * self.covariances
+        products = reduced(products, structure.shape(*self.means.shape))
+        statistics = Statistics(self.means, self.weights, np.zeros_like(self.means), products)
         return maximize(statistics, structure, effective_rows=1.0 / np.finfo(np.float64).eps)[0]
 
 
@@ -91,20 +113,27 @@ def merge_losses(parts: Parts, pairs: NDArray[np.integer] | None = None) -> list
     """What every two components (of those pairs) lose at most as one, nats a row of the mixture, least first."""
     k = len(parts.weights)
     pairs = np.column_stack(np.triu_indices(k, 1)) if pairs is None else pairs
-    _, logarithms = np.linalg.slogdet(parts.covariances)
-    found: list[tuple[float, int, int]] = []
-    for some in np.array_split(pairs, max(1, -(-len(pairs) // PAIRS))):
+    logarithms, found = _log_determinants(parts.covariances), []
+    at_a_time = max(1, HELD // parts.covariances[0].size)
+    for some in np.array_split(pairs, max(1, -(-len(pairs) // at_a_time))):
         one, other = some.T
         weights = parts.weights[one] + parts.weights[other]
-        shares = (parts.weights[one] / np.maximum(weights, np.finfo(np.float64).tiny))[:, None, None]
+        shares = parts.weights[one] / np.maximum(weights, np.finfo(np.float64).tiny)
         steps = parts.means[one] - parts.means[other]
+        squares = steps[:, :, None] * steps[:, None, :] if parts.covariances.ndim == 3 else steps**2
+        shares = shares.reshape(-1, *[1] * (squares.ndim - 1))
         joint = shares * parts.covariances[one] + (1.0 - shares) * parts.covariances[other]
-        joint += shares * (1.0 - shares) * steps[:, :, None] * steps[:, None, :]
-        _, together = np.linalg.slogdet(joint)
+        joint += shares * (1.0 - shares) * squares
         apart = parts.weights[one] * logarithms[one] + parts.weights[other] * logarithms[other]
-        losses = 0.5 * (weights * together - apart)
-        found += zip(losses.tolist(), one.tolist(), other.tolist(), strict=True)
+        losses = 0.5 * (weights * _log_determinants(joint) - apart)
+        found += list(zip(losses.tolist(), one.tolist(), other.tolist(), strict=True))
     return sorted(found)
+
+
+def _log_determinants(covariances: Array) -> Array:
+    if covariances.ndim == 2:
+        return np.asarray(np.log(covariances).sum(axis=1))
+    return np.asarray(np.linalg.slogdet(covariances)[1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,13 +166,10 @@ def splits(parameters: Parameters, trials: Trials) -> list[Split]:
 
 def _in_two(rows: Array, weights: Array, trials: Trials) -> tuple[float, Parts] | None:
     """Nats that two components gain over one on some rows, and the two; None where they cannot be found."""
-    d = rows.shape[1]
-    if weights.sum() < 2 * (d + 1) or len(rows) < 2 * (d + 1):
+    least = 2 * (rows.shape[1] + 1)
+    if weights.sum() < least or len(rows) < least:
         return None
-    mean = weights @ rows / weights.sum()
-    steps = rows - mean
-    covariance = (weights * steps.T) @ steps / weights.sum() + trials.reg_covar * np.eye(d)
-    whole = Parts(np.ones(1), mean[None], covariance[None])
+    whole = Parts.one(rows, weights, trials.structure, trials.reg_covar)
     try:
         one, two = whole.mixture(trials.structure), whole.halved(0).mixture(trials.structure)
     except (DegenerateError, np.linalg.LinAlgError):

@@ -172,7 +172,7 @@ def test_losses_of_some_pairs_and_in_portions_are_the_same_numbers(seed, k, d, d
     pairs = np.array([pair for _, *pair in chosen], np.intp).reshape(-1, 2)
     for portion in (1, 3, 1024):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys.modules[Parts.__module__], "PAIRS", portion)
+            patch.setattr(sys.modules[Parts.__module__], "HELD", portion)
             assert merge_losses(parts) == whole
             assert merge_losses(parts, pairs) == sorted(chosen)
 
