@@ -29,7 +29,7 @@ PLACED = 2_048  # rows on which starts are found
 PASSES = (6, 20)  # of short runs from all starts, and of longer ones from the best third
 LITTLE, FEW = 2**14, 2  # rows x features x components; rows for each free parameter
 MOST_STARTS = 10  # two for each component more than one
-MOST_ROUNDS, MOST_MOVED = 10, 64  # rounds of moves; components, of which every two are compared
+MOST_ROUNDS, MOST_MOVED = 5, 64  # rounds of moves; components, of which every two are compared
 AGREED = 0.02  # of the rows labelled otherwise, up to which mixtures are at one optimum
 
 

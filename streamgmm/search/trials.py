@@ -23,8 +23,8 @@ from streamgmm.sources.source import Source
 from streamgmm.stopping import Settled, Tolerance
 from streamgmm.strategies import Accelerated, Batch
 
-ENOUGH = 10  # rows for each free parameter, to learn from and to judge by
-MOST, LIMIT = 8_192, 32_768  # rows to learn from: more only where many parameters need them
+ENOUGH = 5  # rows for each free parameter, to learn from and to judge by
+MOST, LIMIT = 8_192, 16_384  # rows to learn from: more only where many parameters need them
 LEAF_ROWS = 2_048  # so few rows are shared among threads, too
 TOL = 1e-4  # nats a row that are worth a pass
 
