@@ -156,7 +156,7 @@ def test_what_a_fitted_model_says_is_the_same(family, dtype):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_samples_are_drawn_as_scikit_learn_draws_them(family):
-    ours, theirs = both(covariance_type=family, init_params="kmeans", random_state=7)
+    ours, theirs = both(covariance_type=family, random_state=7)
     (mine, labels), (others, other_labels) = ours.fit(blobs()).sample(50), theirs.fit(blobs()).sample(50)
     np.testing.assert_allclose(mine, others, rtol=1e-6)
     np.testing.assert_array_equal(labels, other_labels)
@@ -307,9 +307,9 @@ def test_the_geyser_erupts_in_two_ways():
     np.testing.assert_allclose(upper, expected, rtol=1e-5)
 
 
-def test_iris_from_k_means_scores_what_scikit_learn_scores():
+def test_iris_with_the_defaults_scores_what_scikit_learn_scores():
     X = load_iris().data
-    model = GaussianMixture(3, init_params="kmeans", algorithm="batch", random_state=0).fit(X)
+    model = GaussianMixture(3, random_state=0).fit(X)
     assert 150 * model.score(X) == pytest.approx(-180.196663, abs=1e-4)
     assert 150 * model.lower_bound_ == pytest.approx(-180.221192, abs=1e-4)  # one M-step behind
 
