@@ -33,11 +33,11 @@ from streamgmm.strategies import Learnt, Ring, Stepwise, Strategy, Window
 SPAN = 100  # rows, for each degree of freedom, of a window of the drift monitor
 UNEVEN_SPAN, UNEVEN_BATCHES = 10, 4  # the same where batches differ more than chance explains; batches at least
 STORM_SPAN, STORM_BATCHES = 30, 16  # and where components are carried away: what comes back sooner is remembered
-TRIAL = 6  # windows of it for which the start is tried beside what is learnt
+KEPT = 6  # windows of it for which the start is evaluated beside what is learnt
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trial:
+class Fallback:
     """The start and what it says of all rows so far.
 
     That rows come in an order that matters is noticed late, and what parameters said that had followed it would stay
@@ -47,12 +47,12 @@ class Trial:
     start: Parameters
     covered: Expectation | None
 
-    def joined(self, new: Expectation) -> Trial:
+    def joined(self, new: Expectation) -> Fallback:
         """With more rows."""
         if self.covered is None:
-            return Trial(self.start, new)
+            return Fallback(self.start, new)
         earlier = Expectation(self.covered.statistics.recentred(new.statistics.origin), self.covered.likelihood)
-        return Trial(self.start, earlier + new)
+        return Fallback(self.start, earlier + new)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +73,7 @@ class Stream:
         Of batches that differ, be it little.
     storm : Monitor
         Of drift that carries components away.
-    trial : Trial or None
+    fallback : Fallback or None
         What such a drift is met with.
     n_rows : int
         Rows learnt, those before the stream began included.
@@ -89,7 +89,7 @@ class Stream:
     monitor: Monitor
     uneven: Monitor
     storm: Monitor
-    trial: Trial | None = None
+    fallback: Fallback | None = None
     n_rows: int = 0
     prequential: LogLikelihood | None = None
     history: History = field(default_factory=History)
@@ -138,10 +138,10 @@ def begun(
     # what moving statistics rest on is few rows: twice what they expect is no matter of chance
     uneven = Monitor.of(start, max(UNEVEN_SPAN * dof, UNEVEN_BATCHES * size), large=0.0, far=2.0)
     storm = Monitor.of(start, max(STORM_SPAN * dof, STORM_BATCHES * size), large=OVERWHELMING, far=2.0)
-    trial = Trial(start, covered) if isinstance(strategy, Stepwise) and strategy.settles else None
+    fallback = Fallback(start, covered) if isinstance(strategy, Stepwise) and strategy.settles else None
     told = Monitor.of(start, SPAN * dof)
     past = History() if history is None else history
-    return Stream(start, start, state, told, uneven, storm, trial, n_rows, history=past)
+    return Stream(start, start, state, told, uneven, storm, fallback, n_rows, history=past)
 
 
 def continued(stream: Stream, learning: Learning) -> Stream:
@@ -173,15 +173,15 @@ def learn(
 
 def _after(stream: Stream, wave: Wave, strategy: Strategy[Any], learning: Learning, stage: str, scored: bool) -> Stream:
     """The stream after one more wave."""
-    trial = stream.trial
-    tried = () if trial is None else (trial.start,)
-    expectations, *trials = execution.expect(wave, (stream.parameters, *tried))
-    if trial is not None and trials[0]:
-        trial = trial.joined(*trials[0])
+    fallback = stream.fallback
+    beside = () if fallback is None else (fallback.start,)
+    expectations, *others = execution.expect(wave, (stream.parameters, *beside))
+    if fallback is not None and others[0]:
+        fallback = fallback.joined(*others[0])
     surrogate, state = strategy.update(stream.state, expectations, wave)
     n_rows = stream.n_rows + sum(expectation.likelihood.rows for expectation in expectations)
     if surrogate is None:
-        return replace(stream, state=state, trial=trial, n_rows=n_rows)
+        return replace(stream, state=state, fallback=fallback, n_rows=n_rows)
     latest = Expectation(surrogate.latest or surrogate.statistics, surrogate.likelihood)
     tally = latest.likelihood
     drift = score(latest, stream.parameters)
@@ -194,14 +194,14 @@ def _after(stream: Stream, wave: Wave, strategy: Strategy[Any], learning: Learni
         for one in (stream.monitor, stream.uneven, stream.storm)
     )
     parameters, _ = m_step(surrogate, stream.parameters, learning.structure, learning.reg_covar)
-    steady = strategy.covered(state) if trial is None else trial.covered
+    steady = strategy.covered(state) if fallback is None else fallback.covered
     if isinstance(strategy, Stepwise) and strategy.settles and steady is not None:
         if storm.drifted:
-            state, trial = strategy.alike(state, steady), None
+            state, fallback = strategy.alike(state, steady), None
         elif uneven.drifted:
             state = strategy.slower(state, steady)
-    if n_rows > (TRIAL if uneven.drifted else 2) * storm.span:
-        trial = None
+    if n_rows > (KEPT if uneven.drifted else 2) * storm.span:
+        fallback = None
     return replace(
         stream,
         parameters=parameters,
@@ -209,7 +209,7 @@ def _after(stream: Stream, wave: Wave, strategy: Strategy[Any], learning: Learni
         monitor=monitor,
         uneven=uneven,
         storm=storm,
-        trial=trial,
+        fallback=fallback,
         n_rows=n_rows,
         prequential=prequential,
         history=stream.history.appended(record),

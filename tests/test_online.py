@@ -446,16 +446,16 @@ def test_what_was_learnt_before_the_order_was_noticed_does_not_stay(order):
     assert model.score(X) >= best.score(X) - (1e-3 if order == "image" else 3e-3)
 
 
-def test_the_trial_of_the_start_changes_nothing_where_order_does_not_matter(monkeypatch):
+def test_the_fallback_to_the_start_changes_nothing_where_order_does_not_matter(monkeypatch):
     X = overlapping(60_000, 1)
     models = []
     begun = online.begun
-    for beginning in (begun, lambda *args, **more: replace(begun(*args, **more), trial=None)):
+    for beginning in (begun, lambda *args, **more: replace(begun(*args, **more), fallback=None)):
         monkeypatch.setattr(online, "begun", beginning)
         model = GaussianMixture(3, **start_of(overlapping(5000)))
         for part in np.array_split(X, 41):
             model.partial_fit(part)
-        assert model._stream.trial is None
+        assert model._stream.fallback is None
         assert not model._stream.state.slower
         models.append(model)
     for name in ("weights_", "means_", "covariances_"):

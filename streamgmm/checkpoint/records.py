@@ -13,7 +13,7 @@ from streamgmm.em import Expectation
 from streamgmm.history import History, Record
 from streamgmm.ledger import Ledger
 from streamgmm.likelihood import LogLikelihood
-from streamgmm.online import Stream, Trial, Waiting
+from streamgmm.online import Fallback, Stream, Waiting
 from streamgmm.parameters import Parameters
 from streamgmm.pieces import Pieces
 from streamgmm.ranges import Ranges
@@ -31,6 +31,7 @@ TYPES: dict[str, type[Any]] = {
     for kind in (
         Constant,
         Expectation,
+        Fallback,
         HalfLife,
         Learnt,
         Ledger,
@@ -46,7 +47,6 @@ TYPES: dict[str, type[Any]] = {
         Statistics,
         Stream,
         Tokens,
-        Trial,
         Waiting,
     )
 }

@@ -50,6 +50,15 @@ class Restarts:
     disagreement : float
         Largest share of the rows that one of the last starts labels otherwise than the best of them, once components
         are matched; 0 where all came to the same optimum.
+
+    Examples
+    --------
+    >>> from streamgmm import GaussianMixture
+    >>> centres = np.repeat([[0, 0], [9, 0], [0, 9], [9, 9]], 625, axis=0)
+    >>> rows = centres + np.random.default_rng(0).normal(size=(2500, 2))
+    >>> tried = GaussianMixture(4, random_state=0).fit(rows).restarts_
+    >>> tried.ways[:3], tried.held_out, tried.disagreement
+    (('kmeans', 'k-means++, whitened', 'kmeans, whitened'), False, 0.0)
     """
 
     ways: tuple[str, ...]

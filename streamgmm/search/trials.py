@@ -54,7 +54,10 @@ class Trials:
     ) -> Trials:
         """Deal the rows of a reservoir, or as many of them as are enough."""
         enough = ENOUGH * n_parameters(structure, n_components, reservoir.rows.shape[1])
-        order = np.random.default_rng(seed).permutation(len(reservoir.rows))
+        usable = np.arange(len(reservoir.rows))
+        if reservoir.weights is not None and np.count_nonzero(reservoir.weights) >= n_components:
+            usable = np.flatnonzero(reservoir.weights)  # rows without a weight say nothing
+        order = np.random.default_rng(seed).permutation(usable)
         size = min(max(MOST, min(enough, LIMIT)), len(order))
         halved = len(order) >= 2 * size  # so few rows that all can be learnt from tell more if they are
         training = _source(reservoir, order[:size])

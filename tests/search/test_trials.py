@@ -167,3 +167,19 @@ def test_a_trial_of_no_passes_is_the_start():
     start = mixture(STRUCTURES["full"], 2, 2, np.random.default_rng(0))
     trials = Trials.on(Reservoir(blobs(), None), STRUCTURES["full"], 0.0)
     assert trials.run([start], 0)[0] is start
+
+
+def test_rows_without_weight_are_not_dealt(monkeypatch):
+    monkeypatch.setattr(module, "MOST", 100)
+    rows, weights = blobs(2_000), np.zeros(2_000)
+    weights[::7] = 1.0
+    trials = Trials.of(Reservoir(rows, weights), STRUCTURES["full"], 3, 1e-6, 0)
+    assert trials.held_out
+    assert all(at_hand(source).weights.all() for source in (trials.training, trials.judging))
+
+
+def test_a_fit_in_which_few_rows_have_weight_is_that_of_these_rows():
+    rows, weights = blobs(40_000), np.zeros(40_000)
+    weights[5::10_000] = 1.0  # so few that a quarter of the rows may have none
+    model = GaussianMixture(2, random_state=0, reg_covar=1.0).fit(rows, sample_weight=weights)
+    np.testing.assert_allclose(model.weights_ @ model.means_, rows[5::10_000].mean(axis=0), rtol=1e-6)
