@@ -26,7 +26,7 @@ LAYERS = [
     ["sources"],
     ["execution"],
     ["shuffling"],
-    ["pieces"],
+    ["pieces", "fingerprint"],
     ["strategies"],
     ["initialization"],
     ["iteration"],
