@@ -29,5 +29,25 @@ class CheckpointError(StreamGMMError, RuntimeError):
     """A saved model is damaged, foreign, or of a newer format."""
 
 
+class NewerFormatError(CheckpointError):
+    """A saved model was written by a later version of streamgmm."""
+
+
+class CheckpointMismatch(CheckpointError):
+    """What a checkpoint holds was begun with other rows or other settings, so that to go on would be wrong."""
+
+
+class CheckpointLocked(CheckpointError):
+    """Another fit is writing to the same checkpoint."""
+
+
+class CheckpointWriteError(CheckpointError, OSError):
+    """A checkpoint cannot be written, such as to a full disk; what was there before is untouched."""
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint is not what it should be, and something else was done; the message says what."""
+
+
 class OrderWarning(UserWarning):
     """Rows come in an order that the result depends on."""

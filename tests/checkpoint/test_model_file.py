@@ -13,7 +13,7 @@ from safetensors.numpy import save as save_arrays
 
 import streamgmm
 from streamgmm import GaussianMixture, load
-from streamgmm.checkpoint import model_file
+from streamgmm.checkpoint import container
 from streamgmm.errors import CheckpointError
 
 
@@ -116,11 +116,11 @@ def test_a_file_of_absurd_size_is_refused_without_reading_it(tmp_path):
 def forged(content, change):
     """The file with its manifest and arrays changed, and a digest that matches."""
     length = int.from_bytes(content[:8], "little")
-    manifest = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][model_file.KEY])
+    manifest = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][container.KEY])
     arrays = load_arrays(content)
     change(manifest, arrays)
-    manifest["sha256"] = model_file._digest(manifest, arrays)
-    return save_arrays(arrays, metadata={model_file.KEY: json.dumps(manifest)})
+    manifest["sha256"] = container._digest(manifest, arrays)
+    return save_arrays(arrays, metadata={container.KEY: json.dumps(manifest)})
 
 
 def test_a_forgery_that_changes_nothing_is_a_model(content, tmp_path):
@@ -155,7 +155,7 @@ def test_a_manifest_that_contradicts_itself_is_refused(content, tmp_path, forger
 
 
 def test_a_newer_format_says_what_to_do(content, tmp_path):
-    future = forged(content, lambda manifest, arrays: manifest.update(format=model_file.FORMAT + 1))
+    future = forged(content, lambda manifest, arrays: manifest.update(format=container.FORMAT + 1))
     assert "Upgrade streamgmm" in refused(tmp_path / "model", future)
 
 
@@ -173,7 +173,7 @@ def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(content, tmp_pat
     def full(*arguments, **named):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(model_file.os, step, full)
+    monkeypatch.setattr(os, step, full)
     with pytest.raises(OSError, match="No space left"):
         model.save(path)
     monkeypatch.undo()

@@ -1,0 +1,117 @@
+"""The few calls to the file system that make a file durable, and the one order in which they do.
+
+A test puts another disk in its place: one that forgets what was not synced, fails at any call, or is killed there.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import uuid
+from pathlib import Path
+
+from streamgmm.errors import CheckpointError
+
+DRAFT = ".tmp-"  # a name that no reader takes for a file of its own
+LARGEST_FILE = 2**32  # bytes; a mixture of 1,000 components in 700 dimensions fits
+
+
+class Disk:
+    """The file system of this machine."""
+
+    def names(self, folder: Path) -> list[str]:
+        """Names in a folder, sorted."""
+        return sorted(os.listdir(folder))
+
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder whose parent exists."""
+        folder.mkdir()
+
+    def create(self, path: Path, mode: int) -> int:
+        """Open a file that must not exist, to write to it."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        return os.open(path, flags, mode)
+
+    def write(self, file: int, content: memoryview) -> int:
+        """Write some of it; the number of bytes that were."""
+        return os.write(file, content)
+
+    def sync(self, file: int) -> None:
+        """Make the content of a file durable."""
+        if sys.platform == "darwin":  # there fsync leaves it in the cache of the drive
+            import fcntl
+
+            fcntl.fcntl(file, fcntl.F_FULLFSYNC)
+        else:
+            os.fsync(file)
+
+    def close(self, file: int) -> None:
+        """Close a file."""
+        os.close(file)
+
+    def read(self, path: Path, *, follow: bool = False) -> bytes:
+        """Content of a regular file of a sane size; raises CheckpointError where it is none.
+
+        A link is followed only where the caller was given its name.
+        """
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a FIFO must not block
+        flags |= 0 if follow else getattr(os, "O_NOFOLLOW", 0)
+        try:
+            with os.fdopen(os.open(path, flags), "rb") as file:
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode):
+                    raise CheckpointError(f"{path} is not a regular file.")
+                if not 8 <= status.st_size <= LARGEST_FILE:
+                    raise CheckpointError(f"{path} has {status.st_size} bytes; a saved model has 8 to {LARGEST_FILE}.")
+                return file.read(status.st_size)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise CheckpointError(f"{path} cannot be read: {reason}.") from None
+
+    def rename(self, before: Path, after: Path) -> None:
+        """Give a file another name, in one step; a file of that name is replaced."""
+        os.replace(before, after)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, if it is there."""
+        path.unlink(missing_ok=True)
+
+    def sync_folder(self, folder: Path) -> None:
+        """Make the names in a folder durable, where the system can."""
+        if os.name != "posix":
+            return
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_whole(disk: Disk, path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write a file that is complete or not there, and durable once this returns.
+
+    A draft beside it is written, synced and read again; only then it takes the name, and the name is synced. An error
+    leaves no draft, as far as the disk lets it be removed, and what had the name before. A sync that failed is never
+    tried again: the system may have dropped what it could not write, and would not say so twice.
+    """
+    draft = path.with_name(f"{DRAFT}{uuid.uuid4().hex}")
+    try:
+        file = disk.create(draft, mode)
+        try:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[disk.write(file, rest) :]
+            disk.sync(file)
+        finally:
+            disk.close(file)
+        if disk.read(draft) != content:
+            raise OSError(f"{draft} does not hold what was written to it")
+        disk.rename(draft, path)
+    except BaseException:
+        try:
+            disk.remove(draft)
+        except OSError:
+            pass  # the first error says more
+        raise
+    disk.sync_folder(path.parent)
