@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
-from functools import cache, partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -17,24 +16,20 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from streamgmm import execution, online, prediction, search
-from streamgmm.attributes import attributes_of
+from streamgmm import online, prediction
+from streamgmm.checkpoint import Checkpoint, Keeper
+from streamgmm.course import Course, Moment, Task
 from streamgmm.covariances import STRUCTURES
-from streamgmm.criteria import Criterion
-from streamgmm.em import NO_WEIGHT, Expectation
 from streamgmm.errors import InputError, SinglePassError
-from streamgmm.fitting import Trajectory, best, bound, fit
-from streamgmm.initialization import RESERVOIR, TOO_FEW_ROWS, WAYS, Reservoir, continued, drawn
+from streamgmm.initialization import TOO_FEW_ROWS, WAYS
+from streamgmm.iteration import Step
+from streamgmm.keeping import Guard
 from streamgmm.ledger import Ledger
-from streamgmm.parameters import Parameters
-from streamgmm.planning import Learning, chosen, stages
+from streamgmm.planning import Learning, chosen
 from streamgmm.progress import Progress
 from streamgmm.revising import RevisableMixture
 from streamgmm.schedules import Schedule
-from streamgmm.search import Restarts
 from streamgmm.sources import Source, as_source
-from streamgmm.sources.source import Reading
-from streamgmm.tokens import Tokens
 
 NOT_CONVERGED = (
     "Best performing initialization did not converge. Try different init parameters, or increase max_iter, tol, or "
@@ -113,6 +108,12 @@ class GaussianMixture(RevisableMixture):
         Whether `fit`, once it has converged, tries to make two components one and one two (Ueda et al., 2000), as long
         as the likelihood of all rows gains; each try is fitted on a sample first. With ``warm_start`` and another
         ``n_components`` than before, it is split or merged to as many. For batch EM and 'auto'.
+    checkpoint : str, path-like or `Checkpoint`, optional
+        Folder in which `fit` and `partial_fit` keep what they have come to, so that a process that is killed loses
+        nothing: a later one with the same settings goes on, to the same bits. One at a time may use it.
+    resume : {'auto', 'never', 'must'}, default='auto'
+        Whether to go on with what the checkpoint holds: where there is something, without looking, or it is an error
+        that there is nothing.
 
     Attributes
     ----------
@@ -146,6 +147,8 @@ class GaussianMixture(RevisableMixture):
         ``history_.columns()`` for a table, `streamgmm.plot.history` for a picture.
     algorithm_ : str
         The algorithm that ran.
+    durable_token_ : int, str or bytes
+        The latest token of `partial_fit` whose rows, and all before, the checkpoint holds.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str
@@ -194,6 +197,8 @@ class GaussianMixture(RevisableMixture):
         "half_life": [Interval(Real, 0.0, None, closed="neither"), None],
         "window": [Interval(Integral, 1, None, closed="left"), None],
         "split_merge": ["boolean"],
+        "checkpoint": [str, os.PathLike, Checkpoint, None],
+        "resume": [StrOptions({"auto", "never", "must"})],
     }
 
     def __init__(
@@ -220,6 +225,8 @@ class GaussianMixture(RevisableMixture):
         half_life: float | None = None,
         window: int | None = None,
         split_merge: bool = False,
+        checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+        resume: str = "auto",
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -242,6 +249,8 @@ class GaussianMixture(RevisableMixture):
         self.half_life = half_life
         self.window = window
         self.split_merge = split_merge
+        self.checkpoint = checkpoint
+        self.resume = resume
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -270,6 +279,12 @@ class GaussianMixture(RevisableMixture):
             A covariance cannot be inverted; a ValueError.
         SinglePassError
             Batches that can be read only once, where the algorithm needs several passes; a ValueError.
+        CheckpointError
+            The checkpoint is used by another fit, was begun with other rows or settings, is damaged, or cannot be
+            written; a RuntimeError. In the last case the model is fitted nevertheless.
+        KeyboardInterrupt
+            The fit was interrupted. The model is then what the last complete pass has made of it, or the batches
+            learnt in the first, with ``converged_`` False; before any of these it is as it was.
 
         Warns
         -----
@@ -319,7 +334,6 @@ class GaussianMixture(RevisableMixture):
                 "(max_iter=0) is a reading of its own; X is an iterator that can be read only once. Pass a function "
                 "that returns a fresh iterator for each pass, or an array, or choose algorithm='stepwise'."
             )
-        seed = self._seed()
         if self.split_merge and algorithm in ("stepwise", "incremental"):
             which = f"algorithm={algorithm!r}" if source.repeatable else "an iterator that can be read only once"
             raise InputError(
@@ -329,97 +343,78 @@ class GaussianMixture(RevisableMixture):
         if resumed:
             self._check_settings(any_size=self.split_merge)
         if not source.repeatable:
-            self._fit_once(source, learning, seed, resumed)
-            return
-        order = online.Order()
-        with Progress.of(source, self.verbose, self.verbose_interval) as progress:
-            sample = cache(partial(drawn, source, self.n_components, check_random_state(self.random_state)))
-            polished = algorithm not in ("batch", "accelerated")
-            starts, restarts = self._starts(source, learning, resumed, polished, sample)
-            plan = stages(algorithm, source, learning, self.n_components, len(starts), seed, order.look)
-            trajectories = fit(
-                starts,
-                plan,
-                learning.structure,
-                reg_covar=self.reg_covar,
-                max_iter=self.max_iter,
-                previous=self.lower_bound_ if resumed and not self._resized() else -np.inf,
-                watch=progress.watch,
-            )
-            winner = best(trajectories)
-            if plan[-1].name in ("batch", "accelerated"):
-                winner = search.finished(
-                    winner,
-                    plan[-1],
-                    learning.structure,
-                    reg_covar=self.reg_covar,
-                    passes=self.max_iter - len(winner.lower_bounds),
-                    split_merge=self.split_merge,
-                    sample=sample,
-                    watch=progress.watch,
+            if self.checkpoint is not None:
+                raise SinglePassError(
+                    "A fit that is interrupted is gone on with by reading X again, which is an iterator that can be "
+                    "read only once. Pass a function that returns a fresh iterator for each pass, or an array, or "
+                    "learn the batches by partial_fit with a token each."
                 )
-            covered = execution.expect_all(source, winner.parameters)
+            self._fit_once(source, learning, self._seed(), resumed)
+            return
+        previous = self.lower_bound_ if resumed else -np.inf
+        task = Task(None, algorithm, self._seed(), (), self._parameters() if resumed else None, previous)
+        keeper = self._opened(least=1.0)
+        try:
+            self._fit_kept(source, learning, task, keeper)
+        finally:
+            if keeper is not None and keeper is not getattr(self, "_keeper", None):
+                keeper.store.close()
+
+    def _fit_kept(self, source: Source, learning: Learning, task: Task, keeper: Keeper | None) -> None:
+        """Fit, or go on with a fit, as far as it has come in a checkpoint."""
+        moment, random = Moment(), check_random_state(self.random_state)
+        given = self._given(learning, source.n_features)
+        held = None
+        if keeper is not None:
+            held, task = self._begun(keeper, source, task, random)
+        if held is not None and held.moment is None:
+            self._adopt(held)
+            self._warn_unless_converged()
+            return
+        if held is not None and held.moment is not None:
+            moment, random = held.moment, np.random.RandomState()
+            random.set_state(task.random)
+        course = Course(
+            source=source,
+            learning=learning,
+            task=task,
+            n_components=self.n_components,
+            n_init=self.n_init,
+            init_params=self.init_params,
+            max_iter=self.max_iter,
+            split_merge=self.split_merge,
+            random=random,
+            given=given,
+        )
+
+        def left(moment: Moment) -> GaussianMixture:
+            """What is to be had of a fit that is left."""
+            after, trajectory = copy(self), course.interim(moment)
+            if trajectory is not None:
+                after._remember(source, learning, trajectory, trajectory.covered, task.algorithm, moment.restarts)
+            return after
+
+        with (
+            Progress.of(source, self.verbose, self.verbose_interval) as progress,
+            Guard(self, left, keeper, task, moment) as guard,
+        ):
+
+            def watch(step: Step | None, moment: Moment) -> None:
+                if step is not None:
+                    progress.watch(step)
+                guard.watch(moment)
+
+            ending, covered, moment = course.run(moment, watch)
         after = copy(self)
-        after._remember(source, learning, winner, covered, algorithm, restarts)
-        if plan[-1].pieces is not None and winner.state is not None:
-            after._ledger = Ledger(plan[-1].pieces, winner.state, source.weighted)
+        after._remember(source, learning, ending.winner, covered, task.algorithm, moment.restarts)
+        if ending.pieces is not None and ending.winner.state is not None:
+            after._ledger = Ledger(ending.pieces, ending.winner.state, source.weighted)
         self._become(after)
-        if algorithm == "stepwise":
-            order.warn()
-        if not self.converged_ and self.max_iter > (algorithm == "stepwise"):
-            warnings.warn(NOT_CONVERGED, ConvergenceWarning, stacklevel=4)
-
-    def _fit_once(self, source: Source, learning: Learning, seed: int, resumed: bool) -> None:
-        """Stepwise EM over an iterator: a start from the first rows, then all of them once."""
-        k, d = self.n_components, source.n_features
-        rest: Reading = source
-        restarts = None
-        if resumed:
-            stream = online.begun(continued(self._parameters(), k, d), learning)
-        else:
-            waiting, rest = online.collected(online.Waiting(), source, max(RESERVOIR, 100 * k * d))
-            if waiting.n_rows < max(2, k):
-                raise InputError(TOO_FEW_ROWS.format(max(2, k), waiting.n_rows))
-            reservoir = waiting.reservoir()
-            begin, restarts = self._start_of(waiting, learning, d)
-            stream = online.begun(begin, learning)
-            start = as_source(reservoir.rows, reservoir.weights)
-            stream = online.learn(stream, start, learning, seed, "start", scored=False)
-        stream = online.learn(stream, rest, learning, seed, "stepwise")
-        covered = stream.state.covered
-        if covered is None:
-            raise InputError(NO_WEIGHT)
-        mean = bound(covered, stream.reported) / covered.likelihood.weight
-        once = Trajectory(stream.reported, [mean], history=stream.history)
-        after = copy(self)
-        after._remember(source, learning, once, covered, "stepwise", restarts)
-        after._show(stream, learning)
-        self._become(after)
-
-    def _starts(
-        self, source: Source, learning: Learning, resumed: bool, polished: bool, sample: Callable[[], Reservoir]
-    ) -> tuple[list[Parameters], Restarts | None]:
-        """Starting parameters of every candidate, from one reading at most, and what was tried to find them."""
-        k, d = self.n_components, source.n_features
-        if resumed and self._resized():
-            before = continued(self._parameters(), np.shape(self.means_)[0], d)
-            trials = search.Trials.on(sample(), learning.structure, self.reg_covar)
-            return [search.resized(before, k, trials)], None
-        if resumed:
-            return [continued(self._parameters(), k, d)], None
-        given = self._given(learning, d)
-        if given.complete:
-            return [given.parameters()], None
-        random = check_random_state(self.random_state)
-        reservoir = sample()
-        starts, restarts = search.starts(reservoir, given, k, self.init_params, self.n_init, random, self.reg_covar)
-        if polished:
-            starts = [one.parameters for one in self._polished(reservoir, starts, learning)]
-        return starts, restarts
-
-    def _resized(self) -> bool:
-        """Whether a warm start has another number of components, which splits and mergers are to bring about."""
-        return self.split_merge and np.shape(self.means_)[0] != self.n_components
+        if keeper is not None:
+            self._write(keeper, task)
+        if task.algorithm == "stepwise":
+            online.Order(moment.order).warn()
+        self._warn_unless_converged()
 
     def _source(self, X: Any, sample_weight: Any = None) -> Source:
         source = as_source(X, sample_weight)
@@ -432,34 +427,6 @@ class GaussianMixture(RevisableMixture):
             raise InputError(TOO_FEW_ROWS.format(self.n_components, source.n_rows))
         return source
 
-    def _remember(
-        self,
-        source: Source,
-        learning: Learning,
-        winner: Trajectory,
-        covered: Expectation,
-        algorithm: str,
-        restarts: Restarts | None,
-    ) -> None:
-        """Set every fitted attribute."""
-        self.__dict__.pop("restarts_", None)
-        if restarts is not None:
-            self.restarts_ = restarts
-        fitted = attributes_of(winner.parameters, learning.structure, prediction.float_dtype(source.dtype))
-        self._check_features(source, reset=True)
-        for name, array in fitted.items():
-            setattr(self, name, array)
-        tally, free = covered.likelihood, self._n_parameters()
-        self.converged_ = winner.converged
-        self.n_iter_ = len(winner.lower_bounds)
-        self.lower_bound_ = winner.lower_bound
-        self.lower_bounds_ = winner.lower_bounds
-        self.n_samples_seen_ = tally.rows
-        self.criteria_ = {}
-        if tally.version is not None:
-            lower = Criterion(bound(covered, winner.parameters), None, tally.weight, free)
-            self.criteria_ = {"exact": Criterion.of(tally, free), "bound": lower}
-        self.history_ = winner.history
-        self.algorithm_ = algorithm
-        self._covered, self._stream, self._waiting, self._too_few = covered, None, online.Waiting(), None
-        self._tokens, self._warned, self._ledger = Tokens(), False, None
+    def _warn_unless_converged(self) -> None:
+        if not self.converged_ and self.max_iter > (self.algorithm_ == "stepwise"):
+            warnings.warn(NOT_CONVERGED, ConvergenceWarning, stacklevel=6)

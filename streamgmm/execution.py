@@ -66,9 +66,11 @@ class Wave:
     group: tuple[Chunk, ...] = ()
 
 
-def waves(source: Reading) -> Iterator[Wave]:
-    """One pass over a source; the next chunk of a stream is read while this one computes."""
+def waves(source: Reading, taken: int = 0) -> Iterator[Wave]:
+    """One pass over a source, but for the waves ``taken`` before; the next chunk of a stream is read meanwhile."""
     chunks = source.chunks() if source.n_rows is not None else read_ahead(source.chunks())
+    for _ in range(taken):
+        _take(chunks)
     wave = _take(chunks)
     while wave:
         following = _take(chunks)
@@ -162,15 +164,40 @@ def expect(wave: Wave, candidates: Sequence[Parameters]) -> list[tuple[Expectati
     return [tuple(expectation[place] for expectation in expectations) for place in range(len(candidates))]
 
 
-def expect_all(source: Source, parameters: Parameters) -> Expectation:
-    """Statistics and exact log-likelihood of all rows under frozen parameters: one pass."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """A pass under frozen parameters, as far as it has come.
+
+    Attributes
+    ----------
+    taken : int
+        Waves.
+    counter : Counter of Expectation
+        Their running tree sum.
+    """
+
+    taken: int = 0
     counter: Counter[Expectation] = ()
-    for wave in waves(source):
+
+
+def expect_all(
+    source: Source,
+    parameters: Parameters,
+    since: Evaluation | None = None,
+    watch: Callable[[Evaluation], None] | None = None,
+) -> Expectation:
+    """Statistics and exact log-likelihood of all rows under frozen parameters: one pass, or the rest of one."""
+    reading = Evaluation() if since is None else since
+    for wave in waves(source, reading.taken):
+        counter = reading.counter
         for expectation in expect(wave, (parameters,))[0]:
             counter = push(counter, expectation)
-    if not counter:
+        reading = Evaluation(reading.taken + 1, counter)
+        if watch is not None:
+            watch(reading)
+    if not reading.counter:
         raise InputError("X has no rows; pass at least one.")
-    return total(counter)
+    return total(reading.counter)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.shuffling import loaded
-from streamgmm.sources.source import Chunk, Reading
+from streamgmm.sources.source import Chunk, Source
 
 LOOKED_AT = 256  # rows of a chunk
 
@@ -34,6 +34,8 @@ class Fingerprint:
         Of the rows.
     chunks : str
         Digest of the lengths of the chunks; empty for batches, which are not known before they come.
+    names : str
+        Digest of the names of the columns; empty where they have none.
     rows : str
         Digest of rows (and their weights) from the first, the middle and the last chunk; of batches the first.
 
@@ -49,10 +51,11 @@ class Fingerprint:
     n_features: int
     dtype: str
     chunks: str
+    names: str
     rows: str
 
     @classmethod
-    def of(cls, source: Reading) -> Fingerprint:
+    def of(cls, source: Source) -> Fingerprint:
         """Look at a source; three of its chunks are read."""
         reading = source.chunks()
         chunks = list(islice(reading, 1))
@@ -63,7 +66,8 @@ class Fingerprint:
             chosen = [chunks[place] for place in sorted({0, len(chunks) // 2, len(chunks) - 1} if chunks else ())]
             cut = _digest(np.array([-1 if chunk.length is None else chunk.length for chunk in chunks], np.int64))
         parts = [array for chunk in chosen for array in _looked_at(chunk)]
-        return cls(source.n_rows, source.n_features, source.dtype.str, cut, _digest(*parts))
+        names = "" if source.feature_names is None else _digest(np.array(list(source.feature_names), np.str_))
+        return cls(source.n_rows, source.n_features, source.dtype.str, cut, names, _digest(*parts))
 
     def difference(self, other: Fingerprint) -> str:
         """What is different about other rows, in words; empty where nothing is."""
@@ -77,6 +81,8 @@ class Fingerprint:
             return f"dtype {np.dtype(other.dtype)}, not {np.dtype(self.dtype)}"
         if self.chunks != other.chunks:
             return "chunks of other lengths"
+        if self.names != other.names:
+            return "columns of other names"
         return "" if self.rows == other.rows else "other values"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from streamgmm.em import update as m_step
 from streamgmm.errors import InputError
 from streamgmm.execution import Wave
 from streamgmm.history import History, Record
-from streamgmm.iteration import Step, Update, iterate
+from streamgmm.iteration import Position, Step, Update, iterate
 from streamgmm.parameters import Parameters
 from streamgmm.pieces import Pieces
 from streamgmm.stopping import Rule
@@ -33,7 +33,7 @@ class Stage:
     strategy : Strategy
         The algorithm.
     passes : callable
-        Waves of pass 1, 2, …
+        Waves of pass 1, 2, …, but for as many as were taken before.
     most : int or None
         Passes at most; None for as many as the fit has left.
     stop : Rule
@@ -44,13 +44,13 @@ class Stage:
 
     name: str
     strategy: Strategy[Any]
-    passes: Callable[[int], Iterator[Wave]]
+    passes: Callable[[int, int], Iterator[Wave]]
     most: int | None
     stop: Rule
     pieces: Pieces | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Trajectory:
     """What became of one start.
 
@@ -58,7 +58,7 @@ class Trajectory:
     ----------
     parameters : Parameters
         The latest to report.
-    lower_bounds : list of float
+    lower_bounds : tuple of float
         Nats a row, one a pass: for batch EM the mean log-likelihood of the parameters before the M-step, else the bound
         (the free energy) of those after it.
     converged : bool
@@ -74,7 +74,7 @@ class Trajectory:
     """
 
     parameters: Parameters
-    lower_bounds: list[float] = field(default_factory=list)
+    lower_bounds: tuple[float, ...] = ()
     converged: bool = False
     starved: tuple[int, ...] = ()
     covered: Expectation | None = None
@@ -87,85 +87,141 @@ class Trajectory:
         return self.lower_bounds[-1] if self.lower_bounds else -np.inf
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """A fit in the middle of its passes: all that it goes on from.
+
+    Attributes
+    ----------
+    trajectories : tuple of Trajectory
+        One for each start.
+    stage : int
+        Which one it is in; as many as there are stages once it has ended.
+    passes : int
+        Passes of the stages before.
+    bounds : tuple of tuple of float
+        Of each trajectory, those that the rule of this stage sees.
+    updates : tuple of (float, tuple of int)
+        Of each trajectory, of its latest M-step: mean log-likelihood before it, nats a row, and components that had no
+        rows; NaN before the first of the stage.
+    position : Position or None
+        Of the loop; None where the stage has not begun.
+    """
+
+    trajectories: tuple[Trajectory, ...]
+    stage: int = 0
+    passes: int = 0
+    bounds: tuple[tuple[float, ...], ...] = ()
+    updates: tuple[tuple[float, tuple[int, ...]], ...] = ()
+    position: Position | None = None
+
+
+Watch = Callable[[Step, Run], None]
+
+
 def fit(
-    starts: Sequence[Parameters],
+    starts: Sequence[Parameters] | Run,
     stages: Sequence[Stage],
     structure: CovarianceStructure,
     *,
     reg_covar: float,
     max_iter: int,
     previous: float = -np.inf,
-    watch: Callable[[Step], None] | None = None,
+    watch: Watch | None = None,
 ) -> list[Trajectory]:
-    """Take every start through all stages, in shared passes.
+    """Take every start through all stages, in shared passes, or go on with a run.
 
-    ``previous`` is the lower bound that the first is compared with, where a fit goes on; ``watch`` sees every step.
+    ``previous`` is the lower bound that the first is compared with, where a fit goes on; ``watch`` sees every step, and
+    what it leads to.
     """
-    trajectories = [Trajectory(start) for start in starts]
-    used = 0
-    for stage in stages:
-        most = max_iter - used if stage.most is None else min(stage.most, max_iter - used)
-        if most > 0:
-            before = [previous] if np.isfinite(previous) and used == 0 else []
-            used += _run(stage, trajectories, structure, reg_covar, most, before, watch)
-    return trajectories
+    run = starts if isinstance(starts, Run) else Run(tuple(Trajectory(start) for start in starts))
+    while run.stage < len(stages):
+        stage = stages[run.stage]
+        most = max_iter - run.passes if stage.most is None else min(stage.most, max_iter - run.passes)
+        if most <= 0:
+            run = replace(run, stage=run.stage + 1)
+            continue
+        if run.position is None:
+            before = (previous,) if np.isfinite(previous) and run.passes == 0 else ()
+            n = len(run.trajectories)
+            run = replace(run, bounds=(before,) * n, updates=((np.nan, ()),) * n)
+        run = _stage(run, stage, structure, reg_covar, most, watch)
+    return list(run.trajectories)
 
 
-def _run(
+def _stage(
+    run: Run, stage: Stage, structure: CovarianceStructure, reg_covar: float, most: int, watch: Watch | None
+) -> Run:
+    """The run after one stage."""
+    begin = run.position or [one.parameters for one in run.trajectories]
+    loop = iterate(stage.passes, begin, stage.strategy, structure, reg_covar)
+    step = next(loop, None)
+    while step is not None:
+        run = _after(run, step, stage, structure, reg_covar, most)
+        if watch is not None:
+            watch(step, run)
+        if run.position is None:
+            break
+        step = loop.send([candidate for candidate, *_ in run.position.candidates])
+    loop.close()
+    return run
+
+
+def _after(run: Run, step: Step, stage: Stage, structure: CovarianceStructure, reg_covar: float, most: int) -> Run:
+    """The run after one step."""
+    trajectories, updates, bounds = list(run.trajectories), list(run.updates), list(run.bounds)
+    for update in step.updates:
+        tally = update.likelihood
+        updates[update.candidate] = (tally.mean if tally.weight > 0.0 else np.nan, update.info.starved)
+        if tally.weight > 0.0:
+            trajectory = trajectories[update.candidate]
+            history = trajectory.history.appended(_record(stage.name, update))
+            trajectories[update.candidate] = replace(trajectory, history=history)
+    run = replace(run, trajectories=tuple(trajectories), updates=tuple(updates), position=step.position)
+    if not step.last:
+        return run
+    going = []
+    for candidate, parameters, state in step.position.candidates:
+        ended = _ended(trajectories[candidate], stage, parameters, state, updates[candidate], structure, reg_covar)
+        bounds[candidate] = (*bounds[candidate], ended.lower_bound)
+        converged = stage.stop(bounds[candidate], state)
+        trajectories[candidate] = replace(ended, converged=converged)
+        if not converged and step.number < most:
+            going.append(candidate)
+    run = replace(run, trajectories=tuple(trajectories), bounds=tuple(bounds), position=step.position.of(going))
+    if going:
+        return run
+    return replace(run, stage=run.stage + 1, passes=run.passes + step.number, position=None)
+
+
+def _ended(
+    trajectory: Trajectory,
     stage: Stage,
-    trajectories: list[Trajectory],
+    parameters: Parameters,
+    state: Any,
+    update: tuple[float, tuple[int, ...]],
     structure: CovarianceStructure,
     reg_covar: float,
-    most: int,
-    before: list[float],
-    watch: Callable[[Step], None] | None,
-) -> int:
-    """One stage; the number of its passes."""
-    going = set(range(len(trajectories)))
-    bounds: list[list[float]] = [list(before) for _ in trajectories]
-    latest: dict[int, Update] = {}
-    loop = iterate(stage.passes, [one.parameters for one in trajectories], stage.strategy, structure, reg_covar)
-    step = next(loop)
-    while True:
-        for update in step.updates:
-            latest[update.candidate] = update
-            trajectory = trajectories[update.candidate]
-            if update.likelihood.weight > 0.0:
-                trajectory.history = trajectory.history.appended(_record(stage.name, update))
-        if step.last:
-            for candidate in sorted(going):
-                if candidate not in latest:
-                    raise InputError("X has no rows; pass at least one.")
-                trajectory = trajectories[candidate]
-                bound = _finish_pass(stage.strategy, trajectory, latest[candidate], structure, reg_covar)
-                trajectory.lower_bounds.append(bound)
-                bounds[candidate].append(bound)
-                trajectory.converged = stage.stop(bounds[candidate], latest[candidate].state)
-                if trajectory.converged or step.number == most:
-                    going.discard(candidate)
-        if watch is not None:
-            watch(step)
-        if not going:
-            loop.close()
-            return step.number
-        step = loop.send(going)
-
-
-def _finish_pass(
-    strategy: Strategy[Any], trajectory: Trajectory, update: Update, structure: CovarianceStructure, reg_covar: float
-) -> float:
-    """Take over what a pass has come to; the lower bound of the log-likelihood, nats a row."""
-    trajectory.parameters = update.parameters
-    trajectory.starved = update.info.starved
-    trajectory.state = update.state
-    trajectory.covered = strategy.covered(update.state)
-    surrogate = strategy.reported(update.state)
+) -> Trajectory:
+    """The trajectory with what a pass has come to."""
+    mean, starved = update
+    covered = stage.strategy.covered(state)
+    if np.isnan(mean) and covered is None:
+        raise InputError("X has no rows; pass at least one.")
+    surrogate = stage.strategy.reported(state)
     if surrogate is not None:
-        trajectory.parameters, info = m_step(surrogate, update.parameters, structure, reg_covar)
-        trajectory.starved = info.starved
-    if trajectory.covered is None:
-        return update.likelihood.mean
-    return bound(trajectory.covered, trajectory.parameters) / trajectory.covered.likelihood.weight
+        parameters, info = m_step(surrogate, parameters, structure, reg_covar)
+        starved = info.starved
+    if covered is not None:
+        mean = bound(covered, parameters) / covered.likelihood.weight
+    return replace(
+        trajectory,
+        parameters=parameters,
+        lower_bounds=(*trajectory.lower_bounds, mean),
+        starved=starved,
+        covered=covered,
+        state=state,
+    )
 
 
 def bound(covered: Expectation, parameters: Parameters) -> float:
@@ -180,6 +236,26 @@ def _record(stage: str, update: Update) -> Record:
     tally = update.likelihood
     occupancy = update.latest.statistics.counts / tally.weight
     return Record(stage, tally.rows, tally.mean, occupancy, score(update.latest, update.before), 1)
+
+
+def halfway(run: Run, stages: Sequence[Stage], structure: CovarianceStructure, reg_covar: float) -> Trajectory | None:
+    """What a run that is left has come to: as its last pass ended, or, in its first, what its updates have made of it.
+
+    None before any update.
+    """
+    ended = [trajectory for trajectory in run.trajectories if trajectory.lower_bounds]
+    if ended:
+        return replace(best(ended), converged=False)
+    latest = [] if run.position is None else list(run.position.candidates)
+    latest = [one for one in latest if not np.isnan(run.updates[one[0]][0])]
+    if not latest:
+        return None
+    candidate, parameters, state = max(latest, key=lambda one: run.updates[one[0]][0])
+    strategy = stages[run.stage].strategy
+    surrogate = strategy.reported(state)
+    if surrogate is not None:
+        parameters, _ = m_step(surrogate, parameters, structure, reg_covar)
+    return replace(run.trajectories[candidate], parameters=parameters, covered=strategy.covered(state))
 
 
 def best(trajectories: Sequence[Trajectory]) -> Trajectory:

@@ -6,13 +6,14 @@ Stopping, progress, checkpoints and criteria consume steps; the loop knows none 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from streamgmm import execution
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.em import Expectation, MStepInfo
 from streamgmm.em import update as m_step
+from streamgmm.errors import InputError
 from streamgmm.execution import Wave
 from streamgmm.likelihood import LogLikelihood
 from streamgmm.parameters import Parameters
@@ -34,8 +35,6 @@ class Update:
     latest : Expectation
         What the rows read since the last M-step say.
     info : MStepInfo
-    state : object
-        Of the strategy, after it.
     """
 
     candidate: int
@@ -43,12 +42,34 @@ class Update:
     before: Parameters
     latest: Expectation
     info: MStepInfo
-    state: Any
 
     @property
     def likelihood(self) -> LogLikelihood:
         """Tally of the rows read since the last M-step, under the parameters before it."""
         return self.latest.likelihood
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Position:
+    """What the loop goes on from: with it, it takes the same steps as if it had not been left.
+
+    Attributes
+    ----------
+    number : int
+        Of the pass, from 1.
+    taken : int
+        Waves of it that were taken.
+    candidates : tuple of (int, Parameters, object)
+        Which of the starts each descends from, under which parameters it reads on, and the state of its strategy.
+    """
+
+    number: int
+    taken: int
+    candidates: tuple[tuple[int, Parameters, Any], ...]
+
+    def of(self, chosen: Collection[int]) -> Position:
+        """The same for some of the candidates."""
+        return replace(self, candidates=tuple(one for one in self.candidates if one[0] in chosen))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,32 +86,37 @@ class Step:
         Whether the pass ends with it.
     updates : tuple of Update
         One for each candidate whose M-step it completed.
+    position : Position
+        After it.
     """
 
     number: int
     rows: int
     last: bool
     updates: tuple[Update, ...]
+    position: Position
 
 
 def iterate(
-    passes: Callable[[int], Iterator[Wave]],
-    starts: Sequence[Parameters],
+    passes: Callable[[int, int], Iterator[Wave]],
+    begin: Sequence[Parameters] | Position,
     strategy: Strategy[Any],
     structure: CovarianceStructure,
     reg_covar: float,
 ) -> Generator[Step, Collection[int] | None, None]:
     """Yield steps for as long as the consumer wants, and candidates remain.
 
-    ``passes`` makes the waves of pass 1, 2, … After a step with updates, ``send`` the set of candidates that shall go
-    on; without ``send`` all do.
+    ``passes`` makes the waves of pass 1, 2, …, but for as many as were taken before. ``begin`` has the starts, or where
+    an earlier loop was left. After a step with updates, ``send`` the set of candidates that shall go on; without
+    ``send`` all do.
     """
-    current = dict(enumerate(starts))
-    states = {candidate: strategy.init(start) for candidate, start in current.items()}
-    number = 0
+    if not isinstance(begin, Position):
+        begin = Position(1, 0, tuple((place, start, strategy.init(start)) for place, start in enumerate(begin)))
+    number, taken = begin.number, begin.taken
+    current = {candidate: parameters for candidate, parameters, _ in begin.candidates}
+    states = {candidate: state for candidate, _, state in begin.candidates}
     while current:
-        number += 1
-        for wave in passes(number):
+        for wave in passes(number, taken):
             active = list(current)
             expectations = execution.expect(wave, [current[candidate] for candidate in active])
             updates = []
@@ -100,8 +126,14 @@ def iterate(
                     before = current[candidate]
                     current[candidate], info = m_step(surrogate, before, structure, reg_covar)
                     latest = Expectation(surrogate.latest or surrogate.statistics, surrogate.likelihood)
-                    updates.append(Update(candidate, current[candidate], before, latest, info, states[candidate]))
+                    updates.append(Update(candidate, current[candidate], before, latest, info))
             rows = sum(part.likelihood.rows for part in expectations[0])
-            keep = yield Step(number, rows, wave.last, tuple(updates))
+            taken += 1
+            kept = tuple((candidate, current[candidate], states[candidate]) for candidate in active)
+            position = Position(number + 1, 0, kept) if wave.last else Position(number, taken, kept)
+            keep = yield Step(number, rows, wave.last, tuple(updates), position)
             if keep is not None:
                 current = {candidate: current[candidate] for candidate in current if candidate in keep}
+        if not taken:
+            raise InputError("X has no rows; pass at least one.")
+        number, taken = number + 1, 0

@@ -255,24 +255,62 @@ def collected(waiting: Waiting, source: Source, needed: float) -> tuple[Waiting,
     return waiting, Rest(source, chunks)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Segments:
+    """Moments of rows that are stored together, of as many segments as were looked at.
+
+    Attributes
+    ----------
+    places : ndarray of shape (m, 2)
+        Index of the chunk, and its first row (-1 where that is unknown).
+    means, variances : ndarray of shape (m, d) or (0, 0)
+        Of the sampled rows.
+    sizes : ndarray of shape (m,)
+        Number of sampled rows.
+    """
+
+    places: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
+    means: Array = field(default_factory=lambda: np.empty((0, 0)))
+    variances: Array = field(default_factory=lambda: np.empty((0, 0)))
+    sizes: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+    def joined(self, found: Sequence[tuple[tuple[int, int], Array, Array, int]]) -> Segments:
+        """These and more."""
+        if not found:
+            return self
+        parts = [np.array(part) for part in zip(*found, strict=True)]
+        if not len(self.sizes):
+            return Segments(*parts)
+        mine = (self.places, self.means, self.variances, self.sizes)
+        return Segments(*(np.concatenate(pair) for pair in zip(mine, parts, strict=True)))
+
+
 class Order:
     """Looks at groups of chunks as they are read, for rows that are stored beside their like."""
 
-    def __init__(self) -> None:
-        self._segments: list[tuple[Array, Array, int]] = []
+    def __init__(self, segments: Segments | None = None) -> None:
+        self.segments = Segments() if segments is None else segments
+        self._seen = {(int(index), int(start)) for index, start in self.segments.places}
 
     def look(self, group: Sequence[Chunk]) -> None:
-        """Sample segments of every chunk: up to 16 of 64 rows."""
+        """Sample segments of every chunk: up to 16 of 64 rows. A chunk that is read again tells nothing new."""
+        found = []
         for chunk in group:
+            place = (chunk.index, -1 if chunk.start is None else chunk.start)
+            if place in self._seen:
+                continue
+            self._seen.add(place)
             random = np.random.default_rng(chunk.index)
             for run in np.array_split(np.arange(len(chunk.rows)), max(1, min(16, len(chunk.rows) // 64))):
                 rows = np.asarray(chunk.rows[random.permutation(run)[:64] if len(run) > 64 else run], np.float64)
                 if len(rows) > 1:
-                    self._segments.append((rows.mean(axis=0), rows.var(axis=0), len(rows)))
+                    found.append((place, rows.mean(axis=0), rows.var(axis=0), len(rows)))
+        self.segments = self.segments.joined(found)
 
     def warn(self) -> None:
         """Warn where rows that lie together are alike."""
-        correlation = ordered_storage(self._segments)
+        seen = self.segments
+        correlation = ordered_storage(list(zip(seen.means, seen.variances, seen.sizes.tolist(), strict=True)))
         if correlation is not None:
             warnings.warn(
                 f"Rows that are stored together are alike: {correlation:.0%} of the variance of a feature lies between "

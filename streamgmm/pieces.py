@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.errors import InputError
-from streamgmm.execution import Wave, ending, read_ahead
+from streamgmm.execution import Wave, ending
 from streamgmm.ranges import Ranges
-from streamgmm.shuffling import PART_ROWS, dealt, in_groups
+from streamgmm.shuffling import PART_ROWS, Group, dealt, in_groups, read
 from streamgmm.sources.source import Chunk, Source
 
 MOST_ENTRIES = 4096
@@ -125,11 +126,12 @@ class Pieces:
         return self.withdrawn.missing(first, min(first + self.rows, begin + int(self.lengths[chunk])))
 
     def waves(
-        self, source: Source, batch_size: int, seed: int, number: int, only: Places | None = None
+        self, source: Source, batch_size: int, seed: int, number: int, taken: int = 0, only: Places | None = None
     ) -> Iterator[Wave]:
         """Every piece once, or those in ``only``, in pass ``number``: as many as make a batch at a time.
 
-        Chunks are read by the group, in a permuted order; a batch takes pieces from all over its group.
+        Chunks are read by the group, in a permuted order; a batch takes pieces from all over its group. Groups of which
+        all batches were ``taken`` before are not read.
         """
         chosen = None if only is None else set(only.tolist())
         units = [unit for unit in self._units(source) if chosen is None or chosen & set(self._places(unit))]
@@ -137,12 +139,18 @@ class Pieces:
         shuffled = [units[place] for place in order]
         at_hand = bool(units) and isinstance(units[0][0].rows, np.ndarray)
 
+        def pieces_of(group: Group) -> list[tuple[int, list[Chunk]]]:
+            cut = (piece for unit in group for piece in self._cut(unit))
+            return sorted((piece for piece in cut if chosen is None or piece[0] in chosen), key=lambda piece: piece[0])
+
+        def n_waves(group: Group) -> int:
+            unread = [tuple(replace(chunk, rows=_stand_in(chunk), weights=None) for chunk in unit) for unit in group]
+            return _n_waves(pieces_of(unread), batch_size)
+
         def dealt_waves() -> Iterator[Wave]:
-            for group in [shuffled] if at_hand else read_ahead(in_groups(shuffled, source)):
-                cut = (piece for unit in group for piece in self._cut(unit))
-                pieces = [piece for piece in cut if chosen is None or piece[0] in chosen]
-                pieces.sort(key=lambda piece: piece[0])
-                yield from _waves(pieces, batch_size, seed, number)
+            groups = iter([(shuffled, taken)]) if at_hand else read(in_groups(shuffled, source), taken, n_waves)
+            for group, before in groups:
+                yield from islice(_waves(pieces_of(group), batch_size, seed, number), before, None)
 
         return ending(dealt_waves())
 
@@ -203,10 +211,19 @@ def _lengths(source: Source) -> Places:
     return np.array([chunk.length for chunk in source.chunks()], np.int64)
 
 
+def _n_waves(pieces: Sequence[tuple[int, list[Chunk]]], batch_size: int) -> int:
+    n_rows = sum(part.length or 0 for _, parts in pieces for part in parts)
+    return min(len(pieces), max(1, round(n_rows / batch_size)))
+
+
+def _stand_in(chunk: Chunk) -> NDArray[np.float64]:
+    """As many rows as a chunk has, of no columns: they take no memory."""
+    return np.empty((chunk.length or 0, 0))
+
+
 def _waves(pieces: Sequence[tuple[int, list[Chunk]]], batch_size: int, seed: int, number: int) -> Iterator[Wave]:
     """Pieces of a group, dealt to as many waves as they have rows for."""
-    n_rows = sum(part.length or 0 for _, parts in pieces for part in parts)
-    n_waves = min(len(pieces), max(1, round(n_rows / batch_size)))
+    n_waves = _n_waves(pieces, batch_size)
     if not n_waves:
         return
     random = np.random.default_rng([seed, number, pieces[0][0]])

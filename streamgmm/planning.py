@@ -151,12 +151,12 @@ def _gain(source: Source, learning: Learning, n_components: int) -> float:
 
 
 def _batch(source: Source, stop: Rule) -> Stage:
-    return Stage("batch", Batch(), lambda number: execution.waves(source), None, stop)
+    return Stage("batch", Batch(), lambda number, taken: execution.waves(source, taken), None, stop)
 
 
 def _accelerated(source: Source, learning: Learning, stop: Rule) -> Stage:
     strategy = Accelerated(learning.structure, learning.reg_covar)
-    return Stage("accelerated", strategy, lambda number: execution.waves(source), None, stop)
+    return Stage("accelerated", strategy, lambda number, taken: execution.waves(source, taken), None, stop)
 
 
 def _stepwise(
@@ -169,10 +169,11 @@ def _stepwise(
 ) -> Stage:
     strategy = learning.stepwise(source.n_rows)
 
-    def passes(number: int) -> Iterator[Wave]:
+    def passes(number: int, taken: int) -> Iterator[Wave]:
+        size = int(strategy.batch_size)
         if learning.half_life is not None:
-            return shuffling.arriving(source, int(strategy.batch_size))
-        return shuffling.batches(source, int(strategy.batch_size), seed, number, look if number == 1 else None)
+            return shuffling.arriving(source, size, taken)
+        return shuffling.batches(source, size, seed, number, look if number == 1 else None, taken)
 
     return Stage("stepwise", strategy, passes, most, stop)
 

@@ -67,6 +67,7 @@ class RevisableMixture(OnlineMixture):
         >>> model.update(rows).n_samples_seen_, bool(abs(model.means_[0, 0] - rows.mean()) < 1e-12)
         (3000, True)
         """
+        self._attach()
         ledger = self._kept()
         source, learning = as_source(X, sample_weight), self._learning()
         self._check_features(source, reset=False)
@@ -80,7 +81,7 @@ class RevisableMixture(OnlineMixture):
             )
             after = copy(self)
             after._settle(ledger, trajectory.parameters, learning, trajectory.history)
-            self._become(after)
+            self._keep(after)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
@@ -122,6 +123,7 @@ class RevisableMixture(OnlineMixture):
         >>> model.withdraw((0, 1000), rows).n_samples_seen_, bool(abs(model.means_[0, 0] - rows[1000:].mean()) < 1e-12)
         (2000, True)
         """
+        self._attach()
         before, learning = self._kept(), self._learning()
         ledger, left = before.without(*_span(rows, before.pieces.n_rows))
         history: History | None = None
@@ -146,8 +148,7 @@ class RevisableMixture(OnlineMixture):
             parameters, history = trajectory.parameters, trajectory.history
         after = copy(self)
         after._settle(ledger, parameters, learning, history)
-        self._become(after)
-        return self
+        return self._keep(after)
 
     @property
     def keeps_entries(self) -> bool:

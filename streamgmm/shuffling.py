@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain, count
+from itertools import chain, count, islice
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from streamgmm.sources.checks import check_one_weight_a_row
 from streamgmm.sources.source import LEAF_ROWS, Chunk, Reading
 
 GROUP_BYTES = 2**27  # a group being computed and the next one being read are held: 256 MiB
+Group = list[tuple[Chunk, ...]]  # units of chunks that are read together
+
 PART_ROWS = 2**11  # rows of a kernel call of a batch, so that a small batch is work for several threads
 
 
@@ -29,38 +31,65 @@ def batches(
     seed: int,
     number: int,
     look: Callable[[Sequence[Chunk]], None] | None = None,
+    taken: int = 0,
 ) -> Iterator[Wave]:
     """Batches of about ``batch_size`` rows, each a mixture of its group, in pass ``number``.
 
     A batch is held in memory, whatever its size, unless it is all rows. ``look`` is shown every group, in storage's
-    order.
+    order. Groups of which all batches were ``taken`` before are not read.
     """
     if source.n_rows is not None and batch_size >= source.n_rows:
-        return waves(source)
+        return waves(source, taken)
 
     def mixed() -> Iterator[Wave]:
-        index = count()
-        for group in _groups(source, seed, number, batch_size):
+        index = count(taken)
+        groups = _groups(source, seed, number, batch_size)
+        for group, before in read(groups, taken, lambda group: _n_batches(group, batch_size, seed, number)):
+            chunks = tuple(chunk for (chunk,) in group)
             if look is not None:
-                look(group)
-            for rows, weights in _mixed(group, batch_size, seed, number):
-                yield _batch(next(index), rows, weights, group)
+                look(chunks)
+            for rows, weights in islice(_mixed(chunks, batch_size, seed, number), before, None):
+                yield _batch(next(index), rows, weights, chunks)
 
     return ending(mixed())
 
 
-def arriving(source: Reading, batch_size: int) -> Iterator[Wave]:
-    """Batches of at most ``batch_size`` rows of one chunk each, in the order of the rows."""
+def arriving(source: Reading, batch_size: int, taken: int = 0) -> Iterator[Wave]:
+    """Batches of at most ``batch_size`` rows of one chunk each, in the order of the rows, but for those ``taken``."""
+
+    def n_batches(group: Group) -> int:
+        return sum(-(-(chunk.length or 0) // batch_size) for (chunk,) in group)
 
     def in_order() -> Iterator[Wave]:
-        for group in read_ahead(in_groups(((chunk,) for chunk in source.chunks()), source)):
-            for (chunk,) in group:
-                for start in range(0, len(chunk.rows), batch_size):
-                    part = slice(start, start + batch_size)
-                    weights = None if chunk.weights is None else chunk.weights[part]
-                    yield _batch(chunk.index, chunk.rows[part], weights, (chunk,))
+        groups = in_groups(((chunk,) for chunk in source.chunks()), source)
+        for group, before in read(groups, taken, n_batches):
+            parts = ((chunk, start) for (chunk,) in group for start in range(0, len(chunk.rows), batch_size))
+            for chunk, start in islice(parts, before, None):
+                part = slice(start, start + batch_size)
+                weights = None if chunk.weights is None else chunk.weights[part]
+                yield _batch(chunk.index, chunk.rows[part], weights, (chunk,))
 
     return ending(in_order())
+
+
+def read(groups: Iterator[Group], taken: int, n_waves: Callable[[Group], int]) -> Iterator[tuple[Group, int]]:
+    """Groups with their rows at hand, the next one being read, and how many waves of each were taken before.
+
+    Those of which all were are not read, as far as the lengths of their chunks are known.
+    """
+
+    def remaining() -> Iterator[tuple[Group, int]]:
+        left = taken
+        for group in groups:
+            whole = n_waves(group) if left else 0
+            if left and left >= whole:
+                left -= whole
+                continue
+            made = iter(loaded([chunk for unit in group for chunk in unit]))
+            yield [tuple(next(made) for _ in unit) for unit in group], left
+            left = 0
+
+    return read_ahead(remaining())
 
 
 def _batch(index: int, rows: NDArray[Any], weights: NDArray[Any] | None, group: tuple[Chunk, ...]) -> Wave:
@@ -72,18 +101,33 @@ def _mixed(
     group: Sequence[Chunk], batch_size: int, seed: int, number: int
 ) -> Iterator[tuple[NDArray[Any], NDArray[Any] | None]]:
     """Every row of a group once, dealt to the batches."""
-    n_batches = max(1, round(sum(len(chunk.rows) for chunk in group) / batch_size))
-    random = np.random.default_rng([seed, number, group[0].index])
-    hands = [dealt(len(chunk.rows), n_batches, random) for chunk in group]
-    for batch in random.permutation(n_batches):
-        chosen = [hand(batch) for hand in hands]
-        if not any(len(rows) for rows in chosen):
-            continue
+    lengths = [len(chunk.rows) for chunk in group]
+    for chosen in _deals(lengths, batch_size, [seed, number, group[0].index]):
         rows = [_picked(chunk.rows, part) for chunk, part in zip(group, chosen, strict=True)]
         weights = None
         if group[0].weights is not None:
             weights = np.concatenate([chunk.weights[part] for chunk, part in zip(group, chosen, strict=True)])
         yield rows[0] if len(rows) == 1 else np.concatenate(rows), weights
+
+
+def _deals(lengths: Sequence[int], batch_size: int, seed: Sequence[int]) -> Iterator[list[NDArray[np.intp]]]:
+    """The rows of each chunk for one batch after the other, but for batches without any."""
+    n_batches = max(1, round(sum(lengths) / batch_size))
+    random = np.random.default_rng(seed)
+    hands = [dealt(length, n_batches, random) for length in lengths]
+    for batch in random.permutation(n_batches):
+        chosen = [hand(batch) for hand in hands]
+        if any(len(rows) for rows in chosen):
+            yield chosen
+
+
+def _n_batches(group: Group, batch_size: int, seed: int, number: int) -> int:
+    """How many batches `_deals` makes of a group."""
+    lengths = [chunk.length or 0 for (chunk,) in group]
+    most = max(1, round(sum(lengths) / batch_size))
+    if max(lengths) >= most:  # each batch has a row of that chunk
+        return most
+    return sum(1 for _ in _deals(lengths, batch_size, [seed, number, group[0][0].index]))
 
 
 def dealt(n: int, n_hands: int, random: np.random.Generator) -> Callable[[int], NDArray[np.intp]]:
@@ -107,8 +151,8 @@ def _picked(rows: NDArray[Any], chosen: NDArray[np.intp]) -> NDArray[Any]:
     return rows.take(chosen, axis=0, mode="clip") if rows.flags.c_contiguous else rows[chosen]
 
 
-def _groups(source: Reading, seed: int, number: int, batch_size: int) -> Iterator[tuple[Chunk, ...]]:
-    """Chunks at hand, a group at a time; the next group is read while this one computes."""
+def _groups(source: Reading, seed: int, number: int, batch_size: int) -> Iterator[Group]:
+    """Chunks in the order in which they are read, a group at a time."""
     chunks = source.chunks()
     first = next(chunks, None)
     if first is None:
@@ -116,36 +160,33 @@ def _groups(source: Reading, seed: int, number: int, batch_size: int) -> Iterato
     everything: Iterator[Chunk] = chain([first], chunks)
     if isinstance(first.rows, np.ndarray) and source.n_rows is not None:
         if not _is_mapped(first.rows):
-            yield tuple(everything)
+            yield [(chunk,) for chunk in everything]
             return
         everything = iter(_permuted([part for chunk in everything for part in _cut(chunk)], seed, number))
     elif not isinstance(first.rows, np.ndarray):
         everything = iter(_permuted(list(everything), seed, number))
-    for group in read_ahead(in_groups(((chunk,) for chunk in everything), source, batch_size)):
-        yield tuple(chunk for (chunk,) in group)
+    yield from in_groups(((chunk,) for chunk in everything), source, batch_size)
 
 
-def in_groups(units: Iterable[tuple[Chunk, ...]], source: Reading, least: int = 1) -> Iterator[list[tuple[Chunk, ...]]]:
-    """Chunks at hand, which are kept together as they are given: as many at a time as fit a group, at least one."""
+def in_groups(units: Iterable[tuple[Chunk, ...]], source: Reading, least: int = 1) -> Iterator[Group]:
+    """Chunks, which are kept together as they are given: as many at a time as fit a group, at least one.
+
+    None is read but those whose length is not known.
+    """
     most = max(least, GROUP_BYTES // (source.n_features * source.dtype.itemsize))
-    group: list[tuple[Chunk, ...]] = []
+    group: Group = []
     rows = 0
     for unit in units:
         if any(chunk.length is None for chunk in unit):
             unit = tuple(loaded(unit))
         length = sum(chunk.length or 0 for chunk in unit)
         if group and rows + length > most:
-            yield _read(group)
+            yield group
             group, rows = [], 0
         group.append(unit)
         rows += length
     if group:
-        yield _read(group)
-
-
-def _read(units: Sequence[tuple[Chunk, ...]]) -> list[tuple[Chunk, ...]]:
-    made = iter(loaded([chunk for unit in units for chunk in unit]))
-    return [tuple(next(made) for _ in unit) for unit in units]
+        yield group
 
 
 def loaded(chunks: Sequence[Chunk]) -> list[Chunk]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from copy import copy, deepcopy
 from numbers import Real
 from typing import Any, Self
@@ -11,26 +10,25 @@ import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 
-from streamgmm import execution, online, prediction, search
+from streamgmm import online, prediction, search
 from streamgmm.attributes import attributes_of
 from streamgmm.covariances import STRUCTURES
 from streamgmm.criteria import Criterion, Prequential, n_parameters
 from streamgmm.em import NO_WEIGHT, Expectation
 from streamgmm.errors import InputError
-from streamgmm.fitted import FittedMixture
-from streamgmm.fitting import Stage, Trajectory, best, bound, fit
-from streamgmm.initialization import RESERVOIR, Given, Reservoir
+from streamgmm.fitting import Trajectory, best, bound
+from streamgmm.initialization import RESERVOIR, TOO_FEW_ROWS, Given, continued
+from streamgmm.keeping import KeptMixture
 from streamgmm.ledger import Ledger
 from streamgmm.parameters import Parameters
 from streamgmm.planning import Learning
 from streamgmm.schedules import Constant
 from streamgmm.sources import Source, as_source
-from streamgmm.stopping import Tolerance
-from streamgmm.strategies import Batch
+from streamgmm.sources.source import Reading
 from streamgmm.tokens import Tokens
 
 
-class OnlineMixture(FittedMixture):
+class OnlineMixture(KeptMixture):
     """Methods that need the settings of `GaussianMixture`, and no more than one reading of the data."""
 
     n_components: int
@@ -48,6 +46,7 @@ class OnlineMixture(FittedMixture):
     window: int | None
     lower_bounds_: list[float]
     criteria_: dict[str, Criterion | Prequential]
+    _covered: Expectation | None
     _ledger: Ledger | None
     _stream: online.Stream | None
     _waiting: online.Waiting
@@ -104,6 +103,7 @@ class OnlineMixture(FittedMixture):
         >>> model.n_samples_seen_, bool(abs(model.means_[0, 0] - rows.mean()) < 1e-12)
         (1000, True)
         """
+        self._attach()
         tokens: Tokens = getattr(self, "_tokens", Tokens())
         if token is not None and token in tokens:
             return self
@@ -121,8 +121,7 @@ class OnlineMixture(FittedMixture):
             if waiting.n_rows < self._rows_to_start(learning, source.n_features):
                 after = copy(self)
                 after._wait(source, waiting, token, tokens)
-                self._become(after)
-                return self
+                return self._keep(after)
             start, _ = self._start_of(waiting, learning, source.n_features)
             stream = online.begun(start, learning)
             if waiting.n_rows:
@@ -138,8 +137,68 @@ class OnlineMixture(FittedMixture):
             raise InputError(NO_WEIGHT)
         after = copy(self)
         after._take_over(source, stream, learning, token, tokens)
+        return self._keep(after)
+
+    def _fit_once(self, source: Source, learning: Learning, seed: int, resumed: bool) -> None:
+        """Stepwise EM over an iterator: a start from the first rows, then all of them once."""
+        k, d = self.n_components, source.n_features
+        rest: Reading = source
+        restarts = None
+        if resumed:
+            stream = online.begun(continued(self._parameters(), k, d), learning)
+        else:
+            waiting, rest = online.collected(online.Waiting(), source, max(RESERVOIR, 100 * k * d))
+            if waiting.n_rows < max(2, k):
+                raise InputError(TOO_FEW_ROWS.format(max(2, k), waiting.n_rows))
+            reservoir = waiting.reservoir()
+            begin, restarts = self._start_of(waiting, learning, d)
+            stream = online.begun(begin, learning)
+            start = as_source(reservoir.rows, reservoir.weights)
+            stream = online.learn(stream, start, learning, seed, "start", scored=False)
+        stream = online.learn(stream, rest, learning, seed, "stepwise")
+        covered = stream.state.covered
+        if covered is None:
+            raise InputError(NO_WEIGHT)
+        mean = bound(covered, stream.reported) / covered.likelihood.weight
+        once = Trajectory(stream.reported, (mean,), history=stream.history)
+        after = copy(self)
+        after._remember(source, learning, once, covered, "stepwise", restarts)
+        after._show(stream, learning)
         self._become(after)
-        return self
+
+    def _remember(
+        self,
+        source: Source,
+        learning: Learning,
+        winner: Trajectory,
+        covered: Expectation | None,
+        algorithm: str,
+        restarts: search.Restarts | None,
+    ) -> None:
+        """Set every fitted attribute; ``covered`` is of all rows, unless the fit was left before its end."""
+        self.__dict__.pop("restarts_", None)
+        if restarts is not None:
+            self.restarts_ = restarts
+        fitted = attributes_of(winner.parameters, learning.structure, prediction.float_dtype(source.dtype))
+        self._check_features(source, reset=True)
+        for name, array in fitted.items():
+            setattr(self, name, array)
+        free = self._n_parameters()
+        self.converged_ = winner.converged
+        self.n_iter_ = len(winner.lower_bounds)
+        self.lower_bound_ = winner.lower_bound
+        self.lower_bounds_ = list(winner.lower_bounds)
+        self.n_samples_seen_ = _rows_read(winner, source) if covered is None else covered.likelihood.rows
+        self.criteria_ = {}
+        if covered is not None and covered.likelihood.version is not None:
+            self.criteria_["exact"] = Criterion.of(covered.likelihood, free)
+        if covered is not None:
+            energy = bound(covered, winner.parameters)
+            self.criteria_["bound"] = Criterion(energy, None, covered.likelihood.weight, free)
+        self.history_ = winner.history
+        self.algorithm_ = algorithm
+        self._covered, self._stream, self._waiting, self._too_few = covered, None, online.Waiting(), None
+        self._tokens, self._warned, self._ledger = Tokens(), False, None
 
     def _rows_to_start(self, learning: Learning, n_features: int) -> int:
         """Rows that `partial_fit` waits for."""
@@ -171,7 +230,7 @@ class OnlineMixture(FittedMixture):
             self._check_features(source, reset=True)
         self._waiting = waiting
         self.n_samples_seen_ = waiting.n_rows
-        self._tokens = tokens.joined(token)
+        self._tokens, self._token = tokens.joined(token), token
         self._too_few = (
             f"This %(name)s instance is not fitted yet: it has {waiting.n_rows} of the {needed} rows that it starts "
             "from. Call partial_fit with more, or give weights_init, means_init and precisions_init."
@@ -191,7 +250,7 @@ class OnlineMixture(FittedMixture):
         if fresh:
             self.converged_, self.n_iter_, self.lower_bounds_ = False, 1, []
             self.algorithm_ = "stepwise"
-        self._tokens = tokens.joined(token)
+        self._tokens, self._token = tokens.joined(token), token
         self._ledger = None
         self._show(stream, learning)
         self.lower_bound_ = self.criteria_["bound"].log_likelihood / covered.likelihood.weight
@@ -254,13 +313,7 @@ class OnlineMixture(FittedMixture):
         random = check_random_state(self.random_state)
         k, way = self.n_components, self.init_params
         starts, restarts = search.starts(reservoir, given, k, way, self.n_init, random, self.reg_covar)
-        return best(self._polished(reservoir, starts, learning)).parameters, restarts
-
-    def _polished(self, reservoir: Reservoir, starts: Sequence[Parameters], learning: Learning) -> list[Trajectory]:
-        """Starts after EM on the rows that they were found on: one pass is too short to get far from its start."""
-        rows = as_source(reservoir.rows, reservoir.weights)
-        stage = Stage("start", Batch(), lambda number: execution.waves(rows), None, Tolerance(1e-4))
-        return fit(starts, [stage], learning.structure, reg_covar=self.reg_covar, max_iter=50)
+        return best(search.polished(reservoir, starts, learning.structure, self.reg_covar)).parameters, restarts
 
     def _given(self, learning: Learning, n_features: int) -> Given:
         return Given.checked(
@@ -270,3 +323,11 @@ class OnlineMixture(FittedMixture):
     def _seed(self) -> int:
         """What online draws come from; a state that is given is left as it was, for the starts to draw from."""
         return int(deepcopy(check_random_state(self.random_state)).randint(2**31 - 1))
+
+
+def _rows_read(winner: Trajectory, source: Source) -> int:
+    """Rows that were learnt by a fit that was left: all, or those of its updates where its first pass has not ended."""
+    if winner.lower_bounds and source.n_rows is not None:
+        return source.n_rows
+    records = list(winner.history)
+    return sum(record.rows for record in (records[-1:] if winner.lower_bounds else records))

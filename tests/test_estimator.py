@@ -188,19 +188,38 @@ def test_a_fit_that_fails_leaves_a_new_model_without_attributes():
     assert state(model) == {}
 
 
-def test_a_fit_that_is_interrupted_leaves_the_fitted_model_as_it_was():
+class Stopping(CountingSource):
+    """Interrupted at the end of a reading."""
+
+    def __init__(self, rows, reading):
+        super().__init__(rows)
+        self.reading = reading
+
+    def chunks(self):
+        yield from super().chunks()
+        if self.reads[0] == self.reading:
+            raise KeyboardInterrupt
+
+
+def test_a_fit_that_is_interrupted_in_its_first_pass_leaves_the_fitted_model_as_it_was():
     model = GaussianMixture(2, random_state=0).fit(blobs())
     before = deepcopy(state(model))
-
-    class Stopping(CountingSource):
-        def chunks(self):
-            yield from super().chunks()
-            if self.reads[0] == 3:
-                raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        model.fit(Stopping(blobs()))
+        model.fit(Stopping(blobs(), 2))
     assert state(model) == before
+
+
+@pytest.mark.parametrize("passes", [1, 2, 3])
+def test_a_fit_that_is_interrupted_is_what_its_last_complete_pass_has_made_of_it(passes):
+    left = GaussianMixture(2, random_state=0, algorithm="batch", tol=0, init_params="random_from_data")
+    whole = clone(left).set_params(max_iter=passes)
+    with pytest.raises(KeyboardInterrupt):
+        left.fit(Stopping(blobs(), passes + 2))  # the first reading finds the start
+    with pytest.warns(ConvergenceWarning):
+        whole.fit(CountingSource(blobs()))
+    np.testing.assert_array_equal(left.means_, whole.means_)
+    assert (left.n_iter_, left.converged_, left.lower_bounds_) == (passes, False, whole.lower_bounds_)
+    assert left.n_samples_seen_ == len(blobs())
 
 
 def test_batches_that_can_be_read_only_once_are_refused_with_the_remedy():

@@ -16,7 +16,10 @@ from streamgmm.checkpoint.records import packed
 
 ARRAYS = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_", "lower_bounds_")
 NUMBERS = ("converged_", "n_iter_", "lower_bound_", "n_samples_seen_", "algorithm_", "n_features_in_")
-LEARNING = ("history_", "restarts_", "_covered", "_stream", "_ledger", "_tokens", "_warned", "_waiting", "_too_few")
+LEARNING = (
+    *("history_", "restarts_", "_covered", "_stream", "_ledger"),
+    *("_tokens", "_token", "_warned", "_waiting", "_too_few"),
+)
 GIVEN = ("weights_init", "means_init", "precisions_init")
 
 

@@ -2,7 +2,7 @@
 
 from streamgmm.initialization.candidates import RESERVOIR, TOO_FEW_ROWS, candidates, continued, drawn
 from streamgmm.initialization.given import Given
-from streamgmm.initialization.reservoir import Reservoir, sample
+from streamgmm.initialization.reservoir import Drawn, Reservoir, Sampling, sample
 from streamgmm.initialization.starts import MANY_WAYS, WAYS, start
 
 __all__ = [
@@ -10,8 +10,10 @@ __all__ = [
     "RESERVOIR",
     "TOO_FEW_ROWS",
     "WAYS",
+    "Drawn",
     "Given",
     "Reservoir",
+    "Sampling",
     "candidates",
     "continued",
     "drawn",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
+from collections.abc import Callable
 
 from numpy.random import RandomState
 
 from streamgmm.errors import InputError
 from streamgmm.initialization.given import Given
-from streamgmm.initialization.reservoir import Reservoir, sample
+from streamgmm.initialization.reservoir import Reservoir, Sampling, sample
 from streamgmm.initialization.starts import WAYS, start
 from streamgmm.parameters import Parameters
 from streamgmm.sources.source import Source
@@ -18,11 +18,16 @@ RESERVOIR = 32_768  # rows from which a fit is started, unless so many features 
 TOO_FEW_ROWS = "Expected n_samples >= n_components but got n_components = {}, n_samples = {}"
 
 
-def drawn(source: Source, n_components: int, random: RandomState) -> Reservoir:
-    """Rows to start from, in one reading; InputError where there are fewer than components."""
+def drawn(
+    source: Source,
+    n_components: int,
+    seed: int,
+    since: Sampling | None = None,
+    watch: Callable[[Sampling], None] | None = None,
+) -> Reservoir:
+    """Rows to start from, in one reading or the rest of one; InputError where there are fewer than components."""
     size = max(RESERVOIR, 100 * n_components * source.n_features)
-    # drawn from a copy, so that rows whose number was unknown but which all fit are started as an array of them is
-    reservoir = sample(source, size, int(deepcopy(random).randint(2**31 - 1)))
+    reservoir = sample(source, size, seed, since, watch)
     if len(reservoir.rows) < n_components:
         raise InputError(TOO_FEW_ROWS.format(n_components, len(reservoir.rows)))
     return reservoir

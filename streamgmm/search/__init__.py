@@ -1,8 +1,8 @@
 """Finding a better optimum: many starts and moves between optima, tried on a sample of the rows."""
 
-from streamgmm.search.finishing import finished
+from streamgmm.search.finishing import Finishing, finished
 from streamgmm.search.moves import resized
-from streamgmm.search.restarts import Restarts, is_little, starts
+from streamgmm.search.restarts import Restarts, is_little, polished, starts
 from streamgmm.search.trials import Trials
 
-__all__ = ["Restarts", "Trials", "finished", "is_little", "resized", "starts"]
+__all__ = ["Finishing", "Restarts", "Trials", "finished", "is_little", "polished", "resized", "starts"]

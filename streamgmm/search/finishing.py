@@ -6,7 +6,7 @@ What is proposed was refined on a sample; it is taken only where EM over all row
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.errors import DegenerateError
-from streamgmm.fitting import Stage, Trajectory, best, fit
+from streamgmm.fitting import Run, Stage, Trajectory, best, fit
 from streamgmm.history import Record
 from streamgmm.initialization import Reservoir
 from streamgmm.iteration import Step
@@ -24,6 +24,7 @@ from streamgmm.search.trials import Trials, survivors
 
 ALIKE = 1e-4  # nats a row of theirs, up to which two components are one
 NEAR = 0.1  # squared standard deviations, beyond which they are not
+MOVED = "split and merge"
 PROPOSED = 2  # of the moves that do best on the sample
 
 
@@ -64,54 +65,92 @@ def refined(candidates: list[Parameters], score: float, trials: Trials) -> list[
     return [one for one, now in zip(settled, scores, strict=True) if now > score + WORTH]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Finishing:
+    """Where the finish of a fit stands.
+
+    Attributes
+    ----------
+    trajectory : Trajectory
+        The best so far.
+    passes : int
+        That may yet be spent.
+    refused : bool
+        Whether a repair was tried that was no improvement.
+    name : str
+        What is being tried on all rows.
+    run : Run or None
+        How far that has come.
+    """
+
+    trajectory: Trajectory
+    passes: int
+    refused: bool = False
+    name: str = ""
+    run: Run | None = None
+
+
 def finished(
-    trajectory: Trajectory,
+    finishing: Finishing,
     stage: Stage,
     structure: CovarianceStructure,
     *,
     reg_covar: float,
-    passes: int,
     split_merge: bool,
     sample: Callable[[], Reservoir],
-    watch: Callable[[Step], None] | None = None,
+    watch: Callable[[Step, Finishing], None] | None = None,
 ) -> Trajectory:
     """The trajectory, gone on with as long as a repair or, if wanted, a split and merge is an improvement.
 
-    ``passes`` may be spent; ``stage`` is how; ``sample`` is called at most once, and only where it is needed.
+    ``stage`` is how; ``sample`` is called at most once, and only where it is needed.
     """
+
+    def saw(step: Step, run: Run) -> None:
+        if watch is not None:
+            watch(step, replace(finishing, run=run))
+
     trials: Trials | None = None
-    refused = False
-    while passes > 0:
-        wanting = None if refused else next(faults(trajectory), None)
-        if wanting is None and not split_merge:
-            break
-        parameters = trajectory.parameters
-        if trials is None:
-            trials = Trials.of(sample(), structure, parameters.n_components, reg_covar, 0)
-        found = trajectory
+    while finishing.passes > 0:
+        trajectory = finishing.trajectory
+        tried: list[Trajectory] = []
         try:
-            if wanting is not None:
-                name, kept = wanting
-                candidates = [resized(kept.mixture(structure), parameters.n_components, trials)]
-            else:
-                name, candidates = "split and merge", list(islice(moves(parameters, trials), MOST_MOVES))
-            settled = trials.run([parameters], MORE_PASSES, accelerated=True)[0] or parameters
-            candidates = refined(candidates, float(trials.scores([settled])[0]), trials)
-            if candidates:
+            if finishing.run is None:
+                wanting = None if finishing.refused else next(faults(trajectory), None)
+                if wanting is None and not split_merge:
+                    break
+                if trials is None:
+                    trials = Trials.of(sample(), structure, trajectory.parameters.n_components, reg_covar, 0)
+                name, candidates = _proposed(trajectory.parameters, wanting, trials)
+                finishing = replace(finishing, name=name)
+                if candidates:
+                    finishing = replace(finishing, run=Run(tuple(Trajectory(one) for one in candidates)))
+            if finishing.run is not None:
                 plan = [replace(stage, most=None)]
-                tried = fit(candidates, plan, structure, reg_covar=reg_covar, max_iter=passes, watch=watch)
-                passes -= max(len(one.lower_bounds) for one in tried)
-                found = best([trajectory, *tried])
+                tried = fit(finishing.run, plan, structure, reg_covar=reg_covar, max_iter=finishing.passes, watch=saw)
         except DegenerateError:  # of a mixture that was only to be tried
-            passes = 0
+            return trajectory
+        found = best([trajectory, *tried])
+        passes = finishing.passes - max((len(one.lower_bounds) for one in tried), default=0)
         if found is not trajectory:
-            trajectory = _joined(trajectory, name, found)
-            refused = False
-        elif wanting is None:
+            finishing = Finishing(_joined(trajectory, finishing.name, found), passes)
+        elif finishing.name == MOVED:
             break
         else:
-            refused = True
-    return trajectory
+            finishing = Finishing(trajectory, passes, refused=True)
+    return finishing.trajectory
+
+
+def _proposed(
+    parameters: Parameters, wanting: tuple[str, Parts] | None, trials: Trials
+) -> tuple[str, list[Parameters]]:
+    """What might be better, in words, and mixtures that are so on the sample."""
+    if wanting is not None:
+        name, kept = wanting
+        candidates = [resized(kept.mixture(trials.structure), parameters.n_components, trials)]
+    else:
+        name, candidates = MOVED, list(islice(moves(parameters, trials), MOST_MOVES))
+    settled = trials.run([parameters], MORE_PASSES, accelerated=True)[0] or parameters
+    return name, refined(candidates, float(trials.scores([settled])[0]), trials)
 
 
 def _joined(before: Trajectory, name: str, after: Trajectory) -> Trajectory:
@@ -120,4 +159,4 @@ def _joined(before: Trajectory, name: str, after: Trajectory) -> Trajectory:
     history = before.history.appended(record)
     for later in after.history:
         history = history.appended(later)
-    return replace(after, lower_bounds=[*before.lower_bounds, *after.lower_bounds], history=history)
+    return replace(after, lower_bounds=(*before.lower_bounds, *after.lower_bounds), history=history)

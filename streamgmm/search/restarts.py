@@ -16,14 +16,19 @@ import numpy as np
 from numpy.random import RandomState
 from sklearn.exceptions import ConvergenceWarning
 
+from streamgmm import execution
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.criteria import n_parameters
 from streamgmm.em import ILL_DEFINED
 from streamgmm.errors import DegenerateError
+from streamgmm.fitting import Stage, Trajectory, fit
 from streamgmm.initialization import MANY_WAYS, Given, Reservoir, candidates, start
 from streamgmm.parameters import Parameters
 from streamgmm.search.moves import improved, log_joint, resized
 from streamgmm.search.trials import Trials, at_hand
+from streamgmm.sources import as_source
+from streamgmm.stopping import Tolerance
+from streamgmm.strategies import Batch
 
 PLACED = 2_048  # rows on which starts are found
 PASSES = (6, 20)  # of short runs from all starts, and of longer ones from the best third
@@ -143,6 +148,15 @@ def searched(
     best, gains = improved(best, trials, rounds)
     restarts = Restarts(tuple(ways), tuple(scores.tolist()), trials.held_out, tuple(gains), differing)
     return [best, *others[: n_init - 1]], restarts
+
+
+def polished(
+    reservoir: Reservoir, starts: Sequence[Parameters], structure: CovarianceStructure, reg_covar: float
+) -> list[Trajectory]:
+    """Starts after EM on the rows that they were found on: one pass is too short to get far from its start."""
+    rows = as_source(reservoir.rows, reservoir.weights)
+    stage = Stage("start", Batch(), lambda number, taken: execution.waves(rows, taken), None, Tolerance(1e-4))
+    return fit(starts, [stage], structure, reg_covar=reg_covar, max_iter=50)
 
 
 def _placed(ways: Sequence[str], trials: Trials, n_components: int, random: RandomState) -> dict[int, Parameters]:

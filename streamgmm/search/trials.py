@@ -80,7 +80,7 @@ class Trials:
 
         None for those that degenerate.
         """
-        stage = Stage("trial", Batch(), lambda number: _waves(self.training), None, Tolerance(TOL))
+        stage = Stage("trial", Batch(), lambda number, taken: _waves(self.training, taken), None, Tolerance(TOL))
         if accelerated:
             stage = replace(stage, strategy=Accelerated(self.structure, self.reg_covar), stop=Settled(TOL))
         if not starts:
@@ -96,7 +96,7 @@ class Trials:
     def scores(self, candidates: Sequence[Parameters]) -> Array:
         """Mean log-likelihood of each mixture on the rows to judge by, nats a row."""
         tallies = [
-            [found.likelihood for (found,) in execution.expect(wave, candidates)] for wave in _waves(self.judging)
+            [found.likelihood for (found,) in execution.expect(wave, candidates)] for wave in _waves(self.judging, 0)
         ]
         return np.array([tree_sum(parts).mean for parts in zip(*tallies, strict=True)])
 
@@ -118,6 +118,6 @@ def _source(reservoir: Reservoir, places: NDArray[np.intp]) -> Source:
     return as_source(rows, None if reservoir.weights is None else reservoir.weights[places])
 
 
-def _waves(source: Source) -> Iterator[Wave]:
-    for wave in execution.waves(source):
+def _waves(source: Source, taken: int) -> Iterator[Wave]:
+    for wave in execution.waves(source, taken):
         yield replace(wave, leaf_rows=LEAF_ROWS)

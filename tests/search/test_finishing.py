@@ -13,7 +13,7 @@ from streamgmm.em import make_parameters
 from streamgmm.errors import InputError
 from streamgmm.fitting import Stage, fit
 from streamgmm.initialization import Reservoir
-from streamgmm.search import finished
+from streamgmm.search import Finishing, finished
 from streamgmm.sources import as_source
 from streamgmm.stopping import Tolerance
 from streamgmm.strategies import Batch
@@ -307,11 +307,11 @@ def ended(means, split_merge, passes=60):
     rows, structure = clusters(), STRUCTURES["full"]
     k = len(means)
     source, sample = as_source(rows), Asked(rows)
-    stage = Stage("batch", Batch(), lambda number: execution.waves(source), None, Tolerance(1e-6))
+    stage = Stage("batch", Batch(), lambda number, taken: execution.waves(source, taken), None, Tolerance(1e-6))
     start = make_parameters(np.full(k, 1 / k), np.array(means, float), np.stack([np.eye(2)] * k), structure)
     (before,) = fit([start], [stage], structure, reg_covar=1e-6, max_iter=60)
-    settings = {"reg_covar": 1e-6, "passes": passes, "split_merge": split_merge, "sample": sample}
-    return before, finished(before, stage, structure, **settings), sample.times
+    settings = {"reg_covar": 1e-6, "split_merge": split_merge, "sample": sample}
+    return before, finished(Finishing(before, passes), stage, structure, **settings), sample.times
 
 
 @pytest.mark.parametrize("means", [CENTRES, CENTRES[:2], stuck()["means_init"]], ids=["good", "two", "stuck"])

@@ -38,7 +38,9 @@ class TestAccelerated(StrategyLaws):
 
 def fitted(rows, start, structure, strategy, passes, stop=None, reg_covar=0.0):
     source = as_source(rows)
-    stage = Stage("x", strategy, lambda number: execution.waves(source), None, Never() if stop is None else stop)
+    stage = Stage(
+        "x", strategy, lambda number, taken: execution.waves(source, taken), None, Never() if stop is None else stop
+    )
     return fit([start], [stage], structure, reg_covar=reg_covar, max_iter=passes)[0]
 
 
@@ -123,7 +125,11 @@ def test_a_common_factor_of_all_weights_changes_nothing():
     for factor in (1.0, 1e-200, 1e200):
         source = as_source(rows, np.full(len(rows), factor))
         stage = Stage(
-            "x", Accelerated(structure, 1e-6), lambda _, source=source: execution.waves(source), None, Never()
+            "x",
+            Accelerated(structure, 1e-6),
+            lambda number, taken, source=source: execution.waves(source, taken),
+            None,
+            Never(),
         )
         found.append(fit([start], [stage], structure, reg_covar=1e-6, max_iter=12)[0].parameters)
     for other in found[1:]:

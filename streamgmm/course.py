@@ -1,0 +1,229 @@
+"""A whole fit from its first reading to its last, as something that can be left at any moment and gone on with.
+
+A sample, starts from it, the stages of the algorithm, repairs and moves, and a last pass for the exact likelihood. What
+it is left with is a `Moment`; gone on with, it comes to the same bits as if it had not been left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+from numpy.random import RandomState
+
+from streamgmm import execution, search
+from streamgmm.em import Expectation
+from streamgmm.execution import Evaluation
+from streamgmm.fingerprint import Fingerprint
+from streamgmm.fitting import Run, Stage, Trajectory, best, fit, halfway
+from streamgmm.initialization import Given, Reservoir, Sampling, continued, drawn
+from streamgmm.iteration import Step
+from streamgmm.online import Order, Segments
+from streamgmm.parameters import Parameters
+from streamgmm.pieces import Pieces
+from streamgmm.planning import Learning, stages
+from streamgmm.search import Finishing, Restarts
+from streamgmm.sources import Source
+
+STRIDES = ("batch", "accelerated")  # stages that end a fit by passes over all rows alike
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ending:
+    """A fit of which only the likelihood of all rows is wanting.
+
+    Attributes
+    ----------
+    winner : Trajectory
+        Its outcome.
+    pieces : Pieces or None
+        What the entries of its state are of, where they are kept.
+    evaluation : Evaluation
+        How far the last pass has come.
+    """
+
+    winner: Trajectory
+    pieces: Pieces | None = None
+    evaluation: Evaluation = field(default_factory=Evaluation)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moment:
+    """What a fit goes on from.
+
+    Attributes
+    ----------
+    now : Sampling, Run, Finishing or Ending
+        What it is at, and how far that has come.
+    restarts : Restarts or None
+        What was tried to find the starts.
+    order : Segments
+        What was seen of the order of the rows.
+    """
+
+    now: Sampling | Run | Finishing | Ending = field(default_factory=Sampling)
+    restarts: Restarts | None = None
+    order: Segments = field(default_factory=Segments)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """What a fit was begun with, beside its settings: it can only be gone on with by the same.
+
+    Attributes
+    ----------
+    rows : Fingerprint or None
+        Of the source; None where nothing is kept of the fit.
+    algorithm : str
+        That was chosen.
+    seed : int
+        Of all draws from the rows.
+    random : tuple
+        State of the generator that starts are drawn from, as `numpy.random.RandomState.get_state` gives it.
+    before : Parameters or None
+        Of an earlier fit, where this is a warm start.
+    previous : float
+        Its lower bound.
+    """
+
+    rows: Fingerprint | None
+    algorithm: str
+    seed: int
+    random: tuple[Any, ...]
+    before: Parameters | None
+    previous: float
+
+
+Watch = Callable[[Step | None, Moment], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Course:
+    """What a fit depends on.
+
+    Attributes
+    ----------
+    source : Source
+        The rows.
+    learning : Learning
+        How they are learnt.
+    task : Task
+        What it was begun with.
+    n_components, n_init, init_params, max_iter, split_merge
+        As in `GaussianMixture`.
+    random : RandomState
+        Of the starts.
+    given : Given
+        Parts of the start that are given.
+    """
+
+    source: Source
+    learning: Learning
+    task: Task
+    n_components: int
+    n_init: int
+    init_params: str
+    max_iter: int
+    split_merge: bool
+    random: RandomState
+    given: Given
+
+    def run(self, moment: Moment, watch: Watch) -> tuple[Ending, Expectation, Moment]:
+        """Go on from a moment to the end: the outcome, the expectation of all rows, and the last moment.
+
+        ``watch`` sees every step, and what the fit could be gone on with from there.
+        """
+        order, pieces = Order(moment.order), None
+
+        def saw(step: Step | None, now: Sampling | Run | Finishing | Ending) -> None:
+            nonlocal moment
+            moment = replace(moment, now=now, order=order.segments)
+            watch(step, moment)
+
+        def sampled(now: Sampling) -> None:
+            if isinstance(moment.now, Sampling):  # not where it is drawn once more, to finish a fit that was left
+                saw(None, now)
+
+        since = moment.now if isinstance(moment.now, Sampling) else None
+        sample = cache(partial(drawn, self.source, self.n_components, self.task.seed, since, sampled))
+        if isinstance(moment.now, Sampling):
+            starts, restarts = self._starts(sample)
+            moment = replace(moment, now=Run(tuple(map(Trajectory, starts))), restarts=restarts)
+            watch(None, moment)
+        if isinstance(moment.now, Run):
+            plan = self.stages(len(moment.now.trajectories), order)
+            trajectories = fit(
+                moment.now,
+                plan,
+                self.learning.structure,
+                reg_covar=self.learning.reg_covar,
+                max_iter=self.max_iter,
+                previous=-np.inf if self.resizes else self.task.previous,
+                watch=saw,
+            )
+            winner, pieces = best(trajectories), plan[-1].pieces
+            passes = self.max_iter - len(winner.lower_bounds) if plan[-1].name in STRIDES else 0
+            moment = replace(moment, now=Finishing(winner, passes), order=order.segments)
+        if isinstance(moment.now, Finishing):
+            winner = search.finished(
+                moment.now,
+                self.stages(1, order)[-1],
+                self.learning.structure,
+                reg_covar=self.learning.reg_covar,
+                split_merge=self.split_merge,
+                sample=sample,
+                watch=saw,
+            )
+            moment = replace(moment, now=Ending(winner, pieces))
+        ending = moment.now
+        assert isinstance(ending, Ending)
+        covered = execution.expect_all(
+            self.source,
+            ending.winner.parameters,
+            ending.evaluation,
+            lambda evaluation: saw(None, replace(ending, evaluation=evaluation)),
+        )
+        return ending, covered, moment
+
+    def stages(self, n_starts: int, order: Order | None = None) -> list[Stage]:
+        """The stages of the algorithm."""
+        look = None if order is None else order.look
+        return stages(
+            self.task.algorithm, self.source, self.learning, self.n_components, n_starts, self.task.seed, look
+        )
+
+    def interim(self, moment: Moment) -> Trajectory | None:
+        """What a fit that is left at a moment has come to; None where it has learnt nothing yet."""
+        now = moment.now
+        if isinstance(now, Finishing | Ending):
+            return now.trajectory if isinstance(now, Finishing) else now.winner
+        if isinstance(now, Sampling):
+            return None
+        plan = self.stages(len(now.trajectories))
+        return halfway(now, plan, self.learning.structure, self.learning.reg_covar)
+
+    @property
+    def resizes(self) -> bool:
+        """Whether a warm start has another number of components, which splits and mergers are to bring about."""
+        return self.split_merge and self.task.before is not None and self.task.before.n_components != self.n_components
+
+    def _starts(self, sample: Callable[[], Reservoir]) -> tuple[list[Parameters], Restarts | None]:
+        """Starting parameters of every candidate, from one reading at most, and what was tried to find them."""
+        k, d = self.n_components, self.source.n_features
+        structure, reg_covar = self.learning.structure, self.learning.reg_covar
+        if self.task.before is not None and self.resizes:
+            before = continued(self.task.before, self.task.before.n_components, d)
+            return [search.resized(before, k, search.Trials.on(sample(), structure, reg_covar))], None
+        if self.task.before is not None:
+            return [continued(self.task.before, k, d)], None
+        if self.given.complete:
+            return [self.given.parameters()], None
+        reservoir = sample()
+        way, n_init = self.init_params, self.n_init
+        starts, restarts = search.starts(reservoir, self.given, k, way, n_init, self.random, reg_covar)
+        if self.task.algorithm not in STRIDES:
+            starts = [one.parameters for one in search.polished(reservoir, starts, structure, reg_covar)]
+        return starts, restarts

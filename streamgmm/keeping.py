@@ -1,0 +1,305 @@
+"""A model and its checkpoint: what a generation holds, who may go on with it, and when one is written."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Generic, Self, TypeVar
+
+from numpy.random import RandomState
+
+from streamgmm.checkpoint import (
+    GIVEN,
+    Arrays,
+    Checkpoint,
+    Generation,
+    Keeper,
+    environment,
+    new_run,
+    packed,
+    record,
+    unpacked,
+)
+from streamgmm.course import Moment, Task
+from streamgmm.errors import CheckpointError, CheckpointMismatch, CheckpointWarning, CheckpointWriteError
+from streamgmm.fingerprint import Fingerprint
+from streamgmm.fitted import FittedMixture
+from streamgmm.interruption import Interruption
+from streamgmm.restoring import restored
+from streamgmm.sources import Source
+
+Mixture = TypeVar("Mixture", bound="KeptMixture")
+
+NO_MATTER = frozenset({"verbose", "verbose_interval", "checkpoint", "resume"})  # settings that change no bit
+REMEDY = "set resume='never' to begin anew beside it, or choose another folder."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held(Generic[Mixture]):
+    """What a generation holds.
+
+    Attributes
+    ----------
+    model : GaussianMixture
+        As it was when it was written.
+    settings : dict
+        Of it, packed.
+    run : str
+        Names the fit or stream that it belongs to.
+    task, moment : Task and Moment, or None
+        Of a fit that has not ended; the task also of one that has.
+    environment : dict of str
+        What its bits depend on.
+    """
+
+    model: Mixture
+    settings: dict[str, Any]
+    run: str
+    task: Task | None
+    moment: Moment | None
+    environment: dict[str, str]
+
+    @classmethod
+    def of(
+        cls, kind: type[Mixture], folder: Path, generation: Generation, manifest: dict[str, Any], arrays: Arrays
+    ) -> Held[Mixture]:
+        """Read a generation; CheckpointError where it contradicts itself."""
+        try:
+            model = restored(kind, manifest, arrays)
+            kept = manifest["kept"]
+            task, moment = (unpacked(kept[name], arrays) for name in ("task", "moment"))
+            held = cls(model, _settings(manifest, arrays), kept["run"], task, moment, dict(kept["environment"]))
+            if not (isinstance(task, Task | None) and isinstance(moment, Moment | None) and isinstance(held.run, str)):
+                raise TypeError("it says not what it is of")
+            model.set_params(checkpoint=_elsewhere(model.checkpoint, folder))
+            model._run = (held.run, generation.number)
+            token = unpacked(kept["token"], arrays)
+            if token is not None:
+                model.durable_token_ = token
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(f"{folder / generation.name} is not a valid checkpoint: {error}.") from None
+        return held
+
+    def check_settings(self, model: FittedMixture, folder: Path, free: frozenset[str] = frozenset()) -> None:
+        """Raise CheckpointMismatch where a model has other settings, but for those that are ``free``."""
+        now = _settings(*record(model))
+        for name in now:
+            if name not in NO_MATTER | free and now[name] != self.settings.get(name):
+                value = getattr(self.model, name)
+                what = f"{name}={value!r}, not {getattr(model, name)!r}" if name not in GIVEN else f"another {name}"
+                raise CheckpointMismatch(f"{folder} holds what was learnt with {what}; set it back, {REMEDY}")
+
+
+def _settings(manifest: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
+    """Settings in a form in which equal ones are equal."""
+    given = {name: arrays[name].tolist() if name in arrays else None for name in GIVEN}
+    return {**manifest["settings"], **given}
+
+
+def _elsewhere(checkpoint: Any, folder: Path) -> Any:
+    """The same setting, for a folder that may have been moved."""
+    if isinstance(checkpoint, Checkpoint):
+        return Checkpoint(folder, checkpoint.seconds, checkpoint.batches, checkpoint.kept)
+    return str(folder)
+
+
+def _state(random: RandomState) -> tuple[Any, ...]:
+    state: Any = random.get_state(legacy=True)
+    return tuple(state)
+
+
+def _warn_of_changes(folder: Path, before: dict[str, str], now: dict[str, str]) -> None:
+    changed = [f"{name} {before.get(name)}, now {now[name]}" for name in now if now[name] != before.get(name)]
+    if changed:
+        warnings.warn(
+            f"{folder} was written in another environment ({'; '.join(changed)}); what is learnt from there on may "
+            "differ in the last bits.",
+            CheckpointWarning,
+            stacklevel=2,
+        )
+
+
+class KeptMixture(FittedMixture):
+    """Methods that need the settings ``checkpoint`` and ``resume``."""
+
+    checkpoint: Any
+    resume: str
+    durable_token_: Any
+    _keeper: Keeper | None
+    _run: tuple[str, int]
+
+    def _opened(self, least: float = 0.0) -> Keeper | None:
+        """The right to write generations, where there is a checkpoint; the one that the model has, if it has it."""
+        setting = self.checkpoint
+        keeper: Keeper | None = getattr(self, "_keeper", None)
+        if setting is None:
+            if keeper is not None:
+                keeper.store.close()
+                del self._keeper
+            return None
+        wanted = setting if isinstance(setting, Checkpoint) else Checkpoint(setting)
+        if keeper is not None and keeper.checkpoint == wanted and keeper.store.is_open:
+            return keeper
+        if keeper is not None:
+            keeper.store.close()
+        keeper = Keeper(wanted, least)
+        keeper.store.open()
+        return keeper
+
+    def _held(self, keeper: Keeper) -> Held[Self] | None:
+        """What there is to go on with; CheckpointError where there must be something and is not."""
+        if self.resume == "never":
+            return None
+        folder = keeper.checkpoint.folder
+        held = keeper.store.newest(lambda *found: Held.of(type(self), folder, *found))
+        if held is None and self.resume == "must":
+            raise CheckpointError(
+                f"{folder} holds nothing to go on with, and resume='must'; give the folder of the earlier fit, or set "
+                "resume='auto'."
+            )
+        if held is not None:
+            _warn_of_changes(folder, held.environment, environment())
+        return held
+
+    def _begun(self, keeper: Keeper, source: Source, task: Task, random: RandomState) -> tuple[Held[Self] | None, Task]:
+        """What `fit` goes on with, if anything, and what it was begun with; CheckpointError where it must not."""
+        folder = keeper.checkpoint.folder
+        task = replace(task, rows=Fingerprint.of(source), random=_state(random))
+        held = self._held(keeper)
+        own = held is not None and held.run == getattr(self, "_run", ("", 0))[0]
+        if held is None or (held.moment is None and (own or task.before is not None)):
+            keeper.run = new_run()  # another fit of a model that has come to its end
+            return None, task
+        if held.task is None:
+            raise CheckpointMismatch(
+                f"{folder} holds a stream that partial_fit has learnt, and that a fit would end; call partial_fit to "
+                f"go on with it, {REMEDY}"
+            )
+        held.check_settings(self, folder, frozenset() if held.moment is None else frozenset({"max_iter"}))
+        difference = "" if held.task.rows is None or task.rows is None else held.task.rows.difference(task.rows)
+        if difference:
+            raise CheckpointMismatch(
+                f"{folder} holds a fit to other rows: X has {difference}; pass the same X, {REMEDY}"
+            )
+        versions = [None if one.before is None else one.before.version for one in (task, held.task)]
+        if versions[0] is not None and versions[0] != versions[1] and not own:
+            raise CheckpointMismatch(f"{folder} holds a fit that began elsewhere than this warm start; {REMEDY}")
+        keeper.run = held.run
+        return held, held.task
+
+    def _adopt(self, held: Held[Self]) -> None:
+        """Become what a generation holds, with the settings that this model has."""
+        held.model.set_params(**self.get_params(deep=False))
+        self._become(held.model)
+
+    def _attach(self) -> None:
+        """Go on with what the checkpoint holds, once, before anything is learnt online."""
+        before: Keeper | None = getattr(self, "_keeper", None)
+        keeper = self._opened()
+        if keeper is None or keeper is before:
+            return
+        folder = keeper.checkpoint.folder
+        try:
+            held = self._held(keeper)
+            fresh = not hasattr(self, "n_samples_seen_")
+            if held is not None and held.moment is not None:
+                raise CheckpointMismatch(
+                    f"{folder} holds a fit that has not ended; call fit to go on with it, {REMEDY}"
+                )
+            if held is not None and fresh:
+                held.check_settings(self, folder, frozenset({"max_iter"}))
+            elif held is not None and held.model._run != getattr(self, "_run", None):
+                raise CheckpointMismatch(
+                    f"{folder} holds something else than this model has learnt; load it to go on with that, {REMEDY}"
+                )
+        except BaseException:
+            keeper.store.close()
+            raise
+        keeper.run = keeper.run if held is None else held.run
+        if held is not None and fresh:
+            self._adopt(held)
+        self._keeper = keeper
+
+    def _keep(self, after: Self) -> Self:
+        """Become what was learnt online, once it is kept where that is due."""
+        keeper: Keeper | None = getattr(self, "_keeper", None)
+        if keeper is not None and keeper.due():
+            after._write(keeper)
+        self._become(after)
+        return self
+
+    def _write(self, keeper: Keeper, task: Task | None = None, moment: Moment | None = None) -> None:
+        """Write a generation of what this model is; it then says which one."""
+        manifest, arrays = record(self)
+        token = getattr(self, "_token", None)
+        manifest["kept"] = {
+            "run": keeper.run,
+            "task": packed(task, "task", arrays),
+            "moment": packed(moment, "moment", arrays),
+            "environment": environment(),
+            "token": packed(token, "token", arrays),
+        }
+        generation = keeper.write(manifest, arrays)
+        self._run = (keeper.run, generation.number)
+        if token is not None:
+            self.durable_token_ = token
+
+
+class Guard(Generic[Mixture]):
+    """Writes generations of a fit while it runs, and takes over what it has come to where it is interrupted.
+
+    Parameters
+    ----------
+    model : GaussianMixture
+        To be what an interrupted fit has come to.
+    left : callable
+        What that is, at a moment.
+    keeper : Keeper or None
+        Writes generations; None where nothing is kept.
+    task : Task
+        What the fit was begun with.
+    moment : Moment
+        Where it begins.
+    """
+
+    def __init__(
+        self, model: Mixture, left: Callable[[Moment], Mixture], keeper: Keeper | None, task: Task, moment: Moment
+    ) -> None:
+        self._model = model
+        self._left = left
+        self._keeper = keeper
+        self._task = task
+        self._moment = moment
+        self._interruption = Interruption()
+
+    def __enter__(self) -> Self:
+        if self._keeper is not None:  # a batch that is finished first is one that need not be read again
+            self._interruption.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is not None and issubclass(kind, KeyboardInterrupt):
+                after = self._left(self._moment)
+                self._write(after)
+                self._model._become(after)
+        finally:
+            self._interruption.__exit__()
+
+    def watch(self, moment: Moment) -> None:
+        """Take a step."""
+        self._moment = moment
+        self._interruption.check()
+        if self._keeper is not None and self._keeper.due():
+            self._write(self._left(moment))
+
+    def _write(self, model: Mixture) -> None:
+        """Write a generation; a fit does not end because there is no room for it: the one before is still there."""
+        if self._keeper is None:
+            return
+        try:
+            model._write(self._keeper, self._task, self._moment)
+        except CheckpointWriteError as error:
+            warnings.warn(f"{error} The fit goes on without.", CheckpointWarning, stacklevel=2)
