@@ -29,5 +29,9 @@ class CheckpointError(StreamGMMError, RuntimeError):
     """A saved model is damaged, foreign, or of a newer format."""
 
 
+class ResultError(StreamGMMError, RuntimeError):
+    """A result on disk is incomplete, damaged, foreign, or being written by another process."""
+
+
 class OrderWarning(UserWarning):
     """Rows come in an order that the result depends on."""

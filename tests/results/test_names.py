@@ -1,0 +1,36 @@
+import pytest
+
+from streamgmm.errors import InputError
+from streamgmm.results import complete_or_absent
+
+
+def test_a_folder_that_is_no_array_is_never_replaced(tmp_path):
+    precious = tmp_path / "x.zarr" / "thesis.tex"
+    precious.parent.mkdir()
+    precious.write_text("years of work")
+    with pytest.raises(InputError, match="no zarr array"), complete_or_absent(precious.parent, overwrite=True):
+        pass
+    assert precious.read_text() == "years of work"
+
+
+@pytest.mark.parametrize("restartable", [False, True])
+def test_the_name_appears_when_the_block_ends(tmp_path, restartable):
+    path = tmp_path / "x"
+    with complete_or_absent(path, restartable=restartable) as partial:
+        partial.mkdir(exist_ok=True)
+        (partial / "file").write_text("complete")
+        assert not path.exists()
+    assert (path / "file").read_text() == "complete"
+    with pytest.raises(FileExistsError, match="it exists"), complete_or_absent(path):
+        pass
+
+
+@pytest.mark.parametrize("restartable", [False, True])
+def test_what_is_there_before_and_after_a_failure_is_kept_only_where_it_is_of_use(tmp_path, restartable):
+    (tmp_path / "x.partial").mkdir()
+    (tmp_path / "x.partial" / "before").touch()
+    with pytest.raises(OSError, match="full"), complete_or_absent(tmp_path / "x", restartable=restartable) as partial:
+        assert partial.is_dir() == restartable
+        partial.mkdir(exist_ok=True)
+        raise OSError("the disk is full")
+    assert [entry.name for entry in tmp_path.rglob("*")] == (["x.partial", "before"] if restartable else [])
