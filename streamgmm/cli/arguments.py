@@ -189,9 +189,9 @@ def _add_predict(verb: Callable[..., ArgumentParser]) -> None:
         "label stored rows",
         "Write the most probable component of every row, in the smallest unsigned integers that hold them (uint8 up to "
         "255 components). Rows are read and results written chunk by chunk. OUT appears only once it is complete; "
-        "until then its name ends in .partial. Stopped by whatever, the same command goes on with a .zarr where it "
-        "was, and a .npy anew; remove the .partial to begin a .zarr anew, too, as after changes to single rows of "
-        "SOURCE, which is recognized by some of them.",
+        "until then its name ends in .partial. If it is stopped, by whatever, the same command goes on with a .zarr, "
+        "and begins a .npy anew. SOURCE is recognized by its shape, its chunks and some of its rows: remove "
+        "OUT.zarr.partial if others of them have changed in between.",
     )
     predict.add_argument("model", metavar="MODEL", type=Path, help="file that fit wrote")
     predict.add_argument("source", metavar="SOURCE", help=SOURCE)

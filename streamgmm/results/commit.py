@@ -24,8 +24,8 @@ def complete_or_absent(
 
     What a process that was killed left under that name is removed first, and what a failure leaves is removed too.
     Where it is restartable, that is a folder, held for one process, whose content stays as it is, both before the
-    block and after it fails. Only if the rows turn out to be of no use (`StreamGMMError`) it goes: they have to be
-    changed, so that what was made of them is not to be gone on with.
+    block and after it fails. It goes only with a `StreamGMMError`: either the rows are of no use, and what was made of
+    them is not to be gone on with once they are changed, or what was written is.
     """
     if protected is not None and path.resolve() == Path(protected).resolve():
         raise InputError(f"{path} is the input; write the result somewhere else.")
@@ -39,7 +39,7 @@ def complete_or_absent(
     with _held(partial) if restartable else nullcontext():
         try:
             yield partial
-            sync(partial)
+            _sync(partial)
             _rename(partial, path)
         except BaseException as error:
             if not restartable or isinstance(error, StreamGMMError):
@@ -57,14 +57,24 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def sync(path: Path) -> None:
-    """Make files and folders durable."""
-    for folder, _, names in os.walk(path):
-        for name in names:
-            _sync_entry(Path(folder, name))
-        _sync_entry(Path(folder))
-    if path.is_file():
-        _sync_entry(path)
+def _sync(path: Path) -> None:
+    """Make files and folders durable.
+
+    What could not be is of no use: a system that was not able to write a page forgets about it, so that a second try
+    succeeds without it.
+    """
+    try:
+        for folder, _, names in os.walk(path):
+            for name in names:
+                _sync_entry(Path(folder, name))
+            _sync_entry(Path(folder))
+        if path.is_file():
+            _sync_entry(path)
+    except OSError as error:
+        raise ResultError(
+            f"{path} could not be made durable ({error.strerror or error}) and is removed, since parts of it may be "
+            "lost; check the disk, or write somewhere else."
+        ) from None
 
 
 def _rename(partial: Path, path: Path) -> None:

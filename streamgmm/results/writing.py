@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.errors import ResultError
-from streamgmm.results.commit import complete_or_absent, remove, sync
+from streamgmm.results.commit import complete_or_absent, remove
 from streamgmm.results.record import Record
 from streamgmm.results.stored import ATTRIBUTE, Stored
 
@@ -80,7 +80,6 @@ def write(
         wrote(there)
         if lacking:
             _store(result.blocks[lacking], WholeChunks(stored.array, lacking), wrote)
-        sync(partial)
         stored.array.update_attributes({ATTRIBUTE: {**stored.array.attrs[ATTRIBUTE], "complete": True}})
     return there
 

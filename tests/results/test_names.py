@@ -1,6 +1,9 @@
+import errno
+import os
+
 import pytest
 
-from streamgmm.errors import InputError
+from streamgmm.errors import InputError, ResultError
 from streamgmm.results import complete_or_absent
 
 
@@ -34,3 +37,17 @@ def test_what_is_there_before_and_after_a_failure_is_kept_only_where_it_is_of_us
         partial.mkdir(exist_ok=True)
         raise OSError("the disk is full")
     assert [entry.name for entry in tmp_path.rglob("*")] == (["x.partial", "before"] if restartable else [])
+
+
+@pytest.mark.parametrize("restartable", [False, True])
+def test_what_the_disk_could_not_take_is_never_tried_again(tmp_path, restartable, monkeypatch):
+    def fail(descriptor):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with (
+        pytest.raises(ResultError, match=r"x\.partial could not be made durable \(Input/output error\) and is removed"),
+        complete_or_absent(tmp_path / "x", restartable=restartable) as partial,
+    ):
+        partial.mkdir(exist_ok=True)
+    assert not list(tmp_path.iterdir())

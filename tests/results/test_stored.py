@@ -101,9 +101,9 @@ def test_what_is_no_result_is_refused(path, tmp_path):
 
 def test_damaged_metadata_are_an_error_or_found_out_and_nothing_else(path):
     """They have no checksum: what they say of the array must agree with what they say of the result and the chunks."""
-    file = path / "zarr.json"
+    file, values = path / "zarr.json", zarr.open_array(path, mode="r")[:]
     whole = file.read_bytes()
-    for bit in range(0, 8 * len(whole), 5):
+    for bit in range(0, 8 * len(whole), 11):
         damaged = bytearray(whole)
         damaged[bit // 8] ^= 1 << bit % 8
         file.write_bytes(damaged)
@@ -111,4 +111,4 @@ def test_damaged_metadata_are_an_error_or_found_out_and_nothing_else(path):
             check(path)
         except ResultError:
             continue
-        assert zarr.open_array(path, mode="r").shape == (25,)
+        np.testing.assert_array_equal(zarr.open_array(path, mode="r")[:], values)
