@@ -44,7 +44,7 @@ def complete_or_absent(
         except BaseException as error:
             if not restartable or isinstance(error, StreamGMMError):
                 remove(partial)
-            else:
+            elif partial.is_dir():
                 error.add_note(f"run the same again: it goes on from {partial}")
             raise
 

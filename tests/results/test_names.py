@@ -51,3 +51,17 @@ def test_what_the_disk_could_not_take_is_never_tried_again(tmp_path, restartable
     ):
         partial.mkdir(exist_ok=True)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("restartable", [False, True])
+def test_everything_is_durable_before_it_has_its_name_and_the_name_after_it(tmp_path, restartable, monkeypatch):
+    log, sync, rename = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (log.append(os.fstat(descriptor).st_ino), sync(descriptor)))
+    monkeypatch.setattr(os, "replace", lambda source, target: (log.append(target.name), rename(source, target)))
+    with complete_or_absent(tmp_path / "x", restartable=restartable) as partial:
+        (partial / "c").mkdir(parents=True)
+        for name in ("zarr.json", "c/0", "c/1"):
+            (partial / name).touch()
+    inside = {entry.stat().st_ino for entry in (tmp_path / "x", *(tmp_path / "x").rglob("*"))}
+    assert len(inside) == 5
+    assert (set(log[:5]), log[5:]) == (inside, ["x", tmp_path.stat().st_ino])

@@ -89,6 +89,12 @@ def test_without_the_mark_of_completion_it_is_not_whole(path):
         check(path)
 
 
+def test_an_array_that_became_shorter_is_not_whole(path):
+    zarr.open_array(path, mode="r+").resize((20,))
+    with pytest.raises(ResultError, match="its shapes contradict each other"):
+        check(path)
+
+
 def test_what_is_no_result_is_refused(path, tmp_path):
     zarr.create_array(tmp_path / "other.zarr", shape=3, dtype=int)
     zarr.create_group(tmp_path / "group.zarr")
