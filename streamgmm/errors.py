@@ -45,6 +45,10 @@ class CheckpointWriteError(CheckpointError, OSError):
     """A checkpoint cannot be written, such as to a full disk; what was there before is untouched."""
 
 
+class ResultError(StreamGMMError, RuntimeError):
+    """A result on disk is incomplete, damaged, foreign, or being written by another process."""
+
+
 class CheckpointWarning(UserWarning):
     """A checkpoint is not what it should be, and something else was done; the message says what."""
 

@@ -39,6 +39,7 @@ LAYERS = [
     ["course"],
     ["progress"],
     ["prediction", "sampling", "attributes"],
+    ["results"],
     ["checkpoint"],
     ["fitted"],
     ["restoring", "interruption"],
@@ -53,7 +54,7 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
-MAY_IMPORT_STORAGE = {"sources", "execution", "checkpoint", "images", "cli"}
+MAY_IMPORT_STORAGE = {"sources", "execution", "checkpoint", "results", "images", "cli"}
 LAZY = ["numba", "dask", "zarr", "pandas", "xarray", "matplotlib", "h5py", "pyarrow", "distributed"]
 
 

@@ -35,13 +35,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = _show
         try:
             return int(given.run(given))
-        except KeyboardInterrupt:
-            return _complain("interrupted", INTERRUPTED)
+        except KeyboardInterrupt as interruption:
+            return _complain("interrupted" + _notes(interruption), INTERRUPTED)
         except OSError as error:
             where = f"{error.filename}: " if error.filename is not None and error.strerror else ""
-            return _complain(f"error: {where}{error.strerror or error}")
+            return _complain(f"error: {where}{error.strerror or error}{_notes(error)}")
         except (StreamGMMError, ImportError, ValueError) as error:  # ValueError: scikit-learn's checks, wrong checksums
             return _complain(f"error: {error}")
+
+
+def _notes(error: BaseException) -> str:
+    """What an error says beside itself, such as that nothing is lost."""
+    return "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
 
 
 def _complain(message: str, code: int = 1) -> int:

@@ -45,6 +45,7 @@ examples:
     "info": """\
 examples:
   streamgmm info pixels.gmm
+  streamgmm info labels.zarr                       is all of it there, and undamaged?
 """,
     "demo": """\
 examples:
@@ -80,9 +81,13 @@ def parser() -> ArgumentParser:
     _add_update(verb)
     _add_predict(verb)
     info = verb(
-        "info", _lazily("info"), "say what a model is", "Print the settings, criteria and parameters of a model."
+        "info",
+        _lazily("info"),
+        "say what a model or a result is",
+        "Print the settings, criteria and parameters of a model; or what a result is of, by which model, and, from a "
+        "reading of all of it, whether it is whole: exit code 1 if a chunk is missing or damaged.",
     )
-    info.add_argument("model", metavar="MODEL", type=Path, help="file that fit wrote")
+    info.add_argument("path", metavar="PATH", type=Path, help="model that fit wrote, or .zarr that predict wrote")
     demo = verb(
         "demo",
         _lazily("demo"),
@@ -184,7 +189,9 @@ def _add_predict(verb: Callable[..., ArgumentParser]) -> None:
         "label stored rows",
         "Write the most probable component of every row, in the smallest unsigned integers that hold them (uint8 up to "
         "255 components). Rows are read and results written chunk by chunk. OUT appears only once it is complete; "
-        "until then its name ends in .partial.",
+        "until then its name ends in .partial. If it is stopped, by whatever, the same command goes on with a .zarr, "
+        "and begins a .npy anew. SOURCE is recognized by its shape, its chunks and some of its rows: remove "
+        "OUT.zarr.partial if others of them have changed in between.",
     )
     predict.add_argument("model", metavar="MODEL", type=Path, help="file that fit wrote")
     predict.add_argument("source", metavar="SOURCE", help=SOURCE)

@@ -20,9 +20,9 @@ from sklearn.exceptions import ConvergenceWarning
 from streamgmm import GaussianMixture, threads
 from streamgmm.cli.landscape import FEATURES, thinned, write_features
 from streamgmm.cli.memory import peak_memory, return_freed_memory
-from streamgmm.cli.results import complete_or_absent, write
 from streamgmm.initialization import sample
 from streamgmm.progress import rows_bar
+from streamgmm.results import Record, complete_or_absent, write
 from streamgmm.sources import as_source
 
 LIMIT = 512 * 10**6  # bytes
@@ -155,9 +155,11 @@ def prepare(image: NDArray[np.uint8], features: Path) -> Prepared:
 
 def label(model: GaussianMixture, files: Files, shape: tuple[int, int]) -> None:
     """Write the label of every pixel as an image."""
-    labels = model.predict(files.features).astype(np.uint8).reshape(shape)
+    source = as_source(files.features)
+    labels = model.predict(source).astype(np.uint8).reshape(shape)
     with rows_bar(shape[0] * shape[1], "labels") as bar:
-        write(labels, files.labels, overwrite=True, wrote=lambda lines: bar.update(lines * shape[1]))
+        record = Record.of("labels", model, source)
+        write(labels, files.labels, record, overwrite=True, wrote=lambda lines: bar.update(lines * shape[1]))
 
 
 @dataclass(frozen=True, slots=True)

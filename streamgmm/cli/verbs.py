@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from streamgmm import GaussianMixture, load
-from streamgmm.cli.results import chunked, write
+from streamgmm.cli.chunks import chunked
 from streamgmm.criteria import Criterion
 from streamgmm.errors import InputError
 from streamgmm.progress import rows_bar
+from streamgmm.results import Record, Stored, model_digest, write
 
 
 def fit(given: Namespace) -> int:
@@ -77,22 +78,33 @@ def predict(given: Namespace) -> int:
     else:
         kind, result = "labels", model.predict(source).astype(np.min_scalar_type(model.n_components))
     with rows_bar(source.n_rows, "predict", shown=not given.quiet) as bar:
-        write(result, given.output, protected=given.source, overwrite=given.overwrite, wrote=bar.update)
+        there = write(
+            result,
+            given.output,
+            Record.of(kind, model, source),
+            protected=given.source,
+            overwrite=given.overwrite,
+            wrote=bar.update,
+        )
     if not given.quiet:
-        print(f"{given.output}: {kind} of {len(result):,} rows, {result.dtype}")
+        already = f"; {there:,} of them were there already" if there else ""
+        print(f"{given.output}: {kind} of {len(result):,} rows, {result.dtype}{already}")
     return 0
 
 
 def info(given: Namespace) -> int:
-    """Print a model."""
-    model = load(given.model)
+    """Print a model, or a result and whether it is whole."""
+    if given.path.is_dir():
+        return _describe_result(given.path)
+    model = load(given.path)
     settings = ", ".join(
         f"{name}={value!r}" for name, value in model.get_params(deep=False).items() if value is not None
     )
-    print(f"{given.model}: {_outcome(model)}")
+    print(f"{given.path}: {_outcome(model)}")
     print(f"settings: {settings}")
     if not hasattr(model, "means_"):
         return 0
+    print(f"digest: {model_digest(model)}")
     if hasattr(model, "restarts_"):
         print(f"start: {model.restarts_}")
     for kind, criterion in model.criteria_.items():
@@ -128,6 +140,19 @@ def _check_folder(path: Path) -> None:
     """Fail before the work, not after it."""
     if not path.parent.is_dir():
         raise FileNotFoundError(ENOENT, strerror(ENOENT), str(path.parent))
+
+
+def _describe_result(path: Path) -> int:
+    """Print what a result is of; ResultError unless it is whole."""
+    stored = Stored.open(path)
+    faults = stored.faults()
+    n_chunks, record = len(stored.chunks()), stored.record
+    n_missing, n_damaged = (list(faults.values()).count(fault) for fault in ("missing", "damaged"))
+    print(f"{path}: {record.kind}, shape {stored.array.shape}, {stored.array.dtype}")
+    print(f"model: digest {record.model}, streamgmm {record.streamgmm}")
+    print(f"chunks: {n_chunks - n_missing:,} of {n_chunks:,} written, {n_damaged:,} of them damaged")
+    stored.check(faults)
+    return 0
 
 
 def _outcome(model: Any) -> str:

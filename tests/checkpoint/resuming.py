@@ -3,6 +3,7 @@
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 from unittest import mock
 
@@ -95,7 +96,8 @@ class Case:
         kind = str(random.choice(["array", "dask", "zarr", "batches"]))
         if kind == "batches" and algorithm == "incremental":
             kind = "dask"
-        return cls(settings, kind, str(random.choice(["f8", "f4", "i2"])), bool(random.random() < 0.3), n_features, seed)
+        dtype, weighted = str(random.choice(["f8", "f4", "i2"])), bool(random.random() < 0.3)
+        return cls(settings, kind, dtype, weighted, n_features, seed)
 
     def data(self):
         """Rows as `fit` takes them, made anew, and weights."""
@@ -117,7 +119,7 @@ class Case:
             )
         if self.kind == "zarr":
             return zarr.array(rows, chunks=(100, d)), weights
-        parts = [slice(first, stop) for first, stop in zip(cut, cut[1:], strict=False)]
+        parts = [slice(first, stop) for first, stop in pairwise(cut)]
         if weights is None:
             return lambda: (rows[part] for part in parts), None
         return lambda: (rows[part] for part in parts), lambda: (weights[part] for part in parts)

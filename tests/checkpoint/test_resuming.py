@@ -159,13 +159,14 @@ def test_resume_never_begins_anew_and_must_needs_something(tmp_path):
     with small(), killed_after(None) as seen:
         model.set_params(resume="never").fit(rows)
     assert seen[0] == "Sampling"
+    with small():
         assert clone(model).set_params(resume="must").fit(rows).n_iter_ == 5
 
 
 def test_a_damaged_generation_is_passed_over_loudly_and_none_valid_is_an_error(tmp_path):
     rows, folder = rows_of(), tmp_path / "fit.ckpt"
     model = killed_fit(folder, rows, 9)
-    newest, *others = generations(folder)
+    newest, *_ = generations(folder)
     (folder / newest.name).write_bytes(b"torn")
     with small():
         whole = clone(model).set_params(checkpoint=None).fit(rows)

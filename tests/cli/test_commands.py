@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import zarr
 
-from streamgmm import GaussianMixture, load
+from streamgmm import GaussianMixture, __version__, load
+from streamgmm.errors import ResultError
+from streamgmm.results import check
 
 STREAMGMM = [sys.executable, "-c", "import sys; from streamgmm.cli import main; sys.exit(main())"]
 
@@ -171,6 +173,73 @@ def test_a_predict_that_fails_half_way_leaves_nothing(run, rows, model, tmp_path
     assert not list(tmp_path.glob("labels*"))
 
 
+@pytest.fixture
+def begun(run, model, source, tmp_path, monkeypatch):
+    """What a predict leaves that is killed when it has written the labels of five chunks of eight, one of them torn."""
+    monkeypatch.setattr("streamgmm.sources.storage.TASK_BYTES", 700 * 3 * 4)
+    out = tmp_path / "labels.zarr"
+    assert run("predict", model, source, "-o", out)[0] == 0
+    for number in (0, 3, 7):
+        (out / "c" / str(number)).unlink()
+    (out / "c" / "5").write_bytes((out / "c" / "5").read_bytes()[:-1])
+    return out.rename(tmp_path / "labels.zarr.partial")
+
+
+def test_predict_goes_on_where_it_was_and_says_so(run, model, source, rows, begun):
+    out = begun.with_name("labels.zarr")
+    code, said, err = run("predict", model, source, "-o", out)
+    assert (code, said, err) == (0, f"{out}: labels of 5,000 rows, uint8; 2,800 of them were there already\n", "")
+    np.testing.assert_array_equal(zarr.open_array(out, mode="r")[:], load(model).predict(rows))
+    assert not begun.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (["--proba"], "labels, not responsibilities"),
+        (["model"], "another model"),
+        (["rows"], "other rows: other values"),
+    ],
+)
+def test_predict_never_goes_on_with_what_was_made_of_other_things(run, model, source, rows, begun, change, reason):
+    out = begun.with_name("labels.zarr")
+    if change == ["model"]:
+        assert run("fit", source, "-k", 2, "-o", model)[0] == 0
+    if change == ["rows"]:
+        zarr.open_array(source)[0] += 1
+    code, said, err = run("predict", model, source, "-o", out, *[part for part in change if part.startswith("-")])
+    assert code == 0
+    assert "already" not in said
+    assert err.startswith(f"streamgmm: warning: {begun} is not gone on with, but replaced: it is of {reason}")
+    assert err.count("\n") == 1
+    expected = load(model).predict_proba if change == ["--proba"] else load(model).predict
+    np.testing.assert_array_equal(zarr.open_array(out, mode="r")[:], expected(zarr.open_array(source)[:]))
+
+
+def test_info_of_a_result_says_of_which_model_it_is_and_whether_it_is_whole(run, model, source, begun):
+    digest = next(line for line in run("info", model)[1].splitlines() if line.startswith("digest: "))
+    code, said, err = run("info", begun)
+    assert code == 1
+    assert said.splitlines() == [
+        f"{begun}: labels, shape (5000,), uint8",
+        f"model: {digest.replace(':', '')}, streamgmm {__version__}",
+        "chunks: 5 of 8 written, 1 of them damaged",
+    ]
+    assert (
+        f"{begun} is not whole: chunk c/0 (rows 0-699) is missing, chunk c/3 (rows 2100-2799) is missing, chunk " in err
+    )
+    assert "c/5 (rows 3500-4199) is damaged and 1 more are; run the same prediction again" in err
+    assert err.count("\n") == 1
+    out = begun.with_name("labels.zarr")
+    run("predict", model, source, "-o", out)
+    code, said, err = run("info", out)
+    assert (code, err) == (0, "")
+    assert "chunks: 8 of 8 written, 0 of them damaged" in said
+    code, said, err = run("info", source)
+    assert (code, said) == (1, "")
+    assert "is no result of streamgmm" in err
+
+
 def test_predict_replaces_nothing_unless_told_to(run, rows, source, model, tmp_path):
     out = tmp_path / "labels.zarr"
     assert run("predict", model, source, "-o", out)[0] == 0
@@ -294,7 +363,7 @@ def test_a_missing_file_is_an_exit_code_and_a_line_for_the_shell(tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
-def test_a_predict_that_is_stopped_leaves_no_result(model, tmp_path, number, code):
+def test_a_predict_that_is_stopped_leaves_what_is_never_taken_for_a_result(model, tmp_path, number, code):
     # 4 GB of rows that take no room on disk: nobody labels them before the signal comes
     rows, out = tmp_path / "endless.zarr", tmp_path / "labels.zarr"
     zarr.create_array(rows, shape=(400_000_000, 3), chunks=(100_000, 3), dtype=np.float32)
@@ -310,5 +379,11 @@ def test_a_predict_that_is_stopped_leaves_no_result(model, tmp_path, number, cod
     assert process.returncode == code
     assert not out.exists()
     if number == signal.SIGINT:
-        assert err == "streamgmm: interrupted\n"
-        assert not list(tmp_path.glob("labels*"))
+        assert err == f"streamgmm: interrupted; run the same again: it goes on from {out}.partial\n"
+    assert check_fails(tmp_path / "labels.zarr.partial")
+
+
+def check_fails(path):
+    with pytest.raises(ResultError, match=r"is missing and [\d,]+ more are; run the same prediction again"):
+        check(path)
+    return True

@@ -1,0 +1,10 @@
+import pytest
+
+from streamgmm.fingerprint import Fingerprint
+from streamgmm.results import Record
+
+
+@pytest.fixture(scope="session")
+def record():
+    """Of a result that nobody computed."""
+    return Record("labels", "0123456789abcdef", Fingerprint(25, 3, "<f4", "chunks", "", "rows"), "0.1.0")

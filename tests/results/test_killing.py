@@ -1,0 +1,21 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+KILLS = int(os.environ.get("RESULT_KILLS", "10"))  # 200 are promised: RESULT_KILLS=200 pytest -s tests/results
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_after_any_kills_the_labels_are_those_of_a_run_that_was_not_killed(tmp_path):
+    command = [sys.executable, "-W", "error", Path(__file__).with_name("killing.py"), tmp_path, str(KILLS), "0"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    counts = json.loads(ended.stdout)
+    print(counts)
+    assert counts["kills"] == KILLS
+    assert counts["amid"] > 0
+    assert (counts["others"], counts["left"]) == (0, 0)

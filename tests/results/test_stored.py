@@ -1,0 +1,120 @@
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+
+from streamgmm.errors import ResultError
+from streamgmm.results import Stored, check, write
+
+
+@pytest.fixture
+def path(tmp_path, record):
+    """A whole result of labels in three chunks, the last of them short."""
+    labels = np.random.default_rng(0).integers(0, 7, 25).astype(np.uint8)
+    write(da.from_array(labels, 10), tmp_path / "x.zarr", record)
+    return tmp_path / "x.zarr"
+
+
+def test_a_whole_result_says_of_what_it_is(path, record):
+    check(path)
+    stored = Stored.open(path)
+    assert stored.record == record
+    assert stored.complete
+    assert stored.faults() == {}
+    assert stored.chunks() == [(0,), (1,), (2,)]
+
+
+def test_every_flipped_bit_of_every_chunk_is_found_out(path):
+    stored, flips, found = Stored.open(path), 0, 0
+    for chunk in stored.chunks():
+        file = stored.file(chunk)
+        whole = file.read_bytes()
+        for bit in range(8 * len(whole)):
+            damaged = bytearray(whole)
+            damaged[bit // 8] ^= 1 << bit % 8
+            file.write_bytes(damaged)
+            flips += 1
+            found += stored.faults() == {chunk: "damaged"}
+        file.write_bytes(whole)
+    print(f"{found} of {flips} flipped bits found")
+    assert found == flips > 400
+
+
+def test_every_torn_zeroed_or_longer_chunk_is_found_out(path):
+    stored = Stored.open(path)
+    for chunk in stored.chunks():
+        whole = stored.file(chunk).read_bytes()
+        left = [whole[:length] for length in range(len(whole))] + [bytes(n) for n in range(1, len(whole))]
+        left += [whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2), whole + b"\0"]
+        for content in left:
+            stored.file(chunk).write_bytes(content)
+            assert stored.faults() == {chunk: "damaged"}, content
+        stored.file(chunk).write_bytes(whole)
+
+
+def test_a_missing_or_damaged_chunk_is_named_with_its_rows_and_the_remedy(path):
+    (path / "c" / "2").unlink()
+    assert zarr.open_array(path, mode="r")[20:].tolist() == [255] * 5  # it reads well enough
+    (path / "c" / "0").write_bytes(b"?")
+    with pytest.raises(ResultError) as caught:
+        check(path)
+    assert str(caught.value) == (
+        f"{path} is not whole: chunk c/0 (rows 0-9) is damaged, chunk c/2 (rows 20-24) is missing; rename it to "
+        "x.zarr.partial and run the same prediction again, which writes only what is not there."
+    )
+
+
+def test_the_remedy_of_damage_works_and_writes_only_what_is_not_there(path, record):
+    labels = np.zeros(25, np.uint8)
+    (path / "c" / "1").unlink()
+    path.rename(path.parent / "x.zarr.partial")
+    with pytest.raises(ResultError, match="is missing; run the same prediction again"):
+        check(path.parent / "x.zarr.partial")
+    assert write(da.from_array(labels, 10), path, record) == 15
+    check(path)
+
+
+def test_many_faults_are_counted_not_listed(tmp_path, record):
+    write(da.zeros(100, chunks=1), tmp_path / "x.zarr", record)
+    for chunk in (tmp_path / "x.zarr" / "c").iterdir():
+        chunk.unlink()
+    with pytest.raises(ResultError, match=r"c/2 \(rows 2-2\) is missing and 97 more are;"):
+        check(tmp_path / "x.zarr")
+
+
+def test_without_the_mark_of_completion_it_is_not_whole(path):
+    array = zarr.open_array(path, mode="r+")
+    array.update_attributes({"streamgmm": {**array.attrs["streamgmm"], "complete": False}})
+    with pytest.raises(ResultError, match="does not say that it is complete; rename it"):
+        check(path)
+
+
+def test_an_array_that_became_shorter_is_not_whole(path):
+    zarr.open_array(path, mode="r+").resize((20,))
+    with pytest.raises(ResultError, match="its shapes contradict each other"):
+        check(path)
+
+
+def test_what_is_no_result_is_refused(path, tmp_path):
+    zarr.create_array(tmp_path / "other.zarr", shape=3, dtype=int)
+    zarr.create_group(tmp_path / "group.zarr")
+    with pytest.raises(ResultError, match="does not say what it is of"):
+        check(tmp_path / "other.zarr")
+    for name in ("nowhere.zarr", "group.zarr"):
+        with pytest.raises(ResultError, match="cannot be opened as a result"):
+            check(tmp_path / name)
+
+
+def test_damaged_metadata_are_an_error_or_found_out_and_nothing_else(path):
+    """They have no checksum: what they say of the array must agree with what they say of the result and the chunks."""
+    file, values = path / "zarr.json", zarr.open_array(path, mode="r")[:]
+    whole = file.read_bytes()
+    for bit in range(0, 8 * len(whole), 11):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(damaged)
+        try:
+            check(path)
+        except ResultError:
+            continue
+        np.testing.assert_array_equal(zarr.open_array(path, mode="r")[:], values)

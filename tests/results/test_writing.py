@@ -1,0 +1,243 @@
+import os
+import tempfile
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamgmm.errors import InputError, ResultError
+from streamgmm.fingerprint import Fingerprint
+from streamgmm.results import check, write
+from streamgmm.results.writing import WholeChunks
+
+
+def counted(values, chunks, computed):
+    """Lazy array that notes the first value and the length of every block that is computed."""
+
+    def block(part):
+        computed.append((int(part.flat[0]), len(part)))
+        return part
+
+    return da.from_array(values, (chunks, *values.shape[1:])).map_blocks(block, meta=values[:0])
+
+
+def stopped(path):
+    """Give a complete result the name that it had before it was complete."""
+    return path.rename(path.with_name(path.name + ".partial"))
+
+
+@pytest.mark.parametrize("chunks", [(10, 10, 5), (3, 10, 2, 10), (25,), (5, 20), (1,) * 25])
+@pytest.mark.parametrize("suffix", [".zarr", ".npy"])
+def test_any_chunks_are_written_as_they_are(tmp_path, record, chunks, suffix):
+    values = np.arange(25 * 2, dtype=np.float32).reshape(25, 2)
+    path = tmp_path / f"values{suffix}"
+    assert write(da.from_array(values, (chunks, (1, 1))), path, record) == 0
+    np.testing.assert_array_equal(np.load(path) if suffix == ".npy" else zarr.open_array(path, mode="r")[:], values)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_every_chunk_on_disk_is_written_once_and_whole(tmp_path, record):
+    regions = []
+    blocks = da.arange(1_000, chunks=((300, 100, 100, 300, 200),))
+    write(blocks, tmp_path / "x.zarr", record, wrote=regions.append)
+    stored = zarr.open_array(tmp_path / "x.zarr", mode="r")
+    assert stored.chunks == (300,)
+    assert sorted(regions) == [0, 100, 300, 300, 300]
+
+
+@pytest.mark.parametrize("key", [slice(5, 15), slice(0, 5), slice(10, 25)])
+def test_a_write_that_is_not_a_whole_chunk_raises_and_writes_nothing(tmp_path, key):
+    """Two tasks that share a chunk would each read, change and write it: one of the changes would be lost."""
+    array = zarr.create_array(tmp_path / "x.zarr", shape=25, chunks=10, dtype=int, fill_value=-1)
+    target = WholeChunks(array, [0, 2])
+    with pytest.raises(ResultError, match="not a whole chunk of"):
+        target[(key,)] = np.zeros(key.stop - key.start, int)
+    with pytest.raises(ResultError, match="not a whole chunk of"):
+        da.store(da.zeros(15, chunks=5, dtype=int), target, lock=False)
+    assert array[:20].tolist() == [-1] * 20  # the last block is the last chunk, indeed, and perhaps written
+    da.store(da.zeros(15, chunks=10, dtype=int), target, lock=False)
+    assert array[:].tolist() == [0] * 10 + [-1] * 10 + [0] * 5
+
+
+def test_what_was_not_written_is_no_label(tmp_path, record):
+    write(da.zeros(1_000, chunks=100, dtype=np.uint8), tmp_path / "x.zarr", record)
+    assert zarr.open_array(tmp_path / "x.zarr", mode="r").fill_value == 255
+    assert len(list((tmp_path / "x.zarr" / "c").iterdir())) == 10
+
+
+@settings(max_examples=30)
+@given(
+    shape=st.sampled_from([(25,), (25, 2)]),
+    length=st.integers(3, 25),
+    states=st.lists(st.sampled_from(["kept", "missing", "flipped", "torn", "empty"]), min_size=9, max_size=9),
+)
+def test_from_any_chunks_a_restart_gives_the_same_and_computes_only_what_is_not_there(record, shape, length, states):
+    values = np.arange(np.prod(shape)).reshape(shape)
+    row = values.size // len(values)
+    with tempfile.TemporaryDirectory() as folder:
+        path, computed, told = Path(folder, "x.zarr"), [], []
+        write(counted(values, length, []), path, record)
+        files = [path.joinpath("c", str(number), *["0"] * (len(shape) - 1)) for number in range(-(-25 // length))]
+        before = [file.read_bytes() for file in files]
+        for file, state in zip(files, states, strict=False):
+            content = bytearray(file.read_bytes())
+            content[len(content) // 2] ^= 4
+            left = {"flipped": content, "torn": file.read_bytes()[:-3], "empty": b""}
+            if state == "missing":
+                file.unlink()
+            elif state != "kept":
+                file.write_bytes(left[state])
+        (files[0].parent / "0.d1ce.partial").write_bytes(b"of a write that was killed")
+        stopped(path)
+        there = write(counted(values, length, computed), path, record, wrote=told.append)
+        lacking = [number for number, state in zip(range(len(files)), states, strict=False) if state != "kept"]
+        lengths = [min(length, 25 - number * length) for number in lacking]
+        expected = [(number * length * row, n) for number, n in zip(lacking, lengths, strict=True)]
+        assert sorted(computed) == expected
+        assert there == 25 - sum(lengths) and sorted(told[1:]) == sorted(lengths) and told[0] == there
+        check(path)
+        assert [file.read_bytes() for file in files] == before
+        assert {entry for entry in path.rglob("*") if entry.is_file()} == {*files, path / "zarr.json"}
+        np.testing.assert_array_equal(zarr.open_array(path, mode="r")[:], values)
+
+
+@pytest.mark.parametrize(
+    ("of", "reason"),
+    [
+        ({"kind": "responsibilities"}, "responsibilities, not labels"),
+        ({"model": "f" * 16}, "another model, ffffffffffffffff, not 0123456789abcdef"),
+        ({"rows": Fingerprint(25, 3, "<f4", "chunks", "", "others")}, "other rows: other values"),
+        ({"rows": Fingerprint(26, 3, "<f4", "chunks", "", "rows")}, "other rows: 26 rows, not 25"),
+        ({"streamgmm": "0.0.1"}, "streamgmm 0.0.1, not 0.1.0"),
+        ({"chunks": 5}, r"chunks \(5,\), not \(10,\)"),
+        ({"values": np.arange(26)}, r"shape \(26,\), not \(25,\)"),
+        ({"values": np.arange(25, dtype=np.int16)}, "dtype int16, not int64"),
+    ],
+)
+def test_a_result_of_anything_else_is_not_gone_on_with_but_replaced_and_that_is_said(tmp_path, record, of, reason):
+    path, values, computed = tmp_path / "x.zarr", np.arange(25), []
+    foreign = replace(record, **{name: of[name] for name in of.keys() - {"chunks", "values"}})
+    write(counted(of.get("values", values + 1), of.get("chunks", 10), []), path, foreign)
+    stopped(path)
+    with pytest.warns(UserWarning, match=f"x.zarr.partial is not gone on with, but replaced: it is of {reason}"):
+        assert write(counted(values, 10, computed), path, record) == 0
+    assert len(computed) == 3
+    check(path)
+    np.testing.assert_array_equal(zarr.open_array(path, mode="r")[:], values)
+
+
+@pytest.mark.parametrize("metadata", [None, b"", b"half of {", b"{}"])
+def test_what_does_not_say_of_what_it_is_is_replaced(tmp_path, record, metadata):
+    write(da.zeros(10, chunks=5), tmp_path / "x.zarr", record)
+    partial = stopped(tmp_path / "x.zarr")
+    (partial / "zarr.json").unlink() if metadata is None else (partial / "zarr.json").write_bytes(metadata)
+    with pytest.warns(UserWarning, match="replaced: "):
+        write(da.arange(10, chunks=5), tmp_path / "x.zarr", record)
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "x.zarr", mode="r")[:], np.arange(10))
+    assert not partial.exists()
+
+
+def failing(error):
+    """Lazy array of 10 rows in two blocks, the one of which that comes second cannot be computed."""
+    computed = []
+
+    def block(part):
+        computed.append(part)
+        if len(computed) == 2:
+            raise error
+        return part
+
+    return da.arange(10, chunks=5).map_blocks(block, meta=np.empty(0, int))
+
+
+@pytest.mark.parametrize("error", [OSError("the disk is on fire"), MemoryError(), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize(("suffix", "kept"), [(".npy", 0), (".zarr", 5)])
+def test_after_a_failure_a_zarr_is_gone_on_with_and_an_npy_begun_anew(tmp_path, record, error, suffix, kept):
+    path, computed = tmp_path / f"x{suffix}", []
+    write(da.ones(10, chunks=5, dtype=int), path, record)
+    with dask.config.set(scheduler="synchronous"), pytest.raises(type(error)) as caught:
+        write(failing(error), path, record, overwrite=True)
+    notes = [f"run the same again: it goes on from {path}.partial"] if kept else []
+    assert getattr(caught.value, "__notes__", []) == notes
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["x" + suffix] + ["x.zarr.partial"] * len(notes)
+    assert write(counted(np.arange(10), 5, computed), path, record, overwrite=True) == kept
+    assert sum(n for _, n in computed) == 10 - kept
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x" + suffix]
+    np.testing.assert_array_equal(
+        np.load(path) if suffix == ".npy" else zarr.open_array(path, mode="r")[:], np.arange(10)
+    )
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".npy"])
+def test_rows_that_have_to_be_changed_leave_nothing_to_go_on_with(tmp_path, record, suffix):
+    with pytest.raises(InputError, match="NaN"):
+        write(failing(InputError("NaN in chunk 1")), tmp_path / f"x{suffix}", record)
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_processes_never_write_to_one_result(tmp_path, record):
+    blocks, computed = da.arange(10, chunks=5), []
+
+    def block(part):
+        computed.append(part)
+        with pytest.raises(ResultError, match=r"x\.zarr\.partial is being written by another process"):
+            write(blocks, tmp_path / "x.zarr", record)
+        return part
+
+    write(blocks.map_blocks(block, meta=np.empty(0, int)), tmp_path / "x.zarr", record)
+    assert len(computed) == 2
+    check(tmp_path / "x.zarr")
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".npy"])
+def test_threads_that_an_interruption_leaves_behind_write_nothing_after_it(tmp_path, record, suffix):
+    reached, go_on = threading.Event(), threading.Event()
+
+    def block(values, block_id):
+        if block_id == (0,):
+            reached.wait(10)
+            raise KeyboardInterrupt
+        reached.set()
+        go_on.wait(10)
+        return values
+
+    lazy = da.zeros(200, chunks=100).map_blocks(block, dtype=np.float64, meta=np.empty(0))
+    with ThreadPoolExecutor(2) as pool, dask.config.set(scheduler="threads", pool=pool):
+        with pytest.raises(KeyboardInterrupt):
+            write(lazy, tmp_path / f"x{suffix}", record)
+        go_on.set()  # and the pool's end waits for the thread
+    assert {entry.name for entry in tmp_path.rglob("*")} <= {"x.zarr.partial", "zarr.json"}
+
+
+@pytest.mark.parametrize("moment", [1, 2])
+def test_a_replacement_that_is_stopped_at_a_rename_is_finished_by_the_next(tmp_path, record, monkeypatch, moment):
+    path, renamed, original = tmp_path / "x.zarr", [], os.replace
+    write(da.ones(10, chunks=5, dtype=int), path, record)
+
+    def rename(source, target):
+        if str(tmp_path) in str(source) and Path(source).parent == tmp_path:
+            renamed.append(source)
+            if len(renamed) == moment:
+                raise KeyboardInterrupt
+        original(source, target)
+
+    monkeypatch.setattr(os, "replace", rename)
+    with pytest.raises(KeyboardInterrupt):
+        write(da.arange(10, chunks=5), path, record, overwrite=True)
+    monkeypatch.undo()
+    if path.exists():
+        check(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert write(counted(np.arange(10), 5, []), path, record, overwrite=True) == 10
+    np.testing.assert_array_equal(zarr.open_array(path, mode="r")[:], np.arange(10))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.zarr"]
