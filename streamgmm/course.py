@@ -68,6 +68,19 @@ class Moment:
     restarts: Restarts | None = None
     order: Segments = field(default_factory=Segments)
 
+    @property
+    def place(self) -> str:
+        """How far the fit has come, in words."""
+        now = self.now
+        if isinstance(now, Sampling):
+            return f"drawing a sample, {_waves(now.taken)} read"
+        if isinstance(now, Ending):
+            return f"at its last reading, {_waves(now.evaluation.taken)} read"
+        run, what = (now, "") if isinstance(now, Run) else (now.run, f", trying a {now.name}")
+        if run is None or run.position is None:
+            return f"between two passes{what}"
+        return f"in pass {run.passes + run.position.number}{what}, {_waves(run.position.taken)} of it read"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
@@ -95,6 +108,10 @@ class Task:
     random: tuple[Any, ...]
     before: Parameters | None
     previous: float
+
+
+def _waves(number: int) -> str:
+    return f"{number:,} wave{'s' * (number != 1)}"
 
 
 Watch = Callable[[Step | None, Moment], None]

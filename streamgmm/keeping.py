@@ -279,12 +279,15 @@ class Guard(Generic[Mixture]):
             self._interruption.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
         try:
-            if kind is not None and issubclass(kind, KeyboardInterrupt):
+            if isinstance(error, KeyboardInterrupt):
                 after = self._left(self._moment)
                 self._write(after)
                 self._model._become(after)
+                if self._keeper is not None:
+                    where = f"generation {after._run[1]} of {self._keeper.checkpoint.folder} ({self._moment.place})"
+                    error.add_note(f"the same fit goes on from {where}")
         finally:
             self._interruption.__exit__()
 

@@ -4,7 +4,7 @@ from streamgmm.checkpoint.container import Arrays
 from streamgmm.checkpoint.keeper import Checkpoint, Keeper, environment, new_run
 from streamgmm.checkpoint.model_file import ARRAYS, GIVEN, LEARNING, NUMBERS, read, record, save_model
 from streamgmm.checkpoint.records import packed, unpacked
-from streamgmm.checkpoint.store import Generation, newest
+from streamgmm.checkpoint.store import Generation, generations, newest, verified
 
 __all__ = [
     "ARRAYS",
@@ -16,6 +16,7 @@ __all__ = [
     "Generation",
     "Keeper",
     "environment",
+    "generations",
     "new_run",
     "newest",
     "packed",
@@ -23,4 +24,5 @@ __all__ = [
     "record",
     "save_model",
     "unpacked",
+    "verified",
 ]

@@ -27,6 +27,7 @@ examples:
 examples:
   streamgmm fit pixels.zarr -k 8 -o pixels.gmm
   streamgmm fit log.zarr -k 8 --algorithm incremental -o log.gmm
+  streamgmm fit large.zarr -k 8 --checkpoint fit.ckpt -o large.gmm
   streamgmm fit table.parquet -k 20 --covariance diag --n-init 5 -o table.gmm
   streamgmm fit x.npy -k 3 --tol 1e-5 --max-iter 500 --seed 7 --quiet -o x.gmm
 """,
@@ -45,6 +46,7 @@ examples:
     "info": """\
 examples:
   streamgmm info pixels.gmm
+  streamgmm info fit.ckpt                          how far it has come, and whether it is valid
   streamgmm info labels.zarr                       is all of it there, and undamaged?
 """,
     "demo": """\
@@ -83,11 +85,14 @@ def parser() -> ArgumentParser:
     info = verb(
         "info",
         _lazily("info"),
-        "say what a model or a result is",
-        "Print the settings, criteria and parameters of a model; or what a result is of, by which model, and, from a "
-        "reading of all of it, whether it is whole: exit code 1 if a chunk is missing or damaged.",
+        "say what a model, a checkpoint or a result is",
+        "Print the settings, criteria and parameters of a model; of a checkpoint, besides, its generations, which of "
+        "them are valid, and how far the fit has come; or what a result is of, by which model, and, from a reading of "
+        "all of it, whether it is whole: exit code 1 if a chunk is missing or damaged.",
     )
-    info.add_argument("path", metavar="PATH", type=Path, help="model that fit wrote, or .zarr that predict wrote")
+    info.add_argument(
+        "path", metavar="PATH", type=Path, help="model or checkpoint that fit wrote, or .zarr that predict wrote"
+    )
     demo = verb(
         "demo",
         _lazily("demo"),
@@ -155,6 +160,19 @@ def _add_fit(verb: Callable[..., ArgumentParser]) -> None:
         default=1e-6,
         help="added to every variance, squared units of the rows (default: %(default)s)",
     )
+    fit.add_argument(
+        "--checkpoint",
+        metavar="DIR",
+        type=Path,
+        help="folder to keep the fit in while it runs; the same command goes on where it was stopped, by whatever",
+    )
+    fit.add_argument(
+        "--resume",
+        choices=("auto", "never", "must"),
+        default="auto",
+        help="whether to go on with what DIR holds: if there is something, not at all, or it is an error that there is "
+        "nothing (default: %(default)s)",
+    )
     fit.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
 
 
@@ -205,9 +223,10 @@ def _add_predict(verb: Callable[..., ArgumentParser]) -> None:
 
 def _lazily(verb: str) -> Callable[[Namespace], int]:
     """Import a verb's module, and with it numba and dask, only to run it."""
+    module = "streamgmm.cli.info" if verb == "info" else "streamgmm.cli.verbs"
 
     def run(given: Namespace) -> int:
-        return int(getattr(import_module("streamgmm.cli.verbs"), verb)(given))
+        return int(getattr(import_module(module), verb)(given))
 
     return run
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from argparse import Namespace
 from errno import EISDIR, ENOENT
-from math import isnan
 from os import strerror
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from streamgmm import GaussianMixture, load
 from streamgmm.cli.chunks import chunked
-from streamgmm.criteria import Criterion
+from streamgmm.cli.info import outcome
 from streamgmm.errors import InputError
 from streamgmm.progress import rows_bar
-from streamgmm.results import Record, Stored, model_digest, write
+from streamgmm.results import Record, write
 
 
 def fit(given: Namespace) -> int:
@@ -36,10 +33,18 @@ def fit(given: Namespace) -> int:
         verbose=not given.quiet,
         algorithm=given.algorithm,
         split_merge=given.split_merge,
-    ).fit(given.source)
+        checkpoint=given.checkpoint,
+        resume=given.resume,
+    )
+    try:
+        model.fit(given.source)
+    except KeyboardInterrupt as interruption:
+        if given.checkpoint is None:
+            interruption.add_note("with --checkpoint it could be gone on with")
+        raise
     model.save(given.output)
     if not given.quiet:
-        print(f"{given.output}: {_outcome(model)}")
+        print(f"{given.output}: {outcome(model)}")
     return 0
 
 
@@ -62,7 +67,7 @@ def update(given: Namespace) -> int:
     if not given.quiet:
         new = model.n_samples_seen_ - before
         print(f"{output}: {f'{new:,} rows learnt' if new else none}")
-        print(f"{output}: {_outcome(model)}")
+        print(f"{output}: {outcome(model)}")
     return 0
 
 
@@ -92,33 +97,6 @@ def predict(given: Namespace) -> int:
     return 0
 
 
-def info(given: Namespace) -> int:
-    """Print a model, or a result and whether it is whole."""
-    if given.path.is_dir():
-        return _describe_result(given.path)
-    model = load(given.path)
-    settings = ", ".join(
-        f"{name}={value!r}" for name, value in model.get_params(deep=False).items() if value is not None
-    )
-    print(f"{given.path}: {_outcome(model)}")
-    print(f"settings: {settings}")
-    if not hasattr(model, "means_"):
-        return 0
-    print(f"digest: {model_digest(model)}")
-    if hasattr(model, "restarts_"):
-        print(f"start: {model.restarts_}")
-    for kind, criterion in model.criteria_.items():
-        print(f"{kind} over {criterion.n_samples:,.10g} rows: log-likelihood {criterion.log_likelihood:.10g}", end="")
-        if isinstance(criterion, Criterion):
-            icl = "" if isnan(criterion.icl) else f", ICL {criterion.icl:.10g}"
-            print(f", BIC {criterion.bic:.10g}, AIC {criterion.aic:.10g}{icl}", end="")
-            print(f" ({criterion.n_parameters} parameters; lower is better)", end="")
-        print()
-    print("\nmeans ± standard deviations")
-    print(_table(model, shutil.get_terminal_size((120, 24)).columns))
-    return 0
-
-
 def demo(given: Namespace) -> int:
     """Segment the Blue Marble."""
     from streamgmm.cli.demo import demonstrate
@@ -140,65 +118,3 @@ def _check_folder(path: Path) -> None:
     """Fail before the work, not after it."""
     if not path.parent.is_dir():
         raise FileNotFoundError(ENOENT, strerror(ENOENT), str(path.parent))
-
-
-def _describe_result(path: Path) -> int:
-    """Print what a result is of; ResultError unless it is whole."""
-    stored = Stored.open(path)
-    faults = stored.faults()
-    n_chunks, record = len(stored.chunks()), stored.record
-    n_missing, n_damaged = (list(faults.values()).count(fault) for fault in ("missing", "damaged"))
-    print(f"{path}: {record.kind}, shape {stored.array.shape}, {stored.array.dtype}")
-    print(f"model: digest {record.model}, streamgmm {record.streamgmm}")
-    print(f"chunks: {n_chunks - n_missing:,} of {n_chunks:,} written, {n_damaged:,} of them damaged")
-    stored.check(faults)
-    return 0
-
-
-def _outcome(model: Any) -> str:
-    """What a model is, in a line."""
-    if not hasattr(model, "means_"):
-        return f"not fitted yet; {model.n_samples_seen_:,} rows wait for more to start from"
-    passes = f"{model.n_iter_} pass{'es' * (model.n_iter_ != 1)}"
-    kind = "exact" if "exact" in model.criteria_ else "bound"
-    known = model.criteria_[kind]
-    return (
-        f"{model.n_components} components ({model.covariance_type}) of {model.n_features_in_} features, "
-        f"{model.n_samples_seen_:,} rows seen, {'converged' if model.converged_ else 'not converged'} after {passes}, "
-        f"{'log-likelihood' if kind == 'exact' else 'at least'} {known.log_likelihood / known.n_samples:.6g} nats/row"
-    )
-
-
-def _table(model: Any, width: int) -> str:
-    """Features as lines, components as columns, by falling weight, in blocks that fit the width."""
-    k, d = model.means_.shape
-    names = [str(name) for name in getattr(model, "feature_names_in_", [f"feature {column}" for column in range(d)])]
-    deviations = np.sqrt(_variances(model))
-    order = np.argsort(-model.weights_, kind="stable")
-    columns = [
-        [f"component {c}", f"{model.weights_[c]:.2%}"]
-        + [f"{mean:.4g} ± {sd:.3g}" for mean, sd in zip(model.means_[c], deviations[c], strict=True)]
-        for c in order
-    ]
-    margin = ["", "weight", *names]
-    size = max(len(cell) for column in columns for cell in column) + 2
-    indent = max(len(cell) for cell in margin)
-    per_block = max(1, (width - indent) // size)
-    return "\n\n".join(
-        "\n".join(
-            margin[line].ljust(indent)
-            + "".join(column[line].rjust(size) for column in columns[first : first + per_block])
-            for line in range(d + 2)
-        )
-        for first in range(0, k, per_block)
-    )
-
-
-def _variances(model: Any) -> Any:
-    """Variance of each feature in each component, shape (k, d)."""
-    covariances = model.covariances_
-    if model.covariance_type in ("full", "tied"):
-        covariances = np.diagonal(covariances, axis1=-2, axis2=-1)
-    elif model.covariance_type == "spherical":
-        covariances = covariances[:, None]
-    return np.broadcast_to(covariances, model.means_.shape)

@@ -1,0 +1,135 @@
+"""What a file or a folder is, in words."""
+
+from __future__ import annotations
+
+import shutil
+from argparse import Namespace
+from datetime import datetime
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streamgmm import GaussianMixture, load
+from streamgmm.checkpoint import generations, verified
+from streamgmm.criteria import Criterion
+from streamgmm.errors import CheckpointError
+from streamgmm.keeping import Held
+from streamgmm.results import Stored, model_digest
+
+
+def info(given: Namespace) -> int:
+    """Print a model, a checkpoint and which of its generations are valid, or a result and whether it is whole."""
+    if given.path.is_dir() and not generations(given.path):
+        return _describe_result(given.path)
+    model = load(given.path)
+    settings = ", ".join(
+        f"{name}={value!r}" for name, value in model.get_params(deep=False).items() if value is not None
+    )
+    print(f"{given.path}: {outcome(model)}")
+    if given.path.is_dir():
+        _describe_checkpoint(given.path)
+    print(f"settings: {settings}")
+    if not hasattr(model, "means_"):
+        return 0
+    print(f"digest: {model_digest(model)}")
+    if hasattr(model, "restarts_"):
+        print(f"start: {model.restarts_}")
+    for kind, criterion in model.criteria_.items():
+        print(f"{kind} over {criterion.n_samples:,.10g} rows: log-likelihood {criterion.log_likelihood:.10g}", end="")
+        if isinstance(criterion, Criterion):
+            icl = "" if isnan(criterion.icl) else f", ICL {criterion.icl:.10g}"
+            print(f", BIC {criterion.bic:.10g}, AIC {criterion.aic:.10g}{icl}", end="")
+            print(f" ({criterion.n_parameters} parameters; lower is better)", end="")
+        print()
+    print("\nmeans ± standard deviations")
+    print(_table(model, shutil.get_terminal_size((120, 24)).columns))
+    return 0
+
+
+def _describe_checkpoint(folder: Path) -> None:
+    """Print the generations, which of them are valid, and where the newest of those has come to."""
+    described = False
+    for generation in generations(folder):
+        line = f"generation {generation.number:,}"
+        try:
+            status = (folder / generation.name).stat()
+            held: Held[GaussianMixture] = Held.of(GaussianMixture, folder, generation, *verified(folder, generation))
+        except CheckpointError as error:
+            print(f"{line}: not valid. {error}")
+            continue
+        written = datetime.fromtimestamp(status.st_mtime)
+        print(f"{line}: valid, {status.st_size:,} bytes, {written:%Y-%m-%d %H:%M:%S}")
+        if not described:
+            token = getattr(held.model, "durable_token_", None)
+            ended = "a fit that has ended" if held.task is not None else "a stream"
+            where = ended if held.moment is None else f"a fit, {held.moment.place}"
+            print(f"  {where}" + ("" if token is None else f"; the latest token whose rows it holds is {token!r}"))
+            described = True
+
+
+def _describe_result(path: Path) -> int:
+    """Print what a result is of; ResultError unless it is whole."""
+    stored = Stored.open(path)
+    faults = stored.faults()
+    n_chunks, record = len(stored.chunks()), stored.record
+    n_missing, n_damaged = (list(faults.values()).count(fault) for fault in ("missing", "damaged"))
+    print(f"{path}: {record.kind}, shape {stored.array.shape}, {stored.array.dtype}")
+    print(f"model: digest {record.model}, streamgmm {record.streamgmm}")
+    print(f"chunks: {n_chunks - n_missing:,} of {n_chunks:,} written, {n_damaged:,} of them damaged")
+    stored.check(faults)
+    return 0
+
+
+def outcome(model: Any) -> str:
+    """What a model is, in a line."""
+    if not hasattr(model, "means_"):
+        waiting = getattr(model, "n_samples_seen_", 0)
+        return "not fitted yet" + (f"; {waiting:,} rows wait for more to start from" if waiting else "")
+    passes = f"{model.n_iter_} pass{'es' * (model.n_iter_ != 1)}"
+    known = [(kind, model.criteria_[kind]) for kind in ("exact", "bound") if kind in model.criteria_]
+    likelihood = [
+        f", {'log-likelihood' if kind == 'exact' else 'at least'} {one.log_likelihood / one.n_samples:.6g} nats/row"
+        for kind, one in known
+    ]
+    return (
+        f"{model.n_components} components ({model.covariance_type}) of {model.n_features_in_} features, "
+        f"{model.n_samples_seen_:,} rows seen, {'converged' if model.converged_ else 'not converged'} after {passes}"
+        + "".join(likelihood[:1])
+    )
+
+
+def _table(model: Any, width: int) -> str:
+    """Features as lines, components as columns, by falling weight, in blocks that fit the width."""
+    k, d = model.means_.shape
+    names = [str(name) for name in getattr(model, "feature_names_in_", [f"feature {column}" for column in range(d)])]
+    deviations = np.sqrt(_variances(model))
+    order = np.argsort(-model.weights_, kind="stable")
+    columns = [
+        [f"component {c}", f"{model.weights_[c]:.2%}"]
+        + [f"{mean:.4g} ± {sd:.3g}" for mean, sd in zip(model.means_[c], deviations[c], strict=True)]
+        for c in order
+    ]
+    margin = ["", "weight", *names]
+    size = max(len(cell) for column in columns for cell in column) + 2
+    indent = max(len(cell) for cell in margin)
+    per_block = max(1, (width - indent) // size)
+    return "\n\n".join(
+        "\n".join(
+            margin[line].ljust(indent)
+            + "".join(column[line].rjust(size) for column in columns[first : first + per_block])
+            for line in range(d + 2)
+        )
+        for first in range(0, k, per_block)
+    )
+
+
+def _variances(model: Any) -> Any:
+    """Variance of each feature in each component, shape (k, d)."""
+    covariances = model.covariances_
+    if model.covariance_type in ("full", "tied"):
+        covariances = np.diagonal(covariances, axis1=-2, axis2=-1)
+    elif model.covariance_type == "spherical":
+        covariances = covariances[:, None]
+    return np.broadcast_to(covariances, model.means_.shape)
