@@ -69,6 +69,15 @@ class Moment:
     order: Segments = field(default_factory=Segments)
 
     @property
+    def lean(self) -> Moment:
+        """The same, without what is not looked at again."""
+        if isinstance(self.now, Run):
+            return replace(self, now=self.now.lean)
+        if isinstance(self.now, Finishing) and self.now.run is not None:
+            return replace(self, now=replace(self.now, run=self.now.run.lean))
+        return self
+
+    @property
     def place(self) -> str:
         """How far the fit has come, in words."""
         now = self.now

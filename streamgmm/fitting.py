@@ -115,6 +115,15 @@ class Run:
     updates: tuple[tuple[float, tuple[int, ...]], ...] = ()
     position: Position | None = None
 
+    @property
+    def lean(self) -> Run:
+        """The same, without what is not looked at again: states that the loop has gone on from."""
+        going = () if self.position is None else {candidate for candidate, *_ in self.position.candidates}
+        trajectories = (
+            replace(one, state=None) if place in going else one for place, one in enumerate(self.trajectories)
+        )
+        return replace(self, trajectories=tuple(trajectories))
+
 
 Watch = Callable[[Step, Run], None]
 

@@ -303,6 +303,6 @@ class Guard(Generic[Mixture]):
         if self._keeper is None:
             return
         try:
-            model._write(self._keeper, self._task, self._moment)
+            model._write(self._keeper, self._task, self._moment.lean)
         except CheckpointWriteError as error:
             warnings.warn(f"{error} The fit goes on without.", CheckpointWarning, stacklevel=2)

@@ -85,13 +85,14 @@ class Keeper:
         self.run = new_run()
         self._least = least
         self._cost = 0.0
-        self._since = time.monotonic()
+        self._since = self._asked = time.monotonic()
         self._batches = 0
 
     def due(self) -> bool:
-        """Whether a generation should be written after one more batch."""
+        """Whether a generation should be made and written after one more batch."""
         self._batches += 1
-        elapsed = time.monotonic() - self._since
+        self._asked = time.monotonic()
+        elapsed = self._asked - self._since
         seconds, batches = self.checkpoint.seconds, self.checkpoint.batches
         if batches is not None and self._batches >= batches:
             return True
@@ -101,12 +102,11 @@ class Keeper:
 
     def write(self, manifest: dict[str, Any], arrays: Arrays) -> Generation:
         """Write one; raises CheckpointWriteError, after which the next is due as if it had been written."""
-        begin = time.monotonic()
         try:
             return self.store.write(manifest, arrays)
         finally:
             self._since = time.monotonic()
-            self._cost, self._batches = self._since - begin, 0
+            self._cost, self._batches = self._since - self._asked, 0
 
 
 def new_run() -> str:

@@ -1,0 +1,122 @@
+"""What a checkpoint costs: ``python -m benchmarks.checkpoints``.
+
+The share of a fit's time that is spent on making and writing generations, as often as they are by default, and the
+time of the same fit without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import zarr
+from sklearn.exceptions import ConvergenceWarning
+
+from benchmarks.timing import Rounds, Table, describe_machine, seconds, verdict
+from benchmarks.workloads import mixture
+from streamgmm import GaussianMixture
+from streamgmm.checkpoint import Keeper
+from streamgmm.errors import OrderWarning
+
+BAR = 0.02
+
+
+class Spent:
+    """Seconds from when a generation is due until it is written, and their number."""
+
+    def __init__(self) -> None:
+        self.seconds, self.generations, self._begun = 0.0, 0, 0.0
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        due, write = Keeper.due, Keeper.write
+
+        def asked(keeper: Keeper) -> bool:
+            self._begun = perf_counter()
+            return due(keeper)
+
+        def written(keeper: Keeper, *arguments: Any) -> Any:
+            generation = write(keeper, *arguments)
+            self.seconds += perf_counter() - self._begun
+            self.generations += 1
+            return generation
+
+        with mock.patch.object(Keeper, "due", asked), mock.patch.object(Keeper, "write", written):
+            yield
+
+
+def settings(toy: bool) -> list[tuple[str, int, int, dict[str, Any]]]:
+    """What is fitted: a name, features, components, and how."""
+    passes = 3 if toy else 25
+    return [
+        ("batch, full", 8, 16, {"algorithm": "batch", "tol": 0.0, "max_iter": passes}),
+        ("batch, full", 32, 32, {"algorithm": "batch", "tol": 0.0, "max_iter": max(2, passes // 6)}),
+        ("auto, full", 8, 16, {"max_iter": passes}),
+        ("stepwise, full", 8, 16, {"algorithm": "stepwise", "max_iter": max(2, passes // 5)}),
+        ("incremental, 6 passes", 8, 16, {"algorithm": "incremental", "tol": 0.0, "max_iter": max(2, passes // 4)}),
+        ("incremental, full", 8, 16, {"algorithm": "incremental", "tol": 0.0, "max_iter": passes}),
+        ("batch, diag", 16, 16, {"algorithm": "batch", "covariance_type": "diag", "tol": 0.0, "max_iter": passes}),
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=4_000_000)
+    parser.add_argument("--toy", action="store_true", help="small, to see that it runs")
+    given = parser.parse_args(arguments)
+    n_rows = 40_000 if given.toy else given.rows
+    describe_machine()
+    scratch = Path(tempfile.mkdtemp())
+    table = Table(fit=40, without=9, with_checkpoint=15, generations=11, share=9, bar=10)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.simplefilter("ignore", OrderWarning)
+            for name, d, k, how in settings(given.toy):
+                n = n_rows * 8 // d
+                path = scratch / f"{d}.zarr"
+                if not path.exists():
+                    rows = zarr.create_array(path, shape=(n, d), chunks=(min(n, 50_000), d), dtype="f4")
+                    rows[:] = mixture(n, d, k).astype(np.float32)
+                begun = {"init_params": "random_from_data", "random_state": 0, **how}
+                spent = Spent()
+
+                def kept(k: int = k, begun: Any = begun, path: Path = path, spent: Spent = spent) -> None:
+                    shutil.rmtree(scratch / "fit.ckpt", ignore_errors=True)
+                    with spent.watching():
+                        GaussianMixture(k, checkpoint=scratch / "fit.ckpt", **begun).fit(path)
+
+                def plain(k: int = k, begun: Any = begun, path: Path = path) -> None:
+                    GaussianMixture(k, **begun).fit(path)
+
+                plain()
+                times: list[float] = []
+                pair = Rounds(1 if given.toy else 3, 5, 60.0).side_by_side(
+                    lambda: times.append(seconds(kept)) or times[-1],  # noqa: B023
+                    lambda: seconds(plain),
+                )
+                share = spent.seconds / sum(times)
+                table.row(
+                    f"{n:,} x {d}, k = {k}, {name}",
+                    f"{pair.theirs:.2f} s",
+                    f"{pair.ours:.2f} s",
+                    f"{spent.generations / len(times):.1f}",
+                    f"{share:.2%}",
+                    verdict(100 * share, None if given.toy else 100 * BAR, at_least=False, unit=" %"),
+                )
+    finally:
+        shutil.rmtree(scratch)
+
+
+if __name__ == "__main__":
+    main()
