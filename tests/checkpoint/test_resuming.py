@@ -3,6 +3,8 @@
 import copy
 import os
 import pickle
+import signal
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -377,3 +379,68 @@ def test_a_revision_is_kept_too(tmp_path):
     gone_on = load(folder).withdraw((500, 700), rows)
     plain = GaussianMixture(2, **settings).fit(rows[:2000]).update(rows).withdraw((0, 500), rows)
     assert content(gone_on) == content(plain.withdraw((500, 700), rows))
+
+
+# ---------------------------------------------------------------------- Ctrl-C
+
+
+def interrupted_in_batch(place, times=1):
+    """Batches of which one sends the signal that Ctrl-C sends, while it is read."""
+    rows = rows_of(1000)
+    passes = iter(range(100))
+
+    def batches():
+        number = next(passes)
+        for index, batch in enumerate(np.split(rows, 10)):
+            if (number, index) == place:
+                for _ in range(times):
+                    os.kill(os.getpid(), signal.SIGINT)
+                    time.sleep(0.05)  # until the main thread has seen it
+            yield batch
+
+    return batches
+
+
+def test_ctrl_c_finishes_the_batch_and_writes_a_generation(tmp_path):
+    folder = tmp_path / "fit.ckpt"
+    settings = {"n_components": 2, "random_state": 0, "algorithm": "batch", "tol": 0.0, "max_iter": 4}
+    model = GaussianMixture(checkpoint=folder, **settings)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        model.fit(interrupted_in_batch((3, 4)))  # pass 0 finds its first rows, 1 a start
+    assert "goes on from generation" in caught.value.__notes__[0]
+    assert (model.converged_, model.n_samples_seen_) == (False, 1000)
+    assert model.n_iter_ >= 1
+    assert content(load(folder)) == content(copy.deepcopy(model))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with pytest.warns(ConvergenceWarning):
+        model.fit(interrupted_in_batch(None))
+        whole = GaussianMixture(**settings).fit(interrupted_in_batch(None))
+    assert content(model) == content(whole)
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path):
+    model = GaussianMixture(2, checkpoint=tmp_path / "fit.ckpt", random_state=0, algorithm="batch")
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(interrupted_in_batch((1, 4), times=2))
+    assert load(tmp_path / "fit.ckpt").n_components == 2
+
+
+def test_a_program_keeps_its_own_handler_of_ctrl_c(tmp_path):
+    seen = []
+    before = signal.signal(signal.SIGINT, lambda *_: seen.append(1))
+    try:
+        model = GaussianMixture(2, checkpoint=tmp_path / "fit.ckpt", random_state=0)
+        model.fit(interrupted_in_batch((1, 4)))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert seen == [1]
+
+
+def test_a_stepwise_fit_that_is_interrupted_in_its_only_pass_is_what_its_batches_have_made_of_it():
+    model = GaussianMixture(2, random_state=0, algorithm="stepwise", max_iter=1, batch_size=50, averaging=True)
+    with small(), pytest.raises(KeyboardInterrupt):
+        model.fit(interrupted_in_batch((1, 9)))  # pass 0 finds a start
+    assert 400 <= model.n_samples_seen_ < 1000
+    assert (model.converged_, model.n_iter_) == (False, 0)
+    assert list(model.criteria_) == ["bound"]
+    assert np.abs(np.sort(model.means_[:, 0]) - [-5, 5]).max() < 0.5

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import zarr
 
-from streamgmm import GaussianMixture, __version__, load
+from streamgmm import Checkpoint, GaussianMixture, __version__, load
 from streamgmm.errors import ResultError
 from streamgmm.results import check
 
@@ -387,3 +387,52 @@ def check_fails(path):
     with pytest.raises(ResultError, match=r"is missing and [\d,]+ more are; run the same prediction again"):
         check(path)
     return True
+
+
+def test_a_fit_that_is_stopped_goes_on_with_the_same_command(run, tmp_path):
+    rows = np.random.default_rng(0).normal(size=(400_000, 4))
+    np.save(tmp_path / "rows.npy", rows)
+    command = [*STREAMGMM, "fit", tmp_path / "rows.npy", "-k", 3, "--tol", 0, "--algorithm"]
+    command += ["batch", "--max-iter", 60, "--checkpoint", tmp_path / "fit.ckpt", "-o", tmp_path / "m", "--quiet"]
+    process = subprocess.Popen([str(word) for word in command], stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob("fit.ckpt/gen-*")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 130
+    assert "interrupted; the same fit goes on from generation" in err
+    assert not (tmp_path / "m").exists()
+    code, out, _ = run("info", tmp_path / "fit.ckpt")
+    assert code == 0
+    assert "generation 2: valid" in out and "a fit, " in out
+    assert run(*command[3:])[0] == 0
+    plain = [word for word in command[3:] if word not in ("--checkpoint", tmp_path / "fit.ckpt")]
+    assert run(*plain[:-2], tmp_path / "plain", "--quiet")[0] == 0
+    np.testing.assert_array_equal(load(tmp_path / "m").means_, load(tmp_path / "plain").means_)
+    assert "a fit that has ended" in run("info", tmp_path / "fit.ckpt")[1]
+
+
+def test_info_tells_valid_generations_from_damaged_ones(run, tmp_path):
+    folder = tmp_path / "stream.ckpt"
+    model = GaussianMixture(1, checkpoint=Checkpoint(folder, batches=1))
+    for number in range(4):
+        model.partial_fit(np.arange(40.0).reshape(20, 2), token=f"day {number}")
+    newest = sorted(folder.glob("gen-*"))[-1]
+    newest.write_bytes(newest.read_bytes()[:-1])
+    code, out, err = run("info", folder)
+    assert code == 0
+    assert "generation 4: not valid" in out
+    assert "generation 3: valid" in out
+    assert "the latest token whose rows it holds is 'day 2'" in out
+    assert "older one" in err
+
+
+def test_a_checkpoint_of_another_fit_is_refused_in_one_sentence(run, source, tmp_path):
+    folder = tmp_path / "fit.ckpt"
+    assert run("fit", source, "-k", 2, "--checkpoint", folder, "-o", tmp_path / "m", "--quiet")[0] == 0
+    code, _, err = run("fit", source, "-k", 3, "--checkpoint", folder, "-o", tmp_path / "m", "--quiet")
+    assert code == 1
+    assert "n_components=2, not 3" in err and err.count("\n") == 1
+    anew = ["--checkpoint", folder, "--resume", "never", "-o", tmp_path / "m", "--quiet"]
+    assert run("fit", source, "-k", 3, *anew)[0] == 0
