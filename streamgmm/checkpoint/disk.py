@@ -16,7 +16,9 @@ from typing import Protocol
 
 from streamgmm.errors import CheckpointError
 
-DRAFT = re.compile(r"\.tmp-[0-9a-f]{32}")  # names that no reader takes for a file of its own, and no other program makes
+DRAFT = re.compile(
+    r"\.tmp-[0-9a-f]{32}"
+)  # names that no reader takes for a file of its own, and no other program makes
 LARGEST_FILE = 2**32  # bytes; a mixture of 1,000 components in 700 dimensions fits
 
 

@@ -251,6 +251,10 @@ class Watched(Disk):
         self._before, self._after = before, after
         self._dead = False
 
+    def heal(self) -> None:
+        """Nobody is told any more."""
+        self._before = self._after = lambda number, call: None
+
     def call(self, name: str, *given: Any, **named: Any) -> Any:
         """One call."""
         if self._dead:
@@ -289,3 +293,17 @@ def _passed_on(name: str) -> Any:
 
 for _name in [*CALLS, "emptied"]:
     setattr(Watched, _name, _passed_on(_name))
+
+
+def killed_at(disk: Disk, point: int, when: str, run: Callable[[Disk], object]) -> bool:
+    """Run on a disk until it is killed before or after a call; whether it was."""
+
+    def kill(number: int, call: str) -> None:
+        if number == point:
+            raise Killed
+
+    try:
+        run(Watched(disk, **{when: kill}))
+    except Killed:
+        return True
+    return False
