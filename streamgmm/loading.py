@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from streamgmm import online
 from streamgmm.checkpoint import ARRAYS, GIVEN, LEARNING, NUMBERS, read, unpacked
+from streamgmm.covariances import STRUCTURES
 from streamgmm.criteria import Criterion, Prequential
 from streamgmm.errors import CheckpointError
 from streamgmm.estimator import GaussianMixture
@@ -46,7 +47,7 @@ def load(path: str | os.PathLike[str]) -> GaussianMixture:
     manifest, arrays = read(Path(path))
     try:
         return _restore(manifest, arrays)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise CheckpointError(f"{path} is not a valid model: {error}. Save it again from a fitted model.") from None
 
 
@@ -55,20 +56,16 @@ def _restore(manifest: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Gauss
     settings.update({name: arrays.get(name) for name in GIVEN})
     model = GaussianMixture(**settings)
     model._validate_params()
-    for name in NUMBERS:
-        if name in manifest["fitted"]:
-            setattr(model, name, unpacked(manifest["fitted"][name], arrays))
+    for name, value in manifest["fitted"].items():
+        setattr(model, name, unpacked(value, arrays, NUMBERS[name]))
     kinds: dict[str, type[Criterion | Prequential]] = {
         "exact": Criterion,
         "bound": Criterion,
         "prequential": Prequential,
     }
-    criteria = {
-        kind: kinds[kind](**{name: unpacked(value, arrays) for name, value in criterion.items()})
-        for kind, criterion in manifest["criteria"].items()
-    }
-    for name in LEARNING:
-        value = unpacked(manifest["learning"][name], arrays)
+    criteria = {kind: unpacked(criterion, arrays, kinds[kind]) for kind, criterion in manifest["criteria"].items()}
+    for name, kept in LEARNING.items():
+        value = unpacked(manifest["learning"][name], arrays, kept)
         if value is not None:
             setattr(model, name, value)
     names = manifest["feature_names"]
@@ -76,15 +73,38 @@ def _restore(manifest: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Gauss
         if [type(name) for name in names] != [str] * model.n_features_in_:
             raise ValueError("it has not one name for each feature")
         model.feature_names_in_ = np.array(names, dtype=object)
-    if len(getattr(model, "_waiting", online.Waiting()).rows) and "means_" not in arrays:
+    waiting = getattr(model, "_waiting", online.Waiting()).rows
+    if waiting and "means_" not in arrays:
+        if any(rows.shape[1:] != (model.n_features_in_,) for rows in waiting):
+            raise ValueError("the rows that wait are of other features")
         return model
+    if manifest["fitted"].keys() != NUMBERS.keys():
+        raise ValueError("it is not fitted")
     for name in ARRAYS:
         setattr(model, name, arrays[name])
     model.lower_bounds_, model.criteria_ = arrays["lower_bounds_"].tolist(), criteria
-    parameters = model._parameters()
-    shapes_agree = parameters.means.shape == (model.n_components, model.n_features_in_) and len(
-        parameters.weights
-    ) == len(parameters.means)
-    if not shapes_agree or not all(np.isfinite(arrays[name]).all() for name in ARRAYS[:-1]):
+    if not _agrees(model, arrays):
         raise ValueError("its arrays contradict each other or are not finite")
     return model
+
+
+def _agrees(model: GaussianMixture, arrays: dict[str, NDArray[Any]]) -> bool:
+    """Whether all arrays are of the model's own shape, and a mixture."""
+    k, d = model.n_components, model.n_features_in_
+    shape = tuple(STRUCTURES[model.covariance_type].public_shape(k, d))
+    shapes = ((k,), (k, d), shape, shape, shape, (len(model.lower_bounds_),))
+    if any(
+        arrays[name].shape != due or arrays[name].dtype.kind != "f" for name, due in zip(ARRAYS, shapes, strict=True)
+    ):
+        return False
+    stream, ledger, covered = (getattr(model, name, None) for name in ("_stream", "_ledger", "_covered"))
+    learnt = [
+        *([] if stream is None else [stream.parameters.means, stream.reported.means]),
+        *([] if ledger is None else [ledger.entries.origin]),
+        *([] if covered is None else [covered.statistics.origin]),
+    ]
+    finite = all(np.isfinite(arrays[name]).all() for name in ARRAYS[:-1])
+    with np.errstate(all="ignore"):
+        parameters = model._parameters()
+        proper = np.isfinite(parameters.log_determinants()).all() and (parameters.weights >= 0).all()
+    return finite and bool(proper) and all(means.shape == (k, d) for means in learnt)

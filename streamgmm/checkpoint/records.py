@@ -1,20 +1,26 @@
-"""Records as strict JSON and named arrays, and back. Only the types of one table are ever made from a file."""
+"""Records as strict JSON and named arrays, and back.
+
+Only the types of one table are ever made from a file, and only of fields that are what their annotations say.
+"""
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
-from typing import Any
+from dataclasses import dataclass, fields, is_dataclass
+from itertools import groupby, pairwise
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamgmm.criteria import Criterion, Prequential
 from streamgmm.drift import Monitor
 from streamgmm.em import Expectation
 from streamgmm.history import History, Record
 from streamgmm.ledger import Ledger
 from streamgmm.likelihood import LogLikelihood
 from streamgmm.online import Fallback, Stream, Waiting
-from streamgmm.parameters import Parameters
+from streamgmm.parameters import Array, Parameters
 from streamgmm.pieces import Pieces
 from streamgmm.ranges import Ranges
 from streamgmm.schedules import Constant, HalfLife, PowerDecay, Reciprocal
@@ -30,6 +36,7 @@ TYPES: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
         Constant,
+        Criterion,
         Expectation,
         Fallback,
         HalfLife,
@@ -40,13 +47,12 @@ TYPES: dict[str, type[Any]] = {
         Parameters,
         Pieces,
         PowerDecay,
-        Ranges,
+        Prequential,
         Reciprocal,
         Restarts,
         Ring,
         Statistics,
         Stream,
-        Tokens,
         Waiting,
     )
 }
@@ -72,16 +78,20 @@ def packed(value: Any, name: str, arrays: Arrays) -> Any:
         return {"list": [packed(part, f"{name}.{place}", arrays) for place, part in enumerate(value)]}
     if isinstance(value, History):
         columns = value.columns()
-        stages = columns.pop("stage").tolist()
-        return {
-            "history": stages,
-            "columns": {key: packed(part, f"{name}.{key}", arrays) for key, part in columns.items()},
-        }
+        stages = tuple(columns.pop("stage").tolist())
+        return {"history": packed(_RecordColumns(stages, **columns), name, arrays)["fields"]}
     if isinstance(value, Entries):
-        return {"entries": {key: packed(part, f"{name}.{key}", arrays) for key, part in _columns(value).items()}}
+        return {"entries": packed(_columns(value), name, arrays)["fields"]}
+    if isinstance(value, Ranges):  # last integers, not the ones behind them, which may have 65 bits
+        spans = [(first, stop - 1) for first, stop in value.spans]
+        return {"ranges": packed(np.array(spans, np.int64).reshape(-1, 2), name, arrays)}
     if isinstance(value, Tokens):
-        return {"tokens": packed([value.numbers, sorted(frozenset().union(*value.digests))], name, arrays)}
-    if is_dataclass(value) and type(value).__name__ in TYPES:
+        digests = b"".join(sorted(frozenset().union(*value.digests)))
+        tokens = _TokenColumns(value.numbers, np.frombuffer(digests, np.uint8).reshape(-1, _DIGEST))
+        return {"tokens": packed(tokens, name, arrays)["fields"]}
+    if isinstance(value, Waiting):
+        value = _gathered(value)
+    if is_dataclass(value) and type(value) in _KNOWN:
         parts = {part.name: packed(getattr(value, part.name), f"{name}.{part.name}", arrays) for part in fields(value)}
         return {"type": type(value).__name__, "fields": parts}
     if value is None or isinstance(value, str):
@@ -89,57 +99,182 @@ def packed(value: Any, name: str, arrays: Arrays) -> Any:
     raise TypeError(f"a value of type {type(value).__name__} cannot be saved ({name})")
 
 
-def unpacked(value: Any, arrays: Arrays) -> Any:
-    """What `packed` made JSON of; KeyError, TypeError or ValueError where it is something else."""
+def unpacked(value: Any, arrays: Arrays, kind: Any = Any) -> Any:
+    """What `packed` made JSON of, of the kind that an annotation says.
+
+    LookupError, TypeError, ValueError, ArithmeticError or RecursionError where it is something else.
+    """
+    made = _unpacked(value, arrays)
+    if not _is(made, kind):
+        raise TypeError(f"{type(made).__name__} where {kind} is expected")
+    return made
+
+
+def _unpacked(value: Any, arrays: Arrays) -> Any:
     if not isinstance(value, dict):
         return value
-    if "array" in value:
-        return arrays[value["array"]]
-    if "float" in value:
-        return float.fromhex(value["float"])
-    if "bytes" in value:
-        return bytes.fromhex(value["bytes"])
-    if "list" in value:
-        return tuple(unpacked(part, arrays) for part in value["list"])
-    if "tokens" in value:
-        numbers, digests = unpacked(value["tokens"], arrays)
-        return Tokens(numbers, (frozenset(digests),) if digests else ())
-    if "entries" in value:
-        return _entries(**{key: unpacked(part, arrays) for key, part in value["entries"].items()})
-    if "history" in value:
-        columns = {key: unpacked(part, arrays) for key, part in value["columns"].items()}
-        names = ("rows", "log_likelihood", "occupancy", "drift", "updates")
-        rows = zip(value["history"], *(columns[name] for name in names), strict=True)
-        return History(
-            tuple(
-                Record(stage, int(n), float(mean), occupancy, float(drift), int(updates))
-                for stage, n, mean, occupancy, drift, updates in rows
-            )
-        )
-    return TYPES[value["type"]](**{name: unpacked(part, arrays) for name, part in value["fields"].items()})
+    if value.keys() == {"type", "fields"}:
+        return _made(TYPES[value["type"]], value["fields"], arrays)
+    ((form, inner),) = value.items()
+    match form, inner:
+        case "array", str():
+            return arrays[inner]
+        case "float", str():
+            return float.fromhex(inner)
+        case "bytes", str():
+            return bytes.fromhex(inner)
+        case "list", list():
+            return tuple(_unpacked(part, arrays) for part in inner)
+        case "ranges", _:
+            return _ranges(unpacked(inner, arrays, NDArray[np.int64]))
+        case "tokens", dict():
+            return _tokens(_made(_TokenColumns, inner, arrays))
+        case "entries", dict():
+            return _entries(_made(_EntryColumns, inner, arrays))
+        case "history", dict():
+            return _history(_made(_RecordColumns, inner, arrays))
+    raise ValueError(f"{form} is of no form that is known")
 
 
-def _columns(entries: Entries) -> dict[str, Any]:
-    """Entries between two passes as arrays, one row an entry: thousands of small arrays would take longer."""
+def _made(kind: type[Any], parts: dict[str, Any], arrays: Arrays) -> Any:
+    hints = _HINTS[kind]
+    if parts.keys() != hints.keys():
+        raise KeyError(f"{kind.__name__} has other fields")
+    made = kind(**{name: unpacked(part, arrays, hints[name]) for name, part in parts.items()})
+    if isinstance(made, Parameters | Statistics) and not _agrees(made):
+        raise ValueError(f"arrays of {kind.__name__} contradict each other or are not finite")
+    return made
+
+
+def _is(value: Any, kind: Any) -> bool:
+    """Whether a value is what an annotation says."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return any(_is(value, part) for part in parts)
+    if origin is tuple and parts[-1] is Ellipsis:
+        return type(value) is tuple and all(_is(part, parts[0]) for part in value)
+    if origin is tuple:
+        return type(value) is tuple and len(value) == len(parts) and all(map(_is, value, parts))
+    if origin is np.ndarray:
+        (dtype,) = get_args(parts[1])
+        return type(value) is np.ndarray and (dtype is Any or value.dtype == dtype)
+    if kind is float:
+        return type(value) in (float, int)
+    return kind is Any or type(value) is kind
+
+
+def _agrees(value: Parameters | Statistics) -> bool:
+    """Whether arrays are of one number of components and features, and finite."""
+    if isinstance(value, Parameters):
+        centres, counts, squares = [value.means], value.weights, [value.covariances, value.precision_factors]
+    else:
+        centres, counts, squares = [value.origin, value.sums], value.counts, [value.products]
+    if centres[0].ndim != 2 or any(array.shape != centres[0].shape for array in centres):
+        return False
+    k, d = centres[0].shape
+    families = [{(k, d, d)}, {(1, d, d)}, {(k, d)}, {(k, 1)}]
+    shapes_agree = counts.shape == (k,) and {array.shape for array in squares} in families
+    return shapes_agree and all(np.isfinite(array).all() for array in (*centres, counts, *squares))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _RecordColumns:
+    """A history, one entry a record."""
+
+    stage: tuple[str, ...]
+    rows: NDArray[np.int64]
+    log_likelihood: Array
+    occupancy: Array
+    drift: Array
+    updates: NDArray[np.int64]
+
+
+def _history(columns: _RecordColumns) -> History:
+    rows, likelihoods, drifts, updates = (
+        array.tolist() for array in (columns.rows, columns.log_likelihood, columns.drift, columns.updates)
+    )
+    parts = zip(columns.stage, rows, likelihoods, columns.occupancy, drifts, updates, strict=True)
+    return History(tuple(Record(*part) for part in parts))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _TokenColumns:
+    """Tokens, one row a digest."""
+
+    numbers: Ranges
+    digests: NDArray[np.uint8]
+
+
+_DIGEST = 16
+
+
+def _tokens(columns: _TokenColumns) -> Tokens:
+    digests = frozenset(row.tobytes() for row in columns.digests.reshape(-1, _DIGEST))
+    return Tokens(columns.numbers, (digests,) if digests else ())
+
+
+def _ranges(spans: NDArray[np.int64]) -> Ranges:
+    ranges = Ranges(tuple((first, last + 1) for first, last in spans.reshape(-1, 2).tolist()))
+    ends = [end for span in ranges.spans for end in span]
+    if any(end >= after for end, after in pairwise(ends)):
+        raise ValueError("ranges that overlap")
+    return ranges
+
+
+def _gathered(waiting: Waiting) -> Waiting:
+    """The same rows in as few arrays as there can be: a call for each row would make a file of names."""
+
+    def alike(part: tuple[NDArray[Any], NDArray[Any] | None]) -> tuple[Any, bool]:
+        return part[0].dtype, part[1] is None
+
+    rows, weights = [], []
+    for (_, unweighted), parts in groupby(zip(waiting.rows, waiting.weights, strict=True), alike):
+        run, given = zip(*parts, strict=True)
+        rows.append(np.concatenate(run))
+        weights.append(None if unweighted else np.concatenate(given))
+    return Waiting(tuple(rows), tuple(weights), waiting.n_rows)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _EntryColumns:
+    """Entries between two passes, one row an entry: thousands of small arrays would take longer."""
+
+    origin: Array
+    places: NDArray[np.int64]
+    counts: Array
+    sums: Array
+    products: Array
+    tallies: Array
+    rows: NDArray[np.int64]
+
+
+def _columns(entries: Entries) -> _EntryColumns:
     kept = leaves(entries)
     statistics = [entry.statistics for _, entry in kept]
     tallies = [entry.likelihood for _, entry in kept]
-    return {
-        "origin": entries.origin,
-        "places": np.array([place for place, _ in kept], np.int64),
-        "counts": np.array([part.counts for part in statistics]),
-        "sums": np.array([part.sums for part in statistics]),
-        "products": np.array([part.products for part in statistics]),
-        "tallies": np.array([(tally.total, tally.entropy, tally.classification, tally.weight) for tally in tallies]),
-        "rows": np.array([tally.rows for tally in tallies], np.int64),
-    }
+    return _EntryColumns(
+        entries.origin,
+        np.array([place for place, _ in kept], np.int64),
+        np.array([part.counts for part in statistics]),
+        np.array([part.sums for part in statistics]),
+        np.array([part.products for part in statistics]),
+        np.array([(tally.total, tally.entropy, tally.classification, tally.weight) for tally in tallies]),
+        np.array([tally.rows for tally in tallies], np.int64),
+    )
 
 
-def _entries(origin: Any, places: Any, counts: Any, sums: Any, products: Any, tallies: Any, rows: Any) -> Entries:
+def _entries(columns: _EntryColumns) -> Entries:
     """What `_columns` made arrays of; which parameters each entry was made under is no longer known."""
     made = {}
-    for place, *moments, tally, n in zip(places, counts, sums, products, tallies, rows, strict=True):
-        total, entropy, classification, weight = (float(part) for part in tally)
-        likelihood = LogLikelihood(total, entropy, classification, weight, int(n), version=None)
-        made[int(place)] = Expectation(Statistics(origin, *moments), likelihood)
-    return placed(Entries(origin), made)
+    parts = (columns.counts, columns.sums, columns.products, columns.tallies.tolist(), columns.rows.tolist())
+    for place, *moments, tally, n in zip(columns.places.tolist(), *parts, strict=True):
+        statistics = Statistics(columns.origin, *moments)
+        if place < 0 or not _agrees(statistics):
+            raise ValueError("entries contradict each other or are not finite")
+        total, entropy, classification, weight = tally
+        made[place] = Expectation(statistics, LogLikelihood(total, entropy, classification, weight, n, version=None))
+    return placed(Entries(columns.origin), made)
+
+
+_KNOWN = {*TYPES.values(), _EntryColumns, _RecordColumns, _TokenColumns}
+_HINTS = {kind: {part.name: get_type_hints(kind)[part.name] for part in fields(kind)} for kind in _KNOWN}
