@@ -93,9 +93,8 @@ def _agrees(model: GaussianMixture, arrays: dict[str, NDArray[Any]]) -> bool:
     k, d = model.n_components, model.n_features_in_
     shape = tuple(STRUCTURES[model.covariance_type].public_shape(k, d))
     shapes = ((k,), (k, d), shape, shape, shape, (len(model.lower_bounds_),))
-    if any(
-        arrays[name].shape != due or arrays[name].dtype.kind != "f" for name, due in zip(ARRAYS, shapes, strict=True)
-    ):
+    fitted = [arrays[name] for name in ARRAYS]
+    if any(array.shape != due or array.dtype.kind != "f" for array, due in zip(fitted, shapes, strict=True)):
         return False
     stream, ledger, covered = (getattr(model, name, None) for name in ("_stream", "_ledger", "_covered"))
     learnt = [
@@ -103,7 +102,7 @@ def _agrees(model: GaussianMixture, arrays: dict[str, NDArray[Any]]) -> bool:
         *([] if ledger is None else [ledger.entries.origin]),
         *([] if covered is None else [covered.statistics.origin]),
     ]
-    finite = all(np.isfinite(arrays[name]).all() for name in ARRAYS[:-1])
+    finite = all(np.isfinite(array).all() for array in fitted[:-1])
     with np.errstate(all="ignore"):
         parameters = model._parameters()
         proper = np.isfinite(parameters.log_determinants()).all() and (parameters.weights >= 0).all()
