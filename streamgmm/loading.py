@@ -16,6 +16,8 @@ from streamgmm.criteria import Criterion, Prequential
 from streamgmm.errors import CheckpointError
 from streamgmm.estimator import GaussianMixture
 
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
 
 def load(path: str | os.PathLike[str]) -> GaussianMixture:
     """Read a model that `GaussianMixture.save` wrote.
@@ -69,8 +71,8 @@ def _restore(manifest: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Gauss
         if value is not None:
             setattr(model, name, value)
     names = manifest["feature_names"]
-    if names:
-        if [type(name) for name in names] != [str] * model.n_features_in_:
+    if names != []:
+        if type(names) is not list or [type(name) for name in names] != [str] * model.n_features_in_:
             raise ValueError("it has not one name for each feature")
         model.feature_names_in_ = np.array(names, dtype=object)
     waiting = getattr(model, "_waiting", online.Waiting()).rows
@@ -94,7 +96,7 @@ def _agrees(model: GaussianMixture, arrays: dict[str, NDArray[Any]]) -> bool:
     shape = tuple(STRUCTURES[model.covariance_type].public_shape(k, d))
     shapes = ((k,), (k, d), shape, shape, shape, (len(model.lower_bounds_),))
     fitted = [arrays[name] for name in ARRAYS]
-    if any(array.shape != due or array.dtype.kind != "f" for array, due in zip(fitted, shapes, strict=True)):
+    if any(array.shape != due or array.dtype not in FLOATS for array, due in zip(fitted, shapes, strict=True)):
         return False
     stream, ledger, covered = (getattr(model, name, None) for name in ("_stream", "_ledger", "_covered"))
     learnt = [
@@ -105,5 +107,8 @@ def _agrees(model: GaussianMixture, arrays: dict[str, NDArray[Any]]) -> bool:
     finite = all(np.isfinite(array).all() for array in fitted[:-1])
     with np.errstate(all="ignore"):
         parameters = model._parameters()
-        proper = np.isfinite(parameters.log_determinants()).all() and (parameters.weights >= 0).all()
+        proper = (
+            np.isfinite(parameters.log_determinants()).all()
+            and parameters.weights.max() > 0 <= parameters.weights.min()
+        )
     return finite and bool(proper) and all(means.shape == (k, d) for means in learnt)

@@ -141,7 +141,7 @@ def _made(kind: type[Any], parts: dict[str, Any], arrays: Arrays) -> Any:
     if parts.keys() != hints.keys():
         raise KeyError(f"{kind.__name__} has other fields")
     made = kind(**{name: unpacked(part, arrays, hints[name]) for name, part in parts.items()})
-    if isinstance(made, Parameters | Statistics) and not _agrees(made):
+    if not _agrees(made):
         raise ValueError(f"arrays of {kind.__name__} contradict each other or are not finite")
     return made
 
@@ -158,23 +158,49 @@ def _is(value: Any, kind: Any) -> bool:
     if origin is np.ndarray:
         (dtype,) = get_args(parts[1])
         return type(value) is np.ndarray and (dtype is Any or value.dtype == dtype)
+    if kind is int:  # all of them are counts
+        return type(value) is int and 0 <= value < 2**63
     if kind is float:
         return type(value) in (float, int)
     return kind is Any or type(value) is kind
 
 
-def _agrees(value: Parameters | Statistics) -> bool:
-    """Whether arrays are of one number of components and features, and finite."""
-    if isinstance(value, Parameters):
-        centres, counts, squares = [value.means], value.weights, [value.covariances, value.precision_factors]
-    else:
-        centres, counts, squares = [value.origin, value.sums], value.counts, [value.products]
-    if centres[0].ndim != 2 or any(array.shape != centres[0].shape for array in centres):
+def _agrees(value: Any) -> bool:
+    """Whether the arrays of a record are of one number of components and features, or of entries, and finite."""
+    match value:
+        case Parameters(weights, means, covariances, factors):
+            return covariances.shape == factors.shape and _are_moments(means, weights, means, covariances, factors)
+        case Statistics(origin, counts, sums, products):
+            return _are_moments(origin, counts, sums, products)
+        case Monitor(shift=shift, excess=excess):
+            return shift.ndim == 2 and excess.shape == shift.shape[:1]
+        case Pieces(rows, chunks, lengths):
+            return rows > 0 and chunks > 0 and lengths.ndim == 1 and _are_counts(lengths)
+        case Waiting(rows, weights):
+            parts = list(zip(rows, weights, strict=True))
+            return all(part.ndim == 2 and (given is None or given.shape == part.shape[:1]) for part, given in parts)
+        case _RecordColumns(stage, rows, likelihoods, occupancy, drifts, updates):
+            columns = (rows, likelihoods, drifts, updates)
+            of_one_length = all(column.shape == (len(stage),) for column in columns)
+            return of_one_length and occupancy.ndim == 2 and _are_counts(rows, updates)
+        case _EntryColumns(places=places, tallies=tallies, rows=rows):
+            n = len(places)
+            shapes_agree = places.shape == rows.shape == (n,) and tallies.shape in ((n, 4), (0,))
+            return shapes_agree and _are_counts(places, rows)
+    return True
+
+
+def _are_moments(centres: Array, counts: Array, sums: Array, *products: Array) -> bool:
+    if centres.ndim != 2:
         return False
-    k, d = centres[0].shape
-    families = [{(k, d, d)}, {(1, d, d)}, {(k, d)}, {(k, 1)}]
-    shapes_agree = counts.shape == (k,) and {array.shape for array in squares} in families
-    return shapes_agree and all(np.isfinite(array).all() for array in (*centres, counts, *squares))
+    k, d = centres.shape
+    families = ((k, d, d), (1, d, d), (k, d), (k, 1))
+    shapes_agree = counts.shape == (k,) and sums.shape == (k, d) and all(part.shape in families for part in products)
+    return shapes_agree and all(np.isfinite(array).all() for array in (centres, counts, sums, *products))
+
+
+def _are_counts(*columns: NDArray[np.int64]) -> bool:
+    return all((column >= 0).all() for column in columns)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -269,7 +295,7 @@ def _entries(columns: _EntryColumns) -> Entries:
     parts = (columns.counts, columns.sums, columns.products, columns.tallies.tolist(), columns.rows.tolist())
     for place, *moments, tally, n in zip(columns.places.tolist(), *parts, strict=True):
         statistics = Statistics(columns.origin, *moments)
-        if place < 0 or not _agrees(statistics):
+        if not _agrees(statistics):
             raise ValueError("entries contradict each other or are not finite")
         total, entropy, classification, weight = tally
         made[place] = Expectation(statistics, LogLikelihood(total, entropy, classification, weight, n, version=None))
