@@ -20,7 +20,7 @@ import weakref
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -314,7 +314,7 @@ def _deep() -> bytes:
     return sealed(manifest, _arrays())
 
 
-@cache
+@lru_cache(32)
 def _parts(content: bytes) -> tuple[str, dict[str, Any]]:
     return json.dumps(container.decoded(content, Path("model"))[0]), load_arrays(content)
 

@@ -1,8 +1,8 @@
 """Everything that the tests of checkpoints sample, in full, with counts.
 
-From the root of the repository, all of it or the sections that are named::
+All of it, or the sections that are named::
 
-    python tests/checkpoint/full.py [kills] [power] [broken] [errors] [disks] [races] [damage] [forged] [fuzz] ...
+    python tests/checkpoint/full.py [kills] [power] [broken] [errors] [disks] [races] [damage] [forged] [fuzz] [guided]
 
 A section is a function in `SECTIONS` that prints what it did and says whether all was well. To add one, add it there.
 Sections take from seconds to minutes; the exit status is 0 where all were well.
@@ -10,10 +10,13 @@ Sections take from seconds to minutes; the exit status is 0 where all were well.
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import damage
 import failures
@@ -104,6 +107,16 @@ def _of_mutations() -> bool:
     return _heard(events) and set(counts) <= {"refused", "read"}
 
 
+def _of_guided_mutations() -> bool:
+    if importlib.util.find_spec("atheris") is None:
+        print("  skipped: atheris is not installed")
+        return True
+    command = [sys.executable, str(Path(__file__).with_name("guided.py")), "-runs=100000"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    print("\n".join(f"  {line}" for line in done.stderr.splitlines()[-(1 if not done.returncode else 30) :]))
+    return done.returncode == 0
+
+
 SECTIONS: dict[str, Callable[[], bool]] = {
     "kills": _of_kills,
     "power": _of_power_losses,
@@ -114,6 +127,7 @@ SECTIONS: dict[str, Callable[[], bool]] = {
     "damage": _of_damage,
     "forged": _of_forgeries,
     "fuzz": _of_mutations,
+    "guided": _of_guided_mutations,
 }
 
 

@@ -72,8 +72,11 @@ def judged(disk: Disk, folder: Path, life: Life, kept: int, counts: Counter[str]
     counts["bad loads"] += found > life.attempted
     counts["drafts left"] += any(map(DRAFT.fullmatch, disk.names(folder)))
     later = Life(life.attempted, life.acknowledged)
-    later.write(store)
-    counts["lost afterwards"] += store.newest(lambda generation, *found: number_of(*found)) != later.acknowledged
+    try:
+        later.write(store)
+        counts["lost afterwards"] += store.newest(lambda generation, *found: number_of(*found)) != later.acknowledged
+    except CheckpointError:
+        counts["lost afterwards"] += 1
     store.close()
 
 

@@ -99,13 +99,13 @@ def test_a_newest_generation_that_is_none_is_passed_over(tmp_path):
 def test_a_part_of_another_type_is_refused_however_well_it_is_sealed(content, every):
     with overheard() as events:
         counts, read = nonsense(content, every)
-    assert set(counts) == {"refused", "read"} and counts["refused"] > 200
+    assert set(counts) == {"refused", "read"} and counts["refused"] > 100
     assert read == [] and events == []
 
 
 def test_types_that_are_not_checked_would_be_seen():
     with mock.patch.object(records, "_is", lambda value, kind: True):
-        counts, read = nonsense(small(), 11)
+        _, read = nonsense(small(), 11)
     assert read
 
 
