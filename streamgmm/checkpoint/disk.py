@@ -115,8 +115,9 @@ def write_whole(disk: Disk, path: Path, content: bytes, mode: int = 0o600) -> No
     """Write a file that is complete or not there, and durable once this returns.
 
     A draft beside it is written, synced and read again; only then it takes the name, and the name is synced. An error
-    leaves no draft, as far as the disk lets it be removed, and what had the name before. A sync that failed is never
-    tried again: the system may have dropped what it could not write, and would not say so twice.
+    leaves no draft, as far as the disk lets it be removed, and what had the name before; but where only the name could
+    not be synced, the new file has it, perhaps not for good. A sync that failed is never tried again: the system may
+    have dropped what it could not write, and would not say so twice.
     """
     draft = path.with_name(f".tmp-{uuid.uuid4().hex}")
     try:

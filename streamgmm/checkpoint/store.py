@@ -7,6 +7,7 @@ else's is never taken for one. There is no pointer to the newest that could be w
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import warnings
 from collections.abc import Callable
@@ -129,7 +130,7 @@ def newest(
 class Store:
     """The right to write generations to a folder, from `open` to `close` or the end of the process.
 
-    A copy of it, be it by pickle or by `copy.deepcopy`, has no such right.
+    A copy of it, be it by pickle, by `copy.deepcopy` or by a fork, has no such right.
     """
 
     def __init__(self, folder: Path, kept: int = KEPT, disk: Disk | None = None) -> None:
@@ -137,6 +138,7 @@ class Store:
         self.kept = kept
         self._disk = disk or Disk()
         self._lock: Lock | None = None
+        self._process: int | None = None
         self._verified: list[Generation] = []
         self._last = 0
 
@@ -161,18 +163,20 @@ class Store:
             raise CheckpointLocked(
                 f"{self.folder} is being written to by another fit; give each its own checkpoint, or wait for it."
             )
-        self._lock = lock
+        self._lock, self._process = lock, os.getpid()
         try:
             self._prepare()
         except BaseException as error:
             self.close()
-            raise (self._failed(error) if isinstance(error, OSError) else error) from error.__cause__
+            if isinstance(error, OSError):
+                raise self._failed(error) from error
+            raise
         return self
 
     @property
     def is_open(self) -> bool:
         """Whether it may be written to."""
-        return self._lock is not None
+        return self._lock is not None and self._process == os.getpid()
 
     def newest(self, make: Callable[[Generation, dict[str, Any], Arrays], Made]) -> Made | None:
         """See `newest`."""
@@ -206,7 +210,7 @@ class Store:
 
     def close(self) -> None:
         """Give the folder free."""
-        if self._lock is not None:
+        if self._lock is not None and self.is_open:
             self._lock.release()
             self._lock = None
 
