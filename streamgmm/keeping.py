@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
+import numpy as np
 from numpy.random import RandomState
+from numpy.typing import NDArray
 
 from streamgmm.checkpoint import (
     GIVEN,
@@ -27,7 +29,7 @@ from streamgmm.errors import CheckpointError, CheckpointMismatch, CheckpointWarn
 from streamgmm.fingerprint import Fingerprint
 from streamgmm.fitted import FittedMixture
 from streamgmm.interruption import Interruption
-from streamgmm.restoring import restored
+from streamgmm.restoring import CONTRADICTIONS, restored
 from streamgmm.sources import Source
 
 Mixture = TypeVar("Mixture", bound="KeptMixture")
@@ -69,16 +71,16 @@ class Held(Generic[Mixture]):
         try:
             model = restored(kind, manifest, arrays)
             kept = manifest["kept"]
-            task, moment = (unpacked(kept[name], arrays) for name in ("task", "moment"))
-            held = cls(model, _settings(manifest, arrays), kept["run"], task, moment, dict(kept["environment"]))
-            if not (isinstance(task, Task | None) and isinstance(moment, Moment | None) and isinstance(held.run, str)):
-                raise TypeError("it says not what it is of")
+            task = unpacked(kept["task"], arrays, Task | None)
+            moment = unpacked(kept["moment"], arrays, Moment | None)
+            run = unpacked(kept["run"], arrays, str)
+            held = cls(model, _settings(manifest, arrays), run, task, moment, dict(kept["environment"]))
             model.set_params(checkpoint=_elsewhere(model.checkpoint, folder))
-            model._run = (held.run, generation.number)
-            token = unpacked(kept["token"], arrays)
+            model._run = (run, generation.number)
+            token = unpacked(kept["token"], arrays, NDArray[np.int64] | str | bytes | None)
             if token is not None:
-                model.durable_token_ = token
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+                model.durable_token_ = model._token = int(token) if isinstance(token, np.ndarray) else token
+        except CONTRADICTIONS as error:
             raise CheckpointError(f"{folder / generation.name} is not a valid checkpoint: {error}.") from None
         return held
 
@@ -129,6 +131,7 @@ class KeptMixture(FittedMixture):
     durable_token_: Any
     _keeper: Keeper | None
     _run: tuple[str, int]
+    _token: int | str | bytes | None
 
     def _opened(self, least: float = 0.0) -> Keeper | None:
         """The right to write generations, where there is a checkpoint; the one that the model has, if it has it."""
@@ -234,6 +237,8 @@ class KeptMixture(FittedMixture):
         """Write a generation of what this model is; it then says which one."""
         manifest, arrays = record(self)
         token = getattr(self, "_token", None)
+        if token is not None and not isinstance(token, str | bytes):
+            token = np.array(token, np.int64)  # it may be negative
         manifest["kept"] = {
             "run": keeper.run,
             "task": packed(task, "task", arrays),
@@ -244,7 +249,7 @@ class KeptMixture(FittedMixture):
         generation = keeper.write(manifest, arrays)
         self._run = (keeper.run, generation.number)
         if token is not None:
-            self.durable_token_ = token
+            self.durable_token_ = self._token
 
 
 class Guard(Generic[Mixture]):

@@ -9,7 +9,7 @@ from streamgmm.checkpoint import newest, read
 from streamgmm.errors import CheckpointError
 from streamgmm.estimator import GaussianMixture
 from streamgmm.keeping import Held
-from streamgmm.restoring import restored
+from streamgmm.restoring import CONTRADICTIONS, restored
 
 
 def load(path: str | os.PathLike[str]) -> GaussianMixture:
@@ -55,5 +55,5 @@ def load(path: str | os.PathLike[str]) -> GaussianMixture:
     manifest, arrays = read(Path(path))
     try:
         return restored(GaussianMixture, manifest, arrays)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except CONTRADICTIONS as error:
         raise CheckpointError(f"{path} is not a valid model: {error}. Save it again from a fitted model.") from None

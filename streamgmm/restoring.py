@@ -7,57 +7,75 @@ from typing import Any, TypeVar
 import numpy as np
 
 from streamgmm.checkpoint import ARRAYS, GIVEN, LEARNING, NUMBERS, Arrays, unpacked
+from streamgmm.covariances import STRUCTURES
 from streamgmm.criteria import Criterion, Prequential
 from streamgmm.fitted import FittedMixture
+from streamgmm.online import Waiting
 
 Mixture = TypeVar("Mixture", bound=FittedMixture)
 
+FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 KINDS: dict[str, type[Criterion | Prequential]] = {
     "exact": Criterion,
     "bound": Criterion,
     "prequential": Prequential,
 }
+CONTRADICTIONS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
 def restored(kind: type[Mixture], manifest: dict[str, Any], arrays: Arrays) -> Mixture:
-    """The model that was saved, fitted or not.
-
-    Raises
-    ------
-    KeyError, TypeError, ValueError, AttributeError
-        What was saved contradicts itself, or is of no model.
-    """
+    """The model that was saved, fitted or not; one of CONTRADICTIONS where that is of no model."""
     settings: dict[str, Any] = {name: unpacked(value, arrays) for name, value in manifest["settings"].items()}
     settings.update({name: arrays.get(name) for name in GIVEN})
     model = kind(**settings)
     model._validate_params()
-    for name in NUMBERS:
-        if name in manifest["fitted"]:
-            setattr(model, name, unpacked(manifest["fitted"][name], arrays))
-    for name in LEARNING:
-        value = unpacked(manifest["learning"].get(name), arrays)
+    for name, value in manifest["fitted"].items():
+        setattr(model, name, unpacked(value, arrays, NUMBERS[name]))
+    criteria = {name: unpacked(criterion, arrays, KINDS[name]) for name, criterion in manifest["criteria"].items()}
+    for name, kept in LEARNING.items():
+        value = unpacked(manifest["learning"][name], arrays, kept)
         if value is not None:
             setattr(model, name, value)
     names = manifest["feature_names"]
-    if names:
-        if [type(name) for name in names] != [str] * model.n_features_in_:
+    if names != []:
+        if type(names) is not list or [type(name) for name in names] != [str] * model.n_features_in_:
             raise ValueError("it has not one name for each feature")
         model.feature_names_in_ = np.array(names, dtype=object)
-    if "n_features_in_" not in manifest["fitted"] or "converged_" not in manifest["fitted"]:
-        if set(arrays) & {"weights_", "means_"}:
-            raise ValueError("it has parameters, and does not say of what")
+    if "means_" not in arrays:
+        if manifest["fitted"].keys() - {"n_features_in_", "n_samples_seen_"}:
+            raise ValueError("it is fitted, and has no parameters")
+        if any(rows.shape[1:] != (model.n_features_in_,) for rows in getattr(model, "_waiting", Waiting()).rows):
+            raise ValueError("the rows that wait are of other features")
         return model
+    if manifest["fitted"].keys() != NUMBERS.keys() or hasattr(model, "_too_few"):
+        raise ValueError("it has parameters, and is not fitted")
     for name in ARRAYS:
         setattr(model, name, arrays[name])
-    model.lower_bounds_ = arrays["lower_bounds_"].tolist()
-    model.criteria_ = {
-        name: KINDS[name](**{part: unpacked(value, arrays) for part, value in criterion.items()})
-        for name, criterion in manifest["criteria"].items()
-    }
-    parameters = model._parameters()
-    k, d = model.n_components, model.n_features_in_
-    if parameters.means.shape != (k, d) or len(parameters.weights) != k:
-        raise ValueError("its arrays contradict each other")
-    if not all(np.isfinite(arrays[name]).all() for name in ARRAYS[:-1]):
-        raise ValueError("its arrays are not finite")
+    model.lower_bounds_, model.criteria_ = arrays["lower_bounds_"].tolist(), criteria
+    if not _agrees(model, arrays):
+        raise ValueError("its arrays contradict each other or are not finite")
     return model
+
+
+def _agrees(model: FittedMixture, arrays: Arrays) -> bool:
+    """Whether all arrays are of the model's own shape, and a mixture."""
+    k, d = model.n_components, model.n_features_in_
+    shape = tuple(STRUCTURES[model.covariance_type].public_shape(k, d))
+    shapes = ((k,), (k, d), shape, shape, shape, (len(model.lower_bounds_),))
+    fitted = [arrays[name] for name in ARRAYS]
+    if any(array.shape != due or array.dtype not in FLOATS for array, due in zip(fitted, shapes, strict=True)):
+        return False
+    stream, ledger, covered = (getattr(model, name, None) for name in ("_stream", "_ledger", "_covered"))
+    learnt = [
+        *([] if stream is None else [stream.parameters.means, stream.reported.means]),
+        *([] if ledger is None else [ledger.entries.origin]),
+        *([] if covered is None else [covered.statistics.origin]),
+    ]
+    finite = all(np.isfinite(array).all() for array in fitted[:-1])
+    with np.errstate(all="ignore"):
+        parameters = model._parameters()
+        proper = (
+            np.isfinite(parameters.log_determinants()).all()
+            and parameters.weights.max() > 0 <= parameters.weights.min()
+        )
+    return finite and bool(proper) and all(means.shape == (k, d) for means in learnt)

@@ -230,7 +230,8 @@ class OnlineMixture(KeptMixture):
             self._check_features(source, reset=True)
         self._waiting = waiting
         self.n_samples_seen_ = waiting.n_rows
-        self._tokens, self._token = tokens.joined(token), token
+        self._tokens = tokens.joined(token)
+        self._token = getattr(self, "_token", None) if token is None else token
         self._too_few = (
             f"This %(name)s instance is not fitted yet: it has {waiting.n_rows} of the {needed} rows that it starts "
             "from. Call partial_fit with more, or give weights_init, means_init and precisions_init."
@@ -250,7 +251,8 @@ class OnlineMixture(KeptMixture):
         if fresh:
             self.converged_, self.n_iter_, self.lower_bounds_ = False, 1, []
             self.algorithm_ = "stepwise"
-        self._tokens, self._token = tokens.joined(token), token
+        self._tokens = tokens.joined(token)
+        self._token = getattr(self, "_token", None) if token is None else token
         self._ledger = None
         self._show(stream, learning)
         self.lower_bound_ = self.criteria_["bound"].log_likelihood / covered.likelihood.weight

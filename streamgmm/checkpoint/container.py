@@ -15,22 +15,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm.errors import CheckpointError, NewerFormatError
+from streamgmm.errors import CheckpointError, CheckpointWriteError, NewerFormatError
 
 FORMAT = 1
 KEY = "streamgmm"
+LARGEST_HEADER = 2**23  # bytes: parsed, it takes several times as many
+MOST_VALUES = 2**17  # in it: as objects, each takes up to 200 bytes
 
 Arrays = dict[str, NDArray[Any]]
 
 
 def encoded(manifest: dict[str, Any], arrays: Arrays) -> bytes:
-    """Content of a file; equal manifests and arrays give equal bytes."""
+    """Content of a file; equal manifests and arrays give equal bytes. CheckpointWriteError where it is too large."""
     from safetensors.numpy import save
 
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     manifest = {"format": FORMAT, **manifest}
     manifest["sha256"] = _digest(manifest, arrays)
-    return save(arrays, metadata={KEY: _json(manifest)})
+    content = save(arrays, metadata={KEY: _json(manifest)})
+    try:
+        _manifest(content)
+    except ValueError as error:
+        raise CheckpointWriteError(f"What is to be kept could not be read again: {error}.") from None
+    return content
 
 
 def decoded(content: bytes, path: Path) -> tuple[dict[str, Any], Arrays]:
@@ -47,11 +54,13 @@ def decoded(content: bytes, path: Path) -> tuple[dict[str, Any], Arrays]:
     from safetensors.numpy import load
 
     try:
-        header = _parsed(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        manifest = _parsed(header["__metadata__"][KEY])
-        if manifest["format"] > FORMAT:
+        manifest = _manifest(content)
+        version = manifest["format"]
+        if type(version) is not int or version < 1:
+            raise ValueError("no format")
+        if version > FORMAT:
             raise NewerFormatError(
-                f"{path} has format {manifest['format']}; this version reads up to {FORMAT}. Upgrade streamgmm."
+                f"{path} has format {version}; this version reads up to {FORMAT}. Upgrade streamgmm."
             )
         arrays = load(content)
         if _digest(manifest, arrays) != manifest["sha256"]:
@@ -60,12 +69,11 @@ def decoded(content: bytes, path: Path) -> tuple[dict[str, Any], Arrays]:
         raise
     except (
         SafetensorError,
-        KeyError,
+        LookupError,
         TypeError,
         ValueError,
         AttributeError,
-        IndexError,
-        OverflowError,
+        ArithmeticError,
         RecursionError,
         MemoryError,
     ) as error:
@@ -73,6 +81,15 @@ def decoded(content: bytes, path: Path) -> tuple[dict[str, Any], Arrays]:
             f"{path} is not a model that streamgmm saved, or is damaged ({type(error).__name__})."
         ) from None
     return manifest, arrays
+
+
+def _manifest(content: bytes) -> Any:
+    """The manifest in a header; both are bounded before they are parsed."""
+    length = int.from_bytes(content[:8], "little")
+    if length > min(LARGEST_HEADER, len(content) - 8):
+        raise ValueError(f"a header of {length} bytes, where {LARGEST_HEADER} are the most")
+    header = _parsed(content[8 : 8 + length].decode("ascii"))
+    return _parsed(header["__metadata__"][KEY])
 
 
 def _json(value: Any) -> str:
@@ -83,12 +100,15 @@ def _digest(manifest: dict[str, Any], arrays: Arrays) -> str:
     digest = hashlib.sha256(_json({key: value for key, value in manifest.items() if key != "sha256"}).encode())
     for name in sorted(arrays):
         digest.update(_json([name, arrays[name].dtype.str, list(arrays[name].shape)]).encode())
-        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+        digest.update(np.ascontiguousarray(arrays[name]).data)
     return digest.hexdigest()
 
 
-def _parsed(text: str | bytes) -> Any:
-    return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+def _parsed(text: str) -> Any:
+    values = sum(map(text.count, "[{,"))
+    if values > MOST_VALUES or not text.isascii():
+        raise ValueError(f"{values} values, where {MOST_VALUES} are the most, or text that is not ASCII")
+    return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_refuse)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -98,5 +118,5 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is not JSON")
+def _refuse(number: str) -> Any:
+    raise ValueError(f"{number[:20]} is not a number that is written here")

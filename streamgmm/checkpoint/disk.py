@@ -5,16 +5,28 @@ A test puts another disk in its place: one that forgets what was not synced, fai
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
 import sys
 import uuid
 from pathlib import Path
+from typing import Protocol
 
 from streamgmm.errors import CheckpointError
 
-DRAFT = ".tmp-"  # a name that no reader takes for a file of its own
+DRAFT = re.compile(
+    r"\.tmp-[0-9a-f]{32}"
+)  # names that no reader takes for a file of its own, and no other program makes
 LARGEST_FILE = 2**32  # bytes; a mixture of 1,000 components in 700 dimensions fits
+
+
+class Lock(Protocol):
+    """What is held until it is released, or the process ends, however it does."""
+
+    def release(self) -> None:
+        """Give it free."""
 
 
 class Disk:
@@ -25,8 +37,19 @@ class Disk:
         return sorted(os.listdir(folder))
 
     def make_folder(self, folder: Path) -> None:
-        """Make a folder whose parent exists."""
-        folder.mkdir()
+        """Make a folder whose parent exists, if it is not there."""
+        folder.mkdir(exist_ok=True)
+
+    def lock(self, path: Path) -> Lock | None:
+        """Lock a file, made if need be; None where it is locked already, by this process or another one."""
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(path, timeout=0, thread_local=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            return None
+        return lock
 
     def create(self, path: Path, mode: int) -> int:
         """Open a file that must not exist, to write to it."""
@@ -92,21 +115,25 @@ def write_whole(disk: Disk, path: Path, content: bytes, mode: int = 0o600) -> No
     """Write a file that is complete or not there, and durable once this returns.
 
     A draft beside it is written, synced and read again; only then it takes the name, and the name is synced. An error
-    leaves no draft, as far as the disk lets it be removed, and what had the name before. A sync that failed is never
-    tried again: the system may have dropped what it could not write, and would not say so twice.
+    leaves no draft, as far as the disk lets it be removed, and what had the name before; but where only the name could
+    not be synced, the new file has it, perhaps not for good. A sync that failed is never tried again: the system may
+    have dropped what it could not write, and would not say so twice.
     """
-    draft = path.with_name(f"{DRAFT}{uuid.uuid4().hex}")
+    draft = path.with_name(f".tmp-{uuid.uuid4().hex}")
     try:
         file = disk.create(draft, mode)
         try:
             rest = memoryview(content)
             while rest:
-                rest = rest[disk.write(file, rest) :]
+                written = disk.write(file, rest)
+                if not written:
+                    raise OSError(errno.EIO, "nothing more is written")
+                rest = rest[written:]
             disk.sync(file)
         finally:
             disk.close(file)
-        if disk.read(draft) != content:
-            raise OSError(f"{draft} does not hold what was written to it")
+        if not _holds(disk, draft, content):
+            raise OSError(errno.EIO, "what was written is not what is read")
         disk.rename(draft, path)
     except BaseException:
         try:
@@ -115,3 +142,10 @@ def write_whole(disk: Disk, path: Path, content: bytes, mode: int = 0o600) -> No
             pass  # the first error says more
         raise
     disk.sync_folder(path.parent)
+
+
+def _holds(disk: Disk, path: Path, content: bytes) -> bool:
+    try:
+        return disk.read(path) == content
+    except CheckpointError:
+        return False

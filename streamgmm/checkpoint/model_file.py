@@ -13,13 +13,33 @@ from sklearn.base import BaseEstimator
 from streamgmm.checkpoint.container import Arrays, decoded, encoded
 from streamgmm.checkpoint.disk import Disk, write_whole
 from streamgmm.checkpoint.records import packed
+from streamgmm.em import Expectation
+from streamgmm.history import History
+from streamgmm.ledger import Ledger
+from streamgmm.online import Stream, Waiting
+from streamgmm.search import Restarts
+from streamgmm.tokens import Tokens
 
 ARRAYS = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_", "lower_bounds_")
-NUMBERS = ("converged_", "n_iter_", "lower_bound_", "n_samples_seen_", "algorithm_", "n_features_in_")
-LEARNING = (
-    *("history_", "restarts_", "_covered", "_stream", "_ledger"),
-    *("_tokens", "_token", "_warned", "_waiting", "_too_few"),
-)
+NUMBERS: dict[str, Any] = {
+    "converged_": bool,
+    "n_iter_": int,
+    "lower_bound_": float,
+    "n_samples_seen_": int,
+    "algorithm_": str,
+    "n_features_in_": int,
+}
+LEARNING: dict[str, Any] = {
+    "history_": History | None,
+    "restarts_": Restarts | None,
+    "_covered": Expectation | None,
+    "_stream": Stream | None,
+    "_ledger": Ledger | None,
+    "_tokens": Tokens | None,
+    "_warned": bool | None,
+    "_waiting": Waiting | None,
+    "_too_few": str | None,
+}
 GIVEN = ("weights_init", "means_init", "precisions_init")
 
 
@@ -51,8 +71,7 @@ def record(model: BaseEstimator) -> tuple[dict[str, Any], Arrays]:
         "settings": {name: packed(value, name, arrays) for name, value in settings.items()},
         "fitted": {name: packed(getattr(model, name), name, arrays) for name in NUMBERS if hasattr(model, name)},
         "criteria": {
-            kind: {name: packed(getattr(criterion, name), name, arrays) for name in type(criterion).__slots__}
-            for kind, criterion in getattr(model, "criteria_", {}).items()
+            kind: packed(criterion, kind, arrays) for kind, criterion in getattr(model, "criteria_", {}).items()
         },
         "learning": kept,
         "feature_names": [str(name) for name in getattr(model, "feature_names_in_", ())],

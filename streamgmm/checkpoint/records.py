@@ -1,11 +1,16 @@
-"""Records as strict JSON and named arrays, and back. Only the types of one table are ever made from a file."""
+"""Records as strict JSON and named arrays, and back.
+
+Only the types of one table are ever made from a file, and only of fields that are what their annotations say.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from itertools import groupby, pairwise
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +18,7 @@ from numpy.typing import NDArray
 from streamgmm.checkpoint.container import Arrays
 from streamgmm.checkpoint.keeper import Checkpoint
 from streamgmm.course import Ending, Moment, Task
+from streamgmm.criteria import Criterion, Prequential
 from streamgmm.drift import Monitor
 from streamgmm.em import Expectation, MStepInfo
 from streamgmm.execution import Evaluation
@@ -24,7 +30,7 @@ from streamgmm.iteration import Position
 from streamgmm.ledger import Ledger
 from streamgmm.likelihood import LogLikelihood
 from streamgmm.online import Fallback, Segments, Stream, Waiting
-from streamgmm.parameters import Parameters
+from streamgmm.parameters import Array, Parameters
 from streamgmm.pieces import Pieces
 from streamgmm.ranges import Ranges
 from streamgmm.schedules import Constant, HalfLife, PowerDecay, Reciprocal
@@ -39,6 +45,7 @@ TYPES: dict[str, type[Any]] = {
     for kind in (
         Checkpoint,
         Constant,
+        Criterion,
         Drawn,
         Ending,
         Evaluation,
@@ -57,7 +64,7 @@ TYPES: dict[str, type[Any]] = {
         Pieces,
         Position,
         PowerDecay,
-        Ranges,
+        Prequential,
         Reciprocal,
         Restarts,
         Ring,
@@ -68,7 +75,6 @@ TYPES: dict[str, type[Any]] = {
         Stream,
         Striding,
         Task,
-        Tokens,
         Trajectory,
         Waiting,
     )
@@ -95,18 +101,22 @@ def packed(value: Any, name: str, arrays: Arrays) -> Any:
         return {"list": [packed(part, f"{name}.{place}", arrays) for place, part in enumerate(value)]}
     if isinstance(value, History):
         columns = value.columns()
-        stages = columns.pop("stage").tolist()
-        return {
-            "history": stages,
-            "columns": {key: packed(part, f"{name}.{key}", arrays) for key, part in columns.items()},
-        }
+        stages = tuple(columns.pop("stage").tolist())
+        return {"history": packed(_RecordColumns(stages, **columns), name, arrays)["fields"]}
     if isinstance(value, Entries):
-        kept = _columns(leaves(value))
-        visited = _columns(value.visited, origins=True)
-        return {"entries": packed([value.origin, kept, value.moving, visited], name, arrays)}
+        kept, visited = _columns(leaves(value), value.origin), _columns(value.visited)
+        tree = _TreeColumns(value.origin, kept, value.moving, visited)
+        return {"entries": packed(tree, name, arrays)["fields"]}
+    if isinstance(value, Ranges):  # last integers, not the ones behind them, which may have 65 bits
+        spans = [(first, stop - 1) for first, stop in value.spans]
+        return {"ranges": packed(np.array(spans, np.int64).reshape(-1, 2), name, arrays)}
     if isinstance(value, Tokens):
-        return {"tokens": packed([value.numbers, sorted(frozenset().union(*value.digests))], name, arrays)}
-    if is_dataclass(value) and type(value).__name__ in TYPES:
+        digests = b"".join(sorted(frozenset().union(*value.digests)))
+        tokens = _TokenColumns(value.numbers, np.frombuffer(digests, np.uint8).reshape(-1, _DIGEST))
+        return {"tokens": packed(tokens, name, arrays)["fields"]}
+    if isinstance(value, Waiting):
+        value = _gathered(value)
+    if is_dataclass(value) and type(value) in _KNOWN:
         parts = {part.name: packed(getattr(value, part.name), f"{name}.{part.name}", arrays) for part in fields(value)}
         return {"type": type(value).__name__, "fields": parts}
     if value is None or isinstance(value, str):
@@ -116,70 +126,227 @@ def packed(value: Any, name: str, arrays: Arrays) -> Any:
     raise TypeError(f"a value of type {type(value).__name__} cannot be saved ({name})")
 
 
-def unpacked(value: Any, arrays: Arrays) -> Any:
-    """What `packed` made JSON of; KeyError, TypeError or ValueError where it is something else."""
+def unpacked(value: Any, arrays: Arrays, kind: Any = Any) -> Any:
+    """What `packed` made JSON of, of the kind that an annotation says.
+
+    LookupError, TypeError, ValueError, ArithmeticError or RecursionError where it is something else.
+    """
+    made = _unpacked(value, arrays)
+    if not _is(made, kind):
+        raise TypeError(f"{type(made).__name__} where {kind} is expected")
+    return made
+
+
+def _unpacked(value: Any, arrays: Arrays) -> Any:
     if not isinstance(value, dict):
         return value
-    if "array" in value:
-        return arrays[value["array"]]
-    if "float" in value:
-        return float.fromhex(value["float"])
-    if "bytes" in value:
-        return bytes.fromhex(value["bytes"])
-    if "list" in value:
-        return tuple(unpacked(part, arrays) for part in value["list"])
-    if "tokens" in value:
-        numbers, digests = unpacked(value["tokens"], arrays)
-        return Tokens(numbers, (frozenset(digests),) if digests else ())
-    if "entries" in value:
-        origin, kept, moving, visited = unpacked(value["entries"], arrays)
-        return placed(Entries(origin, moving=moving, visited=_entries(*visited)), dict(_entries(*kept, origin=origin)))
-    if "history" in value:
-        columns = {key: unpacked(part, arrays) for key, part in value["columns"].items()}
-        names = ("rows", "log_likelihood", "occupancy", "drift", "updates")
-        rows = zip(value["history"], *(columns[name] for name in names), strict=True)
-        return History(
-            tuple(
-                Record(stage, int(n), float(mean), occupancy, float(drift), int(updates))
-                for stage, n, mean, occupancy, drift, updates in rows
-            )
-        )
-    return TYPES[value["type"]](**{name: unpacked(part, arrays) for name, part in value["fields"].items()})
+    if value.keys() == {"type", "fields"}:
+        return _made(_NAMED[value["type"]], value["fields"], arrays)
+    ((form, inner),) = value.items()
+    match form, inner:
+        case "array", str():
+            return arrays[inner]
+        case "float", str():
+            return float.fromhex(inner)
+        case "bytes", str():
+            return bytes.fromhex(inner)
+        case "list", list():
+            return tuple(_unpacked(part, arrays) for part in inner)
+        case "ranges", _:
+            return _ranges(unpacked(inner, arrays, NDArray[np.int64]))
+        case "tokens", dict():
+            return _tokens(_made(_TokenColumns, inner, arrays))
+        case "entries", dict():
+            return _entries(_made(_TreeColumns, inner, arrays))
+        case "history", dict():
+            return _history(_made(_RecordColumns, inner, arrays))
+    raise ValueError(f"{form} is of no form that is known")
 
 
-def _columns(entries: Sequence[tuple[int, Expectation]], *, origins: bool = False) -> list[NDArray[Any]]:
-    """Entries as arrays, one row an entry: thousands of small arrays would take longer."""
+def _made(kind: type[Any], parts: dict[str, Any], arrays: Arrays) -> Any:
+    hints = _HINTS[kind]
+    if parts.keys() != hints.keys():
+        raise KeyError(f"{kind.__name__} has other fields")
+    made = kind(**{name: unpacked(part, arrays, hints[name]) for name, part in parts.items()})
+    if not _agrees(made):
+        raise ValueError(f"arrays of {kind.__name__} contradict each other or are not finite")
+    return made
+
+
+def _is(value: Any, kind: Any) -> bool:
+    """Whether a value is what an annotation says."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return any(_is(value, part) for part in parts)
+    if origin is tuple and parts[-1] is Ellipsis:
+        return type(value) is tuple and all(_is(part, parts[0]) for part in value)
+    if origin is tuple:
+        return type(value) is tuple and len(value) == len(parts) and all(map(_is, value, parts))
+    if origin is np.ndarray:
+        (dtype,) = get_args(parts[1])
+        return type(value) is np.ndarray and (dtype is Any or value.dtype == dtype)
+    if kind is int:  # all of them are counts
+        return type(value) is int and 0 <= value < 2**63
+    if kind is float:
+        return type(value) in (float, int)
+    return kind is Any or type(value) is kind
+
+
+def _agrees(value: Any) -> bool:
+    """Whether the arrays of a record are of one number of components and features, or of entries, and finite."""
+    match value:
+        case Parameters(weights, means, covariances, factors):
+            return covariances.shape == factors.shape and _are_moments(means, weights, means, covariances, factors)
+        case Statistics(origin, counts, sums, products):
+            return _are_moments(origin, counts, sums, products)
+        case Monitor(shift=shift, excess=excess):
+            return shift.ndim == 2 and excess.shape == shift.shape[:1]
+        case Pieces(rows, chunks, lengths):
+            return rows > 0 and chunks > 0 and lengths.ndim == 1 and _are_counts(lengths)
+        case Waiting(rows, weights):
+            parts = list(zip(rows, weights, strict=True))
+            return all(part.ndim == 2 and (given is None or given.shape == part.shape[:1]) for part, given in parts)
+        case _RecordColumns(stage, rows, likelihoods, occupancy, drifts, updates):
+            columns = (rows, likelihoods, drifts, updates)
+            of_one_length = all(column.shape == (len(stage),) for column in columns)
+            return of_one_length and occupancy.ndim == 2 and _are_counts(rows, updates)
+        case EntryColumns(places=places, tallies=tallies, rows=rows, versions=versions):
+            n = len(places)
+            shapes_agree = places.shape == rows.shape == versions.shape == (n,) and tallies.shape in ((n, 4), (0,))
+            return shapes_agree and _are_counts(places, rows, versions + 1)
+    return True
+
+
+def _are_moments(centres: Array, counts: Array, sums: Array, *products: Array) -> bool:
+    if centres.ndim != 2:
+        return False
+    k, d = centres.shape
+    families = ((k, d, d), (1, d, d), (k, d), (k, 1))
+    shapes_agree = counts.shape == (k,) and sums.shape == (k, d) and all(part.shape in families for part in products)
+    return shapes_agree and all(np.isfinite(array).all() for array in (centres, counts, sums, *products))
+
+
+def _are_counts(*columns: NDArray[np.int64]) -> bool:
+    return all((column >= 0).all() for column in columns)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _RecordColumns:
+    """A history, one entry a record."""
+
+    stage: tuple[str, ...]
+    rows: NDArray[np.int64]
+    log_likelihood: Array
+    occupancy: Array
+    drift: Array
+    updates: NDArray[np.int64]
+
+
+def _history(columns: _RecordColumns) -> History:
+    rows, likelihoods, drifts, updates = (
+        array.tolist() for array in (columns.rows, columns.log_likelihood, columns.drift, columns.updates)
+    )
+    parts = zip(columns.stage, rows, likelihoods, columns.occupancy, drifts, updates, strict=True)
+    return History(tuple(Record(*part) for part in parts))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _TokenColumns:
+    """Tokens, one row a digest."""
+
+    numbers: Ranges
+    digests: NDArray[np.uint8]
+
+
+_DIGEST = 16
+
+
+def _tokens(columns: _TokenColumns) -> Tokens:
+    digests = frozenset(row.tobytes() for row in columns.digests.reshape(-1, _DIGEST))
+    return Tokens(columns.numbers, (digests,) if digests else ())
+
+
+def _ranges(spans: NDArray[np.int64]) -> Ranges:
+    ranges = Ranges(tuple((first, last + 1) for first, last in spans.reshape(-1, 2).tolist()))
+    ends = [end for span in ranges.spans for end in span]
+    if any(end >= after for end, after in pairwise(ends)):
+        raise ValueError("ranges that overlap")
+    return ranges
+
+
+def _gathered(waiting: Waiting) -> Waiting:
+    """The same rows in as few arrays as there can be: a call for each row would make a file of names."""
+
+    def alike(part: tuple[NDArray[Any], NDArray[Any] | None]) -> tuple[Any, bool]:
+        return part[0].dtype, part[1] is None
+
+    rows, weights = [], []
+    for (_, unweighted), parts in groupby(zip(waiting.rows, waiting.weights, strict=True), alike):
+        run, given = zip(*parts, strict=True)
+        rows.append(np.concatenate(run))
+        weights.append(None if unweighted else np.concatenate(given))
+    return Waiting(tuple(rows), tuple(weights), waiting.n_rows)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EntryColumns:
+    """Entries, one row each: thousands of small arrays would take longer."""
+
+    origins: Array  # of shape (k, d) where all have the same, else (n, k, d)
+    places: NDArray[np.int64]
+    counts: Array
+    sums: Array
+    products: Array
+    tallies: Array
+    rows: NDArray[np.int64]
+    versions: NDArray[np.int64]  # -1 for None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _TreeColumns:
+    """State of incremental EM, whose tree is made anew."""
+
+    origin: Array
+    kept: EntryColumns
+    moving: Learnt | None
+    visited: EntryColumns
+
+
+def _columns(entries: Sequence[tuple[int, Expectation]], origin: Array | None = None) -> EntryColumns:
     statistics = [entry.statistics for _, entry in entries]
     tallies = [entry.likelihood for _, entry in entries]
-    columns = [
+    return EntryColumns(
+        np.array([part.origin for part in statistics]) if origin is None else origin,
         np.array([place for place, _ in entries], np.int64),
         np.array([part.counts for part in statistics]),
         np.array([part.sums for part in statistics]),
         np.array([part.products for part in statistics]),
         np.array([(tally.total, tally.entropy, tally.classification, tally.weight) for tally in tallies]),
-        np.array([(tally.rows, -1 if tally.version is None else tally.version) for tally in tallies], np.int64),
-    ]
-    return [*columns, np.array([part.origin for part in statistics])] if origins else columns
+        np.array([tally.rows for tally in tallies], np.int64),
+        np.array([-1 if tally.version is None else tally.version for tally in tallies], np.int64),
+    )
 
 
-def _entries(
-    places: Any,
-    counts: Any,
-    sums: Any,
-    products: Any,
-    tallies: Any,
-    numbers: Any,
-    origins: Any = None,
-    *,
-    origin: Any = None,
-) -> tuple[tuple[int, Expectation], ...]:
+def _rows_of(columns: EntryColumns) -> Iterator[tuple[int, Expectation]]:
     """What `_columns` made arrays of."""
-    found = []
-    for turn, place in enumerate(places):
-        total, entropy, classification, weight = (float(part) for part in tallies[turn])
-        rows, version = (int(part) for part in numbers[turn])
-        likelihood = LogLikelihood(total, entropy, classification, weight, rows, None if version < 0 else version)
-        about = origin if origins is None else origins[turn]
-        statistics = Statistics(about, counts[turn], sums[turn], products[turn])
-        found.append((int(place), Expectation(statistics, likelihood)))
-    return tuple(found)
+    shared = columns.origins.ndim == 2
+    numbers = (columns.places.tolist(), columns.tallies.tolist(), columns.rows.tolist(), columns.versions.tolist())
+    moments = (columns.counts, columns.sums, columns.products)
+    for turn, (place, tally, n, version) in enumerate(zip(*numbers, strict=True)):
+        origin = columns.origins if shared else columns.origins[turn]
+        statistics = Statistics(origin, *(part[turn] for part in moments))
+        if not _agrees(statistics):
+            raise ValueError("entries contradict each other or are not finite")
+        total, entropy, classification, weight = tally
+        likelihood = LogLikelihood(total, entropy, classification, weight, n, None if version < 0 else version)
+        yield place, Expectation(statistics, likelihood)
+
+
+def _entries(columns: _TreeColumns) -> Entries:
+    state = Entries(columns.origin, moving=columns.moving, visited=tuple(_rows_of(columns.visited)))
+    return placed(state, dict(_rows_of(columns.kept)))
+
+
+_KNOWN = {*TYPES.values(), _TreeColumns, EntryColumns, _RecordColumns, _TokenColumns}
+_NAMED = {**TYPES, EntryColumns.__name__: EntryColumns}
+_HINTS = {kind: {part.name: get_type_hints(kind)[part.name] for part in fields(kind)} for kind in _KNOWN}

@@ -7,6 +7,7 @@ else's is never taken for one. There is no pointer to the newest that could be w
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import warnings
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from streamgmm.checkpoint.container import Arrays, decoded, encoded
-from streamgmm.checkpoint.disk import DRAFT, Disk, write_whole
+from streamgmm.checkpoint.disk import DRAFT, Disk, Lock, write_whole
 from streamgmm.errors import (
     CheckpointError,
     CheckpointLocked,
@@ -26,7 +27,7 @@ from streamgmm.errors import (
 
 LOCK = "LOCK"
 KEPT = 3  # generations that were verified, so that two may be damaged
-_NAME = re.compile(r"gen-([0-9]{12})-([0-9a-f]{64})\.safetensors")
+_NAME = re.compile(r"gen-([0-9]{12}|[1-9][0-9]{12,})-([0-9a-f]{64})\.safetensors")
 
 Made = TypeVar("Made")
 
@@ -58,6 +59,10 @@ def generations(folder: Path, disk: Disk | None = None) -> list[Generation]:
         names = (disk or Disk()).names(folder)
     except OSError as error:
         raise CheckpointError(f"{folder} cannot be read: {error.strerror or error}.") from None
+    return _named(names)
+
+
+def _named(names: list[str]) -> list[Generation]:
     matches = filter(None, map(_NAME.fullmatch, names))
     return sorted((Generation(int(match[1]), match[2]) for match in matches), reverse=True)
 
@@ -68,7 +73,11 @@ def verified(folder: Path, generation: Generation, disk: Disk | None = None) -> 
     content = (disk or Disk()).read(path)
     if hashlib.sha256(content).hexdigest() != generation.digest:
         raise CheckpointError(f"{path} is damaged: its content does not match the digest in its name.")
-    return decoded(content, path)
+    manifest, arrays = decoded(content, path)
+    lineage = manifest.get("generation")
+    if not isinstance(lineage, dict) or lineage.get("number") != generation.number:
+        raise CheckpointError(f"{path} was given another number than it was written with; give it its name back.")
+    return manifest, arrays
 
 
 def newest(
@@ -98,6 +107,8 @@ def newest(
         except NewerFormatError:
             raise
         except CheckpointError as error:
+            if generations(folder, disk) != found:  # a writer has added some since, and may have removed this one
+                return newest(folder, make, disk)
             damage.append(str(error))
             continue
         if damage:
@@ -119,14 +130,15 @@ def newest(
 class Store:
     """The right to write generations to a folder, from `open` to `close` or the end of the process.
 
-    A copy of it, be it by pickle or by `copy.deepcopy`, has no such right.
+    A copy of it, be it by pickle, by `copy.deepcopy` or by a fork, has no such right.
     """
 
     def __init__(self, folder: Path, kept: int = KEPT, disk: Disk | None = None) -> None:
         self.folder = folder
         self.kept = kept
         self._disk = disk or Disk()
-        self._lock: Any = None
+        self._lock: Lock | None = None
+        self._process: int | None = None
         self._verified: list[Generation] = []
         self._last = 0
 
@@ -138,39 +150,33 @@ class Store:
         CheckpointLocked
             Another fit is writing to it, in this process or another one.
         CheckpointWriteError
-            It cannot be made or locked.
+            It cannot be made, read or locked.
+        NewerFormatError
+            A later version wrote to it, and what it wrote would be removed in time.
         """
-        from filelock import FileLock, Timeout
-
         try:
-            if not self.folder.is_dir():
-                self._disk.make_folder(self.folder)
-                self._disk.sync_folder(self.folder.parent)
-            lock = FileLock(self.folder / LOCK, timeout=0, thread_local=False)
-            lock.acquire()
-        except Timeout:
+            self._disk.make_folder(self.folder)
+            lock = self._disk.lock(self.folder / LOCK)
+        except OSError as error:
+            raise self._failed(error) from error
+        if lock is None:
             raise CheckpointLocked(
                 f"{self.folder} is being written to by another fit; give each its own checkpoint, or wait for it."
-            ) from None
-        except OSError as error:
-            raise self._failed(error) from error
-        self._lock = lock
+            )
+        self._lock, self._process = lock, os.getpid()
         try:
-            found = generations(self.folder, self._disk)
-            self._last = found[0].number if found else 0
-            self._verified = self._valid(found)
-            for name in self._disk.names(self.folder):
-                if name.startswith(DRAFT):
-                    self._disk.remove(self.folder / name)
-        except OSError as error:
+            self._prepare()
+        except BaseException as error:
             self.close()
-            raise self._failed(error) from error
+            if isinstance(error, OSError):
+                raise self._failed(error) from error
+            raise
         return self
 
     @property
     def is_open(self) -> bool:
         """Whether it may be written to."""
-        return self._lock is not None
+        return self._lock is not None and self._process == os.getpid()
 
     def newest(self, make: Callable[[Generation, dict[str, Any], Arrays], Made]) -> Made | None:
         """See `newest`."""
@@ -184,6 +190,8 @@ class Store:
         CheckpointWriteError
             It could not be written; those before it are untouched. To try again is to write another one.
         """
+        if not self.is_open:
+            raise CheckpointWriteError(f"{self.folder} is not open for writing, or was closed; open it.")
         parent = self._verified[0] if self._verified else None
         self._last += 1
         lineage = {"number": self._last, "parent": None if parent is None else parent.name}
@@ -196,15 +204,26 @@ class Store:
         self._verified.insert(0, generation)
         try:
             self._retain()
-        except OSError:
+        except (OSError, CheckpointError):
             pass  # too many generations are no harm; the next write tries again
         return generation
 
     def close(self) -> None:
         """Give the folder free."""
-        if self._lock is not None:
+        if self._lock is not None and self.is_open:
             self._lock.release()
             self._lock = None
+
+    def _prepare(self) -> None:
+        """Look at what there is, and sweep drafts."""
+        names = self._disk.names(self.folder)
+        found = _named(names)
+        if not found:  # who made the folder may have been killed before its name was durable
+            self._disk.sync_folder(self.folder.parent)
+        self._last = found[0].number if found else 0
+        self._verified = self._valid(found)
+        for name in filter(DRAFT.fullmatch, names):
+            self._disk.remove(self.folder / name)
 
     def _retain(self) -> None:
         """Remove what is older than the oldest generation to be kept, of those that were verified."""
@@ -221,6 +240,8 @@ class Store:
                 break
             try:
                 verified(self.folder, generation, self._disk)
+            except NewerFormatError:
+                raise
             except CheckpointError:
                 continue
             valid.append(generation)

@@ -1,0 +1,114 @@
+"""What a store is put through, and what has to be found in it afterwards. Knows nothing of how it is harmed."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from streamgmm.checkpoint import disk as disk_module
+from streamgmm.checkpoint.container import decoded, encoded
+from streamgmm.checkpoint.disk import DRAFT, Disk
+from streamgmm.checkpoint.store import Store
+from streamgmm.errors import CheckpointError, CheckpointWarning
+
+SIZE = 60  # numbers in a payload, so that its file spans sectors
+
+
+def payload(number):
+    """Manifest and arrays that say which writing they are of."""
+    return {"payload": number}, {"numbers": np.full(SIZE, float(number))}
+
+
+def number_of(manifest, arrays):
+    """Which writing a payload is of; AssertionError where it is none."""
+    number = manifest["payload"]
+    assert (arrays["numbers"] == number).all() and len(arrays["numbers"]) == SIZE, "a mixture was loaded"
+    return number
+
+
+@dataclass
+class Life:
+    """Everything that was attempted, and how far it was acknowledged."""
+
+    attempted: int = 0
+    acknowledged: int = 0
+
+    def write(self, store: Store) -> None:
+        """One more generation."""
+        self.attempted += 1
+        store.write(*payload(self.attempted))
+        self.acknowledged = self.attempted
+
+
+def lived(disk: Disk, folder: Path, life: Life, kept: int, writes: int = 3) -> None:
+    """Open, write, close, open again, write: every call of the protocol."""
+    for turn in (writes, 1):
+        store = Store(folder, kept, disk).open()
+        store.newest(lambda generation, *found: number_of(*found))
+        for _ in range(turn):
+            life.write(store)
+        store.close()
+
+
+def judged(disk: Disk, folder: Path, life: Life, kept: int, counts: Counter[str]) -> None:
+    """Open what was left as a new process would, and count what is wrong with it."""
+    counts["states"] += 1
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CheckpointWarning)
+            store = Store(folder, kept, disk).open()
+            found = store.newest(lambda generation, *found: number_of(*found)) or 0
+    except CheckpointError:
+        counts["lost" if life.acknowledged else "stuck"] += 1
+        return
+    except AssertionError:
+        counts["bad loads"] += 1
+        return
+    counts["lost"] += found < life.acknowledged
+    counts["bad loads"] += found > life.attempted
+    counts["drafts left"] += any(map(DRAFT.fullmatch, disk.names(folder)))
+    later = Life(life.attempted, life.acknowledged)
+    try:
+        later.write(store)
+        counts["lost afterwards"] += store.newest(lambda generation, *found: number_of(*found)) != later.acknowledged
+    except CheckpointError:
+        counts["lost afterwards"] += 1
+    store.close()
+
+
+def saved(disk: Disk, path: Path, life: Life, writes: int = 3) -> None:
+    """Write one file again and again."""
+    for _ in range(writes):
+        life.attempted += 1
+        disk_module.write_whole(disk, path, encoded(*payload(life.attempted)))
+        life.acknowledged = life.attempted
+
+
+def judged_file(disk: Disk, path: Path, life: Life, counts: Counter[str]) -> None:
+    """Read the file that was left, and count what is wrong with it."""
+    counts["states"] += 1
+    try:
+        found = number_of(*decoded(disk.read(path), path)) if path.name in disk.names(path.parent) else 0
+    except CheckpointError:
+        counts["lost" if life.acknowledged else "stuck"] += 1
+        return
+    except AssertionError:
+        counts["bad loads"] += 1
+        return
+    counts["lost"] += found < life.acknowledged
+    counts["bad loads"] += found > life.attempted
+
+
+def wrong(counts: Counter[str]) -> int:
+    """Everything that was counted but states."""
+    return sum(number for kind, number in counts.items() if kind != "states")
+
+
+def told(counts: Counter[str]) -> str:
+    """Counts as a line."""
+    rest = {kind: number for kind, number in counts.items() if kind != "states"}
+    return f"{counts['states']:,} states" + "".join(f", {number:,} {kind}" for kind, number in rest.items())
