@@ -79,7 +79,7 @@ class Held(Generic[Mixture]):
             model._run = (run, generation.number)
             token = unpacked(kept["token"], arrays, NDArray[np.int64] | str | bytes | None)
             if token is not None:
-                model.durable_token_ = model._token = int(token) if isinstance(token, np.ndarray) else token
+                model.durable_token_ = model._token = int(token[0]) if isinstance(token, np.ndarray) else token
         except CONTRADICTIONS as error:
             raise CheckpointError(f"{folder / generation.name} is not a valid checkpoint: {error}.") from None
         return held
@@ -238,7 +238,7 @@ class KeptMixture(FittedMixture):
         manifest, arrays = record(self)
         token = getattr(self, "_token", None)
         if token is not None and not isinstance(token, str | bytes):
-            token = np.array(token, np.int64)  # it may be negative
+            token = np.array([token], np.int64)  # it may be negative
         manifest["kept"] = {
             "run": keeper.run,
             "task": packed(task, "task", arrays),
