@@ -77,8 +77,10 @@ def _restore(manifest: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Gauss
         model.feature_names_in_ = np.array(names, dtype=object)
     waiting = getattr(model, "_waiting", online.Waiting()).rows
     if waiting and "means_" not in arrays:
-        if any(rows.shape[1:] != (model.n_features_in_,) for rows in waiting):
-            raise ValueError("the rows that wait are of other features")
+        if {rows.shape[1] for rows in waiting} != {model.n_features_in_} or model.n_samples_seen_ != sum(
+            map(len, waiting)
+        ):
+            raise ValueError("the rows that wait are others")
         return model
     if manifest["fitted"].keys() != NUMBERS.keys():
         raise ValueError("it is not fitted")
