@@ -10,7 +10,6 @@ import json
 import os
 import pickle
 import random
-import resource
 import struct
 import sys
 import tempfile
@@ -471,6 +470,8 @@ def as_generations(folder: Path) -> dict[str, Path]:
 
 def cost(content: bytes) -> tuple[float, float, str]:
     """Seconds, bytes beyond the file's own by which memory grew, and the outcome, in a process of its own."""
+    import resource  # which Windows has not
+
     heard, told = os.pipe()
     with tempfile.TemporaryDirectory() as folder, forking():
         path = Path(folder) / "model"
