@@ -23,7 +23,6 @@ from streamgmm.checkpoint.disk import Disk
 from streamgmm.checkpoint.store import Generation, Store, generations, newest, verified
 from streamgmm.errors import CheckpointError, CheckpointLocked, CheckpointWarning, CheckpointWriteError
 
-
 forks = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 
 
