@@ -44,8 +44,11 @@ def restored(kind: type[Mixture], manifest: dict[str, Any], arrays: Arrays) -> M
     if "means_" not in arrays:
         if manifest["fitted"].keys() - {"n_features_in_", "n_samples_seen_"}:
             raise ValueError("it is fitted, and has no parameters")
-        if any(rows.shape[1:] != (model.n_features_in_,) for rows in getattr(model, "_waiting", Waiting()).rows):
-            raise ValueError("the rows that wait are of other features")
+        waiting = getattr(model, "_waiting", Waiting()).rows
+        if {rows.shape[1] for rows in waiting} - {getattr(model, "n_features_in_", None)} or getattr(
+            model, "n_samples_seen_", 0
+        ) != sum(map(len, waiting)):
+            raise ValueError("the rows that wait are others")
         return model
     if manifest["fitted"].keys() != NUMBERS.keys() or hasattr(model, "_too_few"):
         raise ValueError("it has parameters, and is not fitted")

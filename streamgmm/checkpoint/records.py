@@ -206,6 +206,8 @@ def _agrees(value: Any) -> bool:
         case Waiting(rows, weights):
             parts = list(zip(rows, weights, strict=True))
             return all(part.ndim == 2 and (given is None or given.shape == part.shape[:1]) for part, given in parts)
+        case Restarts(ways, scores):
+            return len(ways) == len(scores) > 0
         case _RecordColumns(stage, rows, likelihoods, occupancy, drifts, updates):
             columns = (rows, likelihoods, drifts, updates)
             of_one_length = all(column.shape == (len(stage),) for column in columns)

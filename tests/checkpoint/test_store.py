@@ -5,6 +5,7 @@ import itertools
 import os
 import pickle
 import signal
+import sys
 import warnings
 from collections import Counter
 from unittest import mock
@@ -21,6 +22,8 @@ from streamgmm.checkpoint import store as store_module
 from streamgmm.checkpoint.disk import Disk
 from streamgmm.checkpoint.store import Generation, Store, generations, newest, verified
 from streamgmm.errors import CheckpointError, CheckpointLocked, CheckpointWarning, CheckpointWriteError
+
+forks = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 
 
 @pytest.fixture
@@ -255,6 +258,7 @@ def test_a_store_that_nobody_has_any_more_is_free(folder):
     Store(folder).open().close()
 
 
+@forks
 def test_a_fork_neither_has_the_lock_nor_frees_it(folder):
     store = Store(folder).open()
     with forking():
@@ -277,6 +281,7 @@ def test_a_fork_neither_has_the_lock_nor_frees_it(folder):
     os.waitpid(child, 0)
 
 
+@forks
 def test_of_two_processes_one_wins_and_a_kill_frees_the_lock_at_once():
     counts = races(full=False)
     assert counts == {"races": 6, "two winners": 0, "no winner": 0, "errors": 0}
