@@ -3,6 +3,7 @@
 All of it, or the sections that are named::
 
     python tests/checkpoint/full.py [kills] [power] [broken] [errors] [disks] [races] [damage] [forged] [fuzz] [guided]
+                                    [fits] [resumed] [results]
 
 A section is a function in `SECTIONS` that prints what it did and says whether all was well. To add one, add it there.
 Sections take from seconds to minutes; the exit status is 0 where all were well.
@@ -11,6 +12,7 @@ Sections take from seconds to minutes; the exit status is 0 where all were well.
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 import time
@@ -117,6 +119,28 @@ def _of_guided_mutations() -> bool:
     return done.returncode == 0
 
 
+def _of_fits() -> bool:
+    killed_fits = Path(__file__).with_name("killed_fits.py")
+    done = subprocess.run([sys.executable, str(killed_fits), "1000"], capture_output=True, text=True)
+    print("\n".join(f"  {line.strip()}" for line in (done.stdout + done.stderr).splitlines()))
+    return done.returncode == 0
+
+
+def _of_resumed() -> bool:
+    return _tests("test_resuming.py", "-k", "same_bits or exactly_once", STREAMGMM_RESUMED="300", STREAMGMM_FED="100")
+
+
+def _of_results() -> bool:
+    return _tests("../results", RESULT_KILLS="200")
+
+
+def _tests(path: str, *options: str, **environment: str) -> bool:
+    command = [sys.executable, "-m", "pytest", "-q", "-s", str(Path(__file__).parent / path), *options]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
+    print("\n".join(f"  {line}" for line in done.stdout.splitlines() if line.strip(".FsxE ")))
+    return done.returncode == 0
+
+
 SECTIONS: dict[str, Callable[[], bool]] = {
     "kills": _of_kills,
     "power": _of_power_losses,
@@ -128,6 +152,9 @@ SECTIONS: dict[str, Callable[[], bool]] = {
     "forged": _of_forgeries,
     "fuzz": _of_mutations,
     "guided": _of_guided_mutations,
+    "fits": _of_fits,
+    "resumed": _of_resumed,
+    "results": _of_results,
 }
 
 

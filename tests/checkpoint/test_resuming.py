@@ -5,7 +5,6 @@ import os
 import pickle
 import signal
 import time
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import joblib
@@ -28,7 +27,8 @@ from streamgmm.errors import (
     SinglePassError,
 )
 
-CASES = int(os.environ.get("STREAMGMM_RESUMED", "40"))  # 200 and more in full
+CASES = int(os.environ.get("STREAMGMM_RESUMED", "24"))  # 300 in full
+FEEDS = int(os.environ.get("STREAMGMM_FED", "5"))  # 100 in full
 
 
 @pytest.mark.parametrize("seed", range(CASES))
@@ -39,14 +39,16 @@ def test_a_killed_fit_ends_in_the_same_bits(tmp_path, seed):
     assert content(gone_on) == content(whole)
 
 
-def test_kills_come_at_every_phase(tmp_path):
+def test_kills_come_at_every_phase():
     """Or the law above would hold of less than it says."""
-    found = Counter()
-    for seed in range(30):
+    found = set()
+    for seed in range(CASES):
         with small(), killed_after(None) as seen:
             Case.drawn(seed).fitted()
-        found.update(set(seen))
-    assert set(found) == {"Sampling", "Run", "Finishing", "Ending"}
+        found.update(seen)
+        if found == {"Sampling", "Run", "Finishing", "Ending"}:
+            return
+    raise AssertionError(f"only {found}")
 
 
 def rows_of(n=900, seed=0, d=2):
@@ -296,7 +298,7 @@ def batches_of(seed, n=24):
     return [rows_of(int(random.integers(1, 120)), seed=1000 * seed + number) for number in range(n)]
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(FEEDS))
 @pytest.mark.parametrize("setting", [{}, {"window": 400}, {"half_life": 200.0}])
 def test_an_at_least_once_feed_is_learnt_exactly_once(tmp_path, seed, setting):
     batches, random = batches_of(seed), np.random.default_rng(seed)
