@@ -25,7 +25,7 @@ from streamgmm.checkpoint import (
     unpacked,
 )
 from streamgmm.course import Moment, Task
-from streamgmm.errors import CheckpointError, CheckpointMismatch, CheckpointWarning, CheckpointWriteError
+from streamgmm.errors import CheckpointError, CheckpointMismatch, CheckpointWarning, CheckpointWriteError, InputError
 from streamgmm.fingerprint import Fingerprint
 from streamgmm.fitted import FittedMixture
 from streamgmm.interruption import Interruption
@@ -147,6 +147,13 @@ class KeptMixture(FittedMixture):
             return keeper
         if keeper is not None:
             keeper.store.close()
+        try:
+            record(self)
+        except TypeError as error:
+            raise InputError(
+                f"What the model has to keep cannot be kept in a file: {error}. Set another value, such as one of "
+                "streamgmm.schedules, or checkpoint=None."
+            ) from None
         keeper = Keeper(wanted, least)
         keeper.store.open()
         return keeper

@@ -176,7 +176,8 @@ class OnlineMixture(KeptMixture):
         restarts: search.Restarts | None,
     ) -> None:
         """Set every fitted attribute; ``covered`` is of all rows, unless the fit was left before its end."""
-        self.__dict__.pop("restarts_", None)
+        for name in ("restarts_", "durable_token_", "_token"):
+            self.__dict__.pop(name, None)
         if restarts is not None:
             self.restarts_ = restarts
         fitted = attributes_of(winner.parameters, learning.structure, prediction.float_dtype(source.dtype))

@@ -3,10 +3,12 @@
 import copy
 import os
 import pickle
+import shutil
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import dask.array as da
 import joblib
 import numpy as np
 import pytest
@@ -446,3 +448,77 @@ def test_a_stepwise_fit_that_is_interrupted_in_its_only_pass_is_what_its_batches
     assert (model.converged_, model.n_iter_) == (False, 0)
     assert list(model.criteria_) == ["bound"]
     assert np.abs(np.sort(model.means_[:, 0]) - [-5, 5]).max() < 0.5
+
+
+# ---------------------------------------------------------------------- what a fit may begin with
+
+
+@pytest.mark.parametrize("state", [None, "instance"])
+def test_draws_that_no_integer_seeds_are_kept_too(tmp_path, state):
+    """The same fit killed at one moment is gone on with twice, from generators that are elsewhere."""
+    rows = rows_of()
+    for waves in (0, 3, 8):
+        folder = tmp_path / f"{waves}.ckpt"
+        drawn = np.random.RandomState(waves) if state == "instance" else None
+        killed_fit(folder, rows, waves, random_state=drawn, init_params="auto")
+        shutil.copytree(folder, tmp_path / f"{waves}.copy")
+        found = []
+        for place in (folder, tmp_path / f"{waves}.copy"):
+            drawn = np.random.RandomState(99) if state == "instance" else None
+            settings = {"random_state": drawn, "algorithm": "batch", "tol": 0.0, "max_iter": 5}
+            with small():
+                found.append(GaussianMixture(2, checkpoint=place, **settings).fit(rows))
+        np.testing.assert_array_equal(found[0].means_, found[1].means_)
+
+
+def test_a_warm_start_that_was_killed_goes_on_from_where_it_began(tmp_path):
+    rows = rows_of()
+    settings = {"algorithm": "batch", "tol": 0.0, "max_iter": 4, "warm_start": True, "random_state": 0}
+    with small():
+        GaussianMixture(2, **settings).fit(rows[:300]).save(tmp_path / "begun")
+        whole = load(tmp_path / "begun").fit(rows)
+        for waves in (0, 5, 9):
+            folder = Checkpoint(tmp_path / f"{waves}.ckpt", batches=1)
+            with killed_after(waves), pytest.raises(Killed):
+                load(tmp_path / "begun").set_params(checkpoint=folder).fit(rows)
+            gone_on = load(tmp_path / "begun").set_params(checkpoint=folder).fit(rows)
+            assert content(gone_on) == content(whole)
+        other = GaussianMixture(2, **settings).fit(rows[300:]).set_params(checkpoint=folder)
+        with killed_after(5), pytest.raises(Killed):
+            load(tmp_path / "begun").set_params(checkpoint=folder, resume="never").fit(rows)
+        with pytest.raises(CheckpointMismatch, match="began elsewhere"):
+            other.fit(rows)
+
+
+def test_chunks_of_unknown_lengths_are_gone_on_with(tmp_path):
+    rows = da.from_array(rows_of(), (90, 2))
+    rows = rows[rows[:, 0] > -5]
+    assert np.isnan(rows.shape[0])
+    for algorithm in ("batch", "stepwise"):
+        settings = {"algorithm": algorithm, "tol": 0.0, "max_iter": 3, "batch_size": 50, "random_state": 0}
+        with small():
+            whole = GaussianMixture(2, **settings).fit(rows)
+            folder = Checkpoint(tmp_path / f"{algorithm}.ckpt", batches=1)
+            with killed_after(9), pytest.raises(Killed):
+                GaussianMixture(2, checkpoint=folder, **settings).fit(rows)
+            assert content(GaussianMixture(2, checkpoint=folder, **settings).fit(rows)) == content(whole)
+
+
+def test_a_setting_that_cannot_be_kept_is_refused_before_the_fit(tmp_path):
+    class Own:
+        averages = True
+
+        def __call__(self, rows, new, size):
+            return 0.5
+
+    model = GaussianMixture(2, step_size=Own(), algorithm="stepwise", checkpoint=tmp_path / "fit.ckpt")
+    with pytest.raises(InputError, match="Own cannot be saved"):
+        model.fit(rows_of())
+    assert not (tmp_path / "fit.ckpt").exists()
+
+
+def test_a_refit_has_no_token_of_the_stream_before(tmp_path):
+    rows = rows_of()
+    model = GaussianMixture(2, random_state=0, checkpoint=tmp_path / "fit.ckpt").partial_fit(rows, token=1)
+    assert not hasattr(model.fit(rows), "durable_token_")
+    assert not hasattr(load(tmp_path / "fit.ckpt"), "durable_token_")
