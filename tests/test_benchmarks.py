@@ -16,7 +16,20 @@ import zarr
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # last, so that an installed streamgmm is the one that is tested
 
-from benchmarks import datasets, latency, memory, onepass, online, outofcore, peers, starts, stored, suite, timing  # noqa: E402
+from benchmarks import (
+    checkpoints,
+    datasets,
+    latency,
+    memory,
+    onepass,
+    online,
+    outofcore,
+    peers,
+    starts,
+    stored,
+    suite,
+    timing,
+)  # noqa: E402
 from benchmarks.adapters import PEERS, Peer, difference, streamgmm  # noqa: E402
 from benchmarks.datasets import data_sets  # noqa: E402
 from benchmarks.onepass import Outcome, Workload  # noqa: E402
@@ -519,3 +532,12 @@ def test_cost_prints_seconds_and_how_often_a_chunk_is_read(capsys, empty_temp):
 
 def test_the_initialization_computes_each_chunk_once():
     assert starts.reads(mixture(1000, 2, 3), 3, 7) == [1] * 7
+
+
+def test_the_cost_of_a_checkpoint_is_measured_for_every_algorithm(capsys):
+    checkpoints.main(["--toy", "--rows", "2000"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if "k = " in line]
+    assert len(lines) == 7
+    for line in lines:
+        share = line.split(" | ")[4]
+        assert 0.0 < float(share.strip().rstrip("%")) < 100.0

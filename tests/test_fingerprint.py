@@ -1,0 +1,78 @@
+"""Rows are recognized as the same whenever they are, and as others where a difference is looked at."""
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+import pytest
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamgmm.fingerprint import LOOKED_AT, Fingerprint
+from streamgmm.sources import as_source
+
+ROWS = np.random.default_rng(0).normal(size=(300, 3))
+
+KINDS = {
+    "array": lambda rows: as_source(rows),
+    "weighted": lambda rows: as_source(rows, np.arange(len(rows))),
+    "frame": lambda rows: as_source(pd.DataFrame(rows, columns=list("abc"))),
+    "dask": lambda rows: as_source(da.from_array(rows, (70, 3))),
+    "unknown": lambda rows: as_source(da.from_array(rows, (70, 3))[rows[:, 0] > -1]),
+    "zarr": lambda rows: as_source(zarr.array(rows, chunks=(50, 3))),
+    "batches": lambda rows: as_source(lambda: iter(np.split(rows, 3))),
+}
+
+
+def of(kind, rows=ROWS):
+    return Fingerprint.of(KINDS[kind](rows))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_rows_have_the_same_fingerprint(kind):
+    assert of(kind) == of(kind, ROWS.copy())
+    assert of(kind).difference(of(kind)) == ""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_source_can_be_read_after_it_was_looked_at(kind):
+    source = KINDS[kind](ROWS)
+    Fingerprint.of(source)
+    for _ in range(2):
+        assert sum(1 for _ in source.chunks()) >= 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("place", [0, 299])
+def test_another_value_at_an_end_is_another_fingerprint(kind, place):
+    changed = ROWS.copy()
+    changed[place, 1] += 1e-9
+    assert (of(kind, changed) != of(kind)) == (kind != "batches" or place == 0)  # of batches the first is looked at
+
+
+@given(st.integers(1, 3 * LOOKED_AT), st.integers(0, 2))
+def test_every_value_of_few_rows_counts(n, column):
+    rows = np.zeros((n, 3))
+    changed = rows.copy()
+    changed[n - 1 if n <= LOOKED_AT else 0, column] = 1.0
+    assert (Fingerprint.of(as_source(rows)) == Fingerprint.of(as_source(changed))) is False
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (as_source(ROWS[:, :2]), "2 features, not 3"),
+        (as_source(ROWS[:299]), "299 rows, not 300"),
+        (as_source(ROWS.astype("f4")), "dtype float32, not float64"),
+        (as_source(da.from_array(ROWS, (60, 3))), "chunks of other lengths"),
+        (as_source(pd.DataFrame(ROWS, columns=list("xyz"))), "columns of other names"),
+        (as_source(ROWS, np.ones(300)), "other values"),
+        (as_source(lambda: iter([ROWS])), "an unknown number of rows, not 300"),
+    ],
+)
+def test_what_differs_is_said(other, words):
+    assert of("array").difference(Fingerprint.of(other)) == words
+
+
+def test_names_and_weights_are_not_the_lack_of_them():
+    assert len({of(kind) for kind in ("array", "weighted", "frame", "dask")}) == 4
