@@ -16,7 +16,7 @@ import zarr
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # last, so that an installed streamgmm is the one that is tested
 
-from benchmarks import (
+from benchmarks import (  # noqa: E402
     checkpoints,
     datasets,
     latency,
@@ -29,7 +29,7 @@ from benchmarks import (
     stored,
     suite,
     timing,
-)  # noqa: E402
+)
 from benchmarks.adapters import PEERS, Peer, difference, streamgmm  # noqa: E402
 from benchmarks.datasets import data_sets  # noqa: E402
 from benchmarks.onepass import Outcome, Workload  # noqa: E402
