@@ -74,7 +74,8 @@ class Held(Generic[Mixture]):
             task = unpacked(kept["task"], arrays, Task | None)
             moment = unpacked(kept["moment"], arrays, Moment | None)
             run = unpacked(kept["run"], arrays, str)
-            held = cls(model, _settings(manifest, arrays), run, task, moment, dict(kept["environment"]))
+            made_in = {name: unpacked(what, arrays, str) for name, what in kept["environment"].items()}
+            held = cls(model, _settings(manifest, arrays), run, task, moment, made_in)
             model.set_params(checkpoint=_elsewhere(model.checkpoint, folder))
             model._run = (run, generation.number)
             token = unpacked(kept["token"], arrays, NDArray[np.int64] | str | bytes | None)

@@ -33,7 +33,7 @@ def restored(kind: type[Mixture], manifest: dict[str, Any], arrays: Arrays) -> M
         setattr(model, name, unpacked(value, arrays, NUMBERS[name]))
     criteria = {name: unpacked(criterion, arrays, KINDS[name]) for name, criterion in manifest["criteria"].items()}
     for name, kept in LEARNING.items():
-        value = unpacked(manifest["learning"].get(name), arrays, kept)
+        value = unpacked(manifest["learning"][name], arrays, kept)
         if value is not None:
             setattr(model, name, value)
     names = manifest["feature_names"]

@@ -216,6 +216,8 @@ def _agrees(value: Any) -> bool:
             n = len(places)
             shapes_agree = places.shape == rows.shape == versions.shape == (n,) and tallies.shape in ((n, 4), (0,))
             return shapes_agree and _are_counts(places, rows, versions + 1)
+        case _TreeColumns(origin):
+            return origin.ndim == 2 and bool(np.isfinite(origin).all())
     return True
 
 

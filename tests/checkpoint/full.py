@@ -2,8 +2,8 @@
 
 All of it, or the sections that are named::
 
-    python tests/checkpoint/full.py [kills] [power] [broken] [errors] [disks] [races] [damage] [forged] [fuzz] [guided]
-                                    [fits] [resumed] [results]
+    python tests/checkpoint/full.py [kills] [power] [broken] [errors] [disks] [races] [damage] [forged] [unfinished]
+                                    [fuzz] [guided] [fits] [resumed] [results]
 
 A section is a function in `SECTIONS` that prints what it did and says whether all was well. To add one, add it there.
 Sections take from seconds to minutes; the exit status is 0 where all were well.
@@ -141,6 +141,22 @@ def _tests(path: str, *options: str, **environment: str) -> bool:
     return done.returncode == 0
 
 
+def _of_unfinished_fits() -> bool:
+    manifests: Counter[str] = Counter()
+    arrays: Counter[str] = Counter()
+    nonsense = []
+    contents = list(damage.unfinished())
+    with damage.overheard() as events:
+        for content, read in contents:
+            counts, taken = damage.nonsense(content, max(1, len(content) // 2000), read)
+            manifests.update(counts)
+            nonsense += taken
+            arrays.update(damage.outcome(bad, read) for *_, bad in damage.forged_arrays(content))
+    print(f"  parts of manifests: {dict(manifests)}, of which {len(nonsense)} of another type were read {nonsense[:3]}")
+    print(f"  arrays: {dict(arrays)}")
+    return _heard(events) and not nonsense and set(manifests | arrays) <= {"refused", "read"}
+
+
 SECTIONS: dict[str, Callable[[], bool]] = {
     "kills": _of_kills,
     "power": _of_power_losses,
@@ -150,6 +166,7 @@ SECTIONS: dict[str, Callable[[], bool]] = {
     "races": _of_races,
     "damage": _of_damage,
     "forged": _of_forgeries,
+    "unfinished": _of_unfinished_fits,
     "fuzz": _of_mutations,
     "guided": _of_guided_mutations,
     "fits": _of_fits,

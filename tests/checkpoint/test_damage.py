@@ -28,6 +28,7 @@ from damage import (
     overheard,
     read_back,
     small,
+    unfinished,
 )
 
 from streamgmm import load
@@ -100,6 +101,13 @@ def test_a_part_of_another_type_is_refused_however_well_it_is_sealed(content, ev
         counts, read = nonsense(content, every)
     assert set(counts) == {"refused", "read"} and counts["refused"] > 100
     assert read == [] and events == []
+
+
+def test_a_generation_of_a_fit_that_has_not_ended_is_read_as_strictly():
+    content, read_as = max(unfinished(), key=lambda found: len(found[0]))
+    counts, read = nonsense(content, 101, read_as)
+    assert set(counts) <= {"refused", "read"} and counts["refused"] > 90
+    assert read == []
 
 
 def test_types_that_are_not_checked_would_be_seen():
