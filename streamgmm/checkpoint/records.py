@@ -33,6 +33,7 @@ from streamgmm.online import Fallback, Segments, Stream, Waiting
 from streamgmm.parameters import Array, Parameters
 from streamgmm.pieces import Pieces
 from streamgmm.ranges import Ranges
+from streamgmm.reduction import Counter
 from streamgmm.schedules import Constant, HalfLife, PowerDecay, Reciprocal
 from streamgmm.search import Finishing, Restarts
 from streamgmm.statistics import Statistics
@@ -79,6 +80,9 @@ TYPES: dict[str, type[Any]] = {
         Waiting,
     )
 }
+
+
+STATE = Counter[Expectation] | Entries | Learnt | Striding  # of the strategies of a fit
 
 
 def packed(value: Any, name: str, arrays: Arrays) -> Any:
@@ -206,6 +210,18 @@ def _agrees(value: Any) -> bool:
         case Waiting(rows, weights):
             parts = list(zip(rows, weights, strict=True))
             return all(part.ndim == 2 and (given is None or given.shape == part.shape[:1]) for part, given in parts)
+        case Trajectory(state=state):
+            return _is(state, STATE | None)
+        case Position(number, candidates=candidates):
+            return number >= 1 and all(_is(state, STATE) for *_, state in candidates)
+        case Run(trajectories, bounds=bounds, updates=updates, position=position):
+            if position is None:
+                return True
+            places = {place for place, *_ in position.candidates}
+            return len(bounds) == len(updates) == len(trajectories) > max(places, default=0)
+        case Task(random=random):
+            np.random.RandomState().set_state(random)  # ValueError where it is none
+            return True
         case Restarts(ways, scores):
             return len(ways) == len(scores) > 0
         case _RecordColumns(stage, rows, likelihoods, occupancy, drifts, updates):
