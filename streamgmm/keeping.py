@@ -298,7 +298,7 @@ class Guard(Generic[Mixture]):
                 after = self._left(self._moment)
                 self._write(after)
                 self._model._become(after)
-                if self._keeper is not None:
+                if self._keeper is not None and hasattr(after, "_run"):  # or there was no room for any
                     where = f"generation {after._run[1]} of {self._keeper.checkpoint.folder} ({self._moment.place})"
                     error.add_note(f"the same fit goes on from {where}")
         finally:
