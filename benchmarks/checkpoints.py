@@ -101,7 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
                 plain()
                 times: list[float] = []
-                pair = Rounds(1 if given.toy else 3, 5, 60.0).side_by_side(
+                rounds = Rounds(1, 1) if given.toy else Rounds(3, 5, 60.0)
+                pair = rounds.side_by_side(
                     lambda: times.append(seconds(kept)) or times[-1],  # noqa: B023
                     lambda: seconds(plain),
                 )

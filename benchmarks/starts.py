@@ -26,13 +26,13 @@ from benchmarks.onepass import observed
 from benchmarks.timing import Rounds, Table, describe_machine, per_iteration, seconds, verdict
 from benchmarks.workloads import Population, Start
 from benchmarks.workloads import mixture as mixed
-from streamgmm import GaussianMixture, execution
+from streamgmm import GaussianMixture, execution, planning
+from streamgmm.course import Course, Task
 from streamgmm.covariances import STRUCTURES
-from streamgmm.fitting import Stage, fit
+from streamgmm.fitting import Run, Stage, fit
 from streamgmm.initialization import drawn
-from streamgmm.iteration import Step, Update
+from streamgmm.iteration import Step
 from streamgmm.parameters import Parameters
-from streamgmm.planning import LARGE
 from streamgmm.sources import Source, as_source
 from streamgmm.stopping import Never
 from streamgmm.strategies import Accelerated, Batch, Strategy
@@ -252,15 +252,16 @@ def climb(rows: Rows, start: Parameters, strategy: Strategy[Any], reg_covar: flo
     A stride that led down is among what was read; its pass is lost, and what was known before is gone on from.
     """
     source = as_source(rows)
-    updates: list[Update] = []
+    latest, kept = [], []
 
-    def watch(step: Step) -> None:
-        updates.extend(step.updates)
+    def watch(step: Step, run: Run) -> None:
+        for update in step.updates:
+            ((_, _, state),) = step.position.candidates
+            latest.append(update.likelihood.mean)
+            kept.append((getattr(state, "known", None) or update.latest).likelihood.mean)
 
-    stage = Stage("climb", strategy, lambda number: execution.waves(source), None, Never())
+    stage = Stage("climb", strategy, lambda number, taken: execution.waves(source, taken), None, Never())
     (trajectory,) = fit([start], [stage], FULL, reg_covar=reg_covar, max_iter=passes, watch=watch)
-    latest = [update.latest.likelihood.mean for update in updates]
-    kept = [(getattr(update.state, "known", None) or update.latest).likelihood.mean for update in updates]
     return Climb(np.array(latest), np.array(kept), trajectory.parameters)
 
 
@@ -405,9 +406,21 @@ def climbed(found: Sequence[Ascents], judged: bool) -> list[str]:
 
 def initialize(model: GaussianMixture, source: Source) -> None:
     """What a fit does before its first pass: a sample is read, and a start is found on it."""
-    sample = partial(drawn, source, model.n_components, check_random_state(model.random_state))
-    large = source.n_rows is not None and source.n_rows >= LARGE
-    model._starts(source, model._learning(), resumed=False, polished=large, sample=sample)
+    learning, k, seed = model._learning(), model.n_components, model._seed()
+    algorithm = planning.chosen(model.algorithm, source, learning, k, resumed=False)
+    course = Course(
+        source=source,
+        learning=learning,
+        task=Task(None, algorithm, seed, (), None, -np.inf),
+        n_components=k,
+        n_init=model.n_init,
+        init_params=model.init_params,
+        max_iter=model.max_iter,
+        split_merge=model.split_merge,
+        random=check_random_state(model.random_state),
+        given=model._given(learning, source.n_features),
+    )
+    course._starts(partial(drawn, source, k, seed))
 
 
 def reads(rows: Rows, k: int, n_chunks: int) -> list[int]:
