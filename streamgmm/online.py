@@ -6,7 +6,7 @@ A `Stream` is never changed; learning makes another. So a call that fails leaves
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -153,17 +153,31 @@ def continued(stream: Stream, learning: Learning) -> Stream:
 
 
 def learn(
-    stream: Stream, source: Reading, learning: Learning, seed: int, stage: str = "online", *, scored: bool = True
+    stream: Stream,
+    source: Reading,
+    learning: Learning,
+    seed: int,
+    stage: str = "online",
+    *,
+    scored: bool = True,
+    watch: Callable[[Stream], None] = lambda stream: None,
 ) -> Stream:
     """Learn all rows of a source, batch by batch, in one reading.
 
     ``stage`` is what the history calls it. ``scored`` says whether the parameters had not seen the rows, so that their
-    likelihood is prequential.
+    likelihood is prequential. ``watch`` sees the stream after each batch, with parameters that were not settled yet.
     """
     strategy: Strategy[Any] = learning.online()
     size = learning.rows_of_a_batch(None)
     for wave in arriving(source, size) if learning.forgets else batches(source, size, seed, 1):
         stream = _after(stream, replace(wave, last=False), strategy, learning, stage, scored)
+        watch(stream)
+    return settled(stream, learning)
+
+
+def settled(stream: Stream, learning: Learning) -> Stream:
+    """The stream with the parameters to be shown after the last of its batches."""
+    strategy: Strategy[Any] = learning.online()
     surrogate = strategy.reported(stream.state)
     if surrogate is None:
         return replace(stream, reported=stream.parameters)

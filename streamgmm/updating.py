@@ -155,12 +155,34 @@ class OnlineMixture(KeptMixture):
             stream = online.begun(begin, learning)
             start = as_source(reservoir.rows, reservoir.weights)
             stream = online.learn(stream, start, learning, seed, "start", scored=False)
-        stream = online.learn(stream, rest, learning, seed, "stepwise")
+
+        def watch(now: online.Stream) -> None:
+            nonlocal stream
+            stream = now
+
+        try:
+            stream = online.learn(stream, rest, learning, seed, "stepwise", watch=watch)
+        except KeyboardInterrupt:
+            if stream.state.covered is not None:
+                self._show_once(source, learning, online.settled(stream, learning), restarts, ended=False)
+            raise
+        self._show_once(source, learning, stream, restarts, ended=True)
+
+    def _show_once(
+        self,
+        source: Source,
+        learning: Learning,
+        stream: online.Stream,
+        restarts: search.Restarts | None,
+        *,
+        ended: bool,
+    ) -> None:
+        """Become what one reading has come to, be it all rows or not."""
         covered = stream.state.covered
         if covered is None:
             raise InputError(NO_WEIGHT)
-        mean = bound(covered, stream.reported) / covered.likelihood.weight
-        once = Trajectory(stream.reported, (mean,), history=stream.history)
+        bounds = (bound(covered, stream.reported) / covered.likelihood.weight,) if ended else ()
+        once = Trajectory(stream.reported, bounds, history=stream.history)
         after = copy(self)
         after._remember(source, learning, once, covered, "stepwise", restarts)
         after._show(stream, learning)

@@ -527,3 +527,14 @@ def test_a_refit_has_no_token_of_the_stream_before(tmp_path):
     model = GaussianMixture(2, random_state=0, checkpoint=tmp_path / "fit.ckpt").partial_fit(rows, token=1)
     assert not hasattr(model.fit(rows), "durable_token_")
     assert not hasattr(load(tmp_path / "fit.ckpt"), "durable_token_")
+
+
+def test_an_iterator_that_is_interrupted_has_taught_what_it_has_yielded(monkeypatch):
+    monkeypatch.setattr("streamgmm.updating.RESERVOIR", 200)
+    model = GaussianMixture(2, random_state=0, algorithm="stepwise", batch_size=50)
+    with small(), pytest.raises(KeyboardInterrupt):
+        model.fit(iter(interrupted_in_batch((0, 9))()))
+    assert 400 <= model.n_samples_seen_ < 1000
+    assert (model.converged_, model.n_iter_) == (False, 0)
+    model.partial_fit(rows_of(1000)[-100:])
+    assert np.abs(np.sort(model.means_[:, 0]) - [-5, 5]).max() < 0.5
