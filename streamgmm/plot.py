@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 NO_DRIFT = 1e-3  # scores below are drawn as this: 0 has no place on a log scale
 NOTE: dict[str, Any] = {"textcoords": "offset points", "color": "0.4", "fontsize": "small"}  # text beside a panel
@@ -238,6 +239,24 @@ def _divide(panels: NDArray[Any], stages: NDArray[Any], edges: NDArray[Any]) -> 
             panel.axvline(edges[record], color="0.5", linewidth=0.8)
         place, units = (edges[record], 1), ("data", "axes fraction")
         panels[0].annotate(stages[record], place, (4, 3), units, rotation=45, rotation_mode="anchor", **NOTE)
+
+
+def new_figure() -> Figure:
+    """A figure that no window shows, to be saved.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    """
+    _pyplot()
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(8, 5), layout="constrained")
 
 
 def _axes(ax: Axes | None) -> Axes:
