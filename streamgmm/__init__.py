@@ -3,7 +3,8 @@
 from streamgmm.checkpoint import Checkpoint
 from streamgmm.estimator import GaussianMixture
 from streamgmm.loading import load
+from streamgmm.selection import Selection, select
 
 __version__ = "0.1.0"
 
-__all__ = ["Checkpoint", "GaussianMixture", "__version__", "load"]
+__all__ = ["Checkpoint", "GaussianMixture", "Selection", "__version__", "load", "select"]

@@ -18,7 +18,9 @@ class InputTypeError(InputError, TypeError):
 
 
 class DegenerateError(StreamGMMError, ValueError):
-    """A covariance cannot be inverted, or statistics overflowed."""
+    """A covariance cannot be inverted, or statistics overflowed; of several starts, ``candidate`` says of which one."""
+
+    candidate: int = 0
 
 
 class SinglePassError(StreamGMMError, ValueError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from streamgmm.em import update as m_step
 from streamgmm.errors import InputError
 from streamgmm.execution import Wave
 from streamgmm.history import History, Record
-from streamgmm.iteration import Position, Step, Update, iterate
+from streamgmm.iteration import Position, Step, Update, iterate, of
 from streamgmm.parameters import Parameters
 from streamgmm.pieces import Pieces
 from streamgmm.stopping import Rule
@@ -26,27 +26,29 @@ from streamgmm.strategies import Strategy
 class Stage:
     """A run of passes by one algorithm.
 
+    Candidates that differ in size or family have a strategy and a rule each, as a tuple.
+
     Attributes
     ----------
     name : str
         As the history shows it.
-    strategy : Strategy
+    strategy : Strategy, or a tuple of one for each start
         The algorithm.
     passes : callable
         Waves of pass 1, 2, …, but for as many as were taken before.
     most : int or None
         Passes at most; None for as many as the fit has left.
-    stop : Rule
+    stop : Rule, or a tuple of one for each start
         When a candidate has had enough of it.
     pieces : Pieces or None, default=None
         What the entries of its final state are of, where the strategy keeps entries to be used later.
     """
 
     name: str
-    strategy: Strategy[Any]
+    strategy: Strategy[Any] | tuple[Strategy[Any], ...]
     passes: Callable[[int, int], Iterator[Wave]]
     most: int | None
-    stop: Rule
+    stop: Rule | tuple[Rule, ...]
     pieces: Pieces | None = None
 
 
@@ -126,22 +128,26 @@ class Run:
 
 
 Watch = Callable[[Step, Run], None]
+Retire = Callable[[Step, Run], Collection[int]]
+Structures = CovarianceStructure | tuple[CovarianceStructure, ...]
 
 
 def fit(
     starts: Sequence[Parameters] | Run,
     stages: Sequence[Stage],
-    structure: CovarianceStructure,
+    structure: Structures,
     *,
     reg_covar: float,
     max_iter: int,
     previous: float = -np.inf,
     watch: Watch | None = None,
+    retire: Retire | None = None,
 ) -> list[Trajectory]:
     """Take every start through all stages, in shared passes, or go on with a run.
 
-    ``previous`` is the lower bound that the first is compared with, where a fit goes on; ``watch`` sees every step, and
-    what it leads to.
+    ``structure`` is one for all starts, or a tuple of one for each. ``previous`` is the lower bound that the first is
+    compared with, where a fit goes on; ``watch`` sees every step, and what it leads to; ``retire`` says at the end of a
+    pass which candidates have been in it for the last time, converged or not.
     """
     run = starts if isinstance(starts, Run) else Run(tuple(Trajectory(start) for start in starts))
     while run.stage < len(stages):
@@ -154,19 +160,25 @@ def fit(
             before = (previous,) if np.isfinite(previous) and run.passes == 0 else ()
             n = len(run.trajectories)
             run = replace(run, bounds=(before,) * n, updates=((np.nan, ()),) * n)
-        run = _stage(run, stage, structure, reg_covar, most, watch)
+        run = _stage(run, stage, structure, reg_covar, most, watch, retire)
     return list(run.trajectories)
 
 
 def _stage(
-    run: Run, stage: Stage, structure: CovarianceStructure, reg_covar: float, most: int, watch: Watch | None
+    run: Run,
+    stage: Stage,
+    structure: Structures,
+    reg_covar: float,
+    most: int,
+    watch: Watch | None,
+    retire: Retire | None,
 ) -> Run:
     """The run after one stage."""
     begin = run.position or [one.parameters for one in run.trajectories]
     loop = iterate(stage.passes, begin, stage.strategy, structure, reg_covar)
     step = next(loop, None)
     while step is not None:
-        run = _after(run, step, stage, structure, reg_covar, most)
+        run = _after(run, step, stage, structure, reg_covar, most, retire)
         if watch is not None:
             watch(step, run)
         if run.position is None:
@@ -176,7 +188,15 @@ def _stage(
     return run
 
 
-def _after(run: Run, step: Step, stage: Stage, structure: CovarianceStructure, reg_covar: float, most: int) -> Run:
+def _after(
+    run: Run,
+    step: Step,
+    stage: Stage,
+    structure: Structures,
+    reg_covar: float,
+    most: int,
+    retire: Retire | None,
+) -> Run:
     """The run after one step."""
     trajectories, updates, bounds = list(run.trajectories), list(run.updates), list(run.bounds)
     for update in step.updates:
@@ -191,13 +211,18 @@ def _after(run: Run, step: Step, stage: Stage, structure: CovarianceStructure, r
         return run
     going = []
     for candidate, parameters, state in step.position.candidates:
-        ended = _ended(trajectories[candidate], stage, parameters, state, updates[candidate], structure, reg_covar)
+        family, strategy = of(candidate, structure), of(candidate, stage.strategy)
+        ended = _ended(trajectories[candidate], strategy, parameters, state, updates[candidate], family, reg_covar)
         bounds[candidate] = (*bounds[candidate], ended.lower_bound)
-        converged = stage.stop(bounds[candidate], state)
+        converged = of(candidate, stage.stop)(bounds[candidate], state)
         trajectories[candidate] = replace(ended, converged=converged)
         if not converged and step.number < most:
             going.append(candidate)
     run = replace(run, trajectories=tuple(trajectories), bounds=tuple(bounds), position=step.position.of(going))
+    if going and retire is not None:
+        leaving = retire(step, run)
+        going = [candidate for candidate in going if candidate not in leaving]
+        run = replace(run, position=step.position.of(going))
     if going:
         return run
     return replace(run, stage=run.stage + 1, passes=run.passes + step.number, position=None)
@@ -205,7 +230,7 @@ def _after(run: Run, step: Step, stage: Stage, structure: CovarianceStructure, r
 
 def _ended(
     trajectory: Trajectory,
-    stage: Stage,
+    strategy: Strategy[Any],
     parameters: Parameters,
     state: Any,
     update: tuple[float, tuple[int, ...]],
@@ -214,10 +239,10 @@ def _ended(
 ) -> Trajectory:
     """The trajectory with what a pass has come to."""
     mean, starved = update
-    covered = stage.strategy.covered(state)
+    covered = strategy.covered(state)
     if np.isnan(mean) and covered is None:
         raise InputError("X has no rows; pass at least one.")
-    surrogate = stage.strategy.reported(state)
+    surrogate = strategy.reported(state)
     if surrogate is not None:
         parameters, info = m_step(surrogate, parameters, structure, reg_covar)
         starved = info.starved
@@ -247,7 +272,7 @@ def _record(stage: str, update: Update) -> Record:
     return Record(stage, tally.rows, tally.mean, occupancy, score(update.latest, update.before), 1)
 
 
-def halfway(run: Run, stages: Sequence[Stage], structure: CovarianceStructure, reg_covar: float) -> Trajectory | None:
+def halfway(run: Run, stages: Sequence[Stage], structure: Structures, reg_covar: float) -> Trajectory | None:
     """What a run that is left has come to: as its last pass ended, or, in its first, what its updates have made of it.
 
     None before any update.
@@ -260,10 +285,10 @@ def halfway(run: Run, stages: Sequence[Stage], structure: CovarianceStructure, r
     if not latest:
         return None
     candidate, parameters, state = max(latest, key=lambda one: run.updates[one[0]][0])
-    strategy = stages[run.stage].strategy
+    strategy = of(candidate, stages[run.stage].strategy)
     surrogate = strategy.reported(state)
     if surrogate is not None:
-        parameters, _ = m_step(surrogate, parameters, structure, reg_covar)
+        parameters, _ = m_step(surrogate, parameters, of(candidate, structure), reg_covar)
     return replace(run.trajectories[candidate], parameters=parameters, covered=strategy.covered(state))
 
 

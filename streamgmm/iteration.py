@@ -7,17 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from streamgmm import execution
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.em import Expectation, MStepInfo
 from streamgmm.em import update as m_step
-from streamgmm.errors import InputError
+from streamgmm.errors import DegenerateError, InputError
 from streamgmm.execution import Wave
 from streamgmm.likelihood import LogLikelihood
 from streamgmm.parameters import Parameters
 from streamgmm.strategies import Strategy
+
+Kind = TypeVar("Kind")
+
+
+def of(candidate: int, shared: Kind | tuple[Kind, ...]) -> Kind:
+    """What a candidate has of something that is one for all of them, or a tuple with one for each of the starts."""
+    return shared[candidate] if isinstance(shared, tuple) else shared
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,18 +107,21 @@ class Step:
 def iterate(
     passes: Callable[[int, int], Iterator[Wave]],
     begin: Sequence[Parameters] | Position,
-    strategy: Strategy[Any],
-    structure: CovarianceStructure,
+    strategy: Strategy[Any] | tuple[Strategy[Any], ...],
+    structure: CovarianceStructure | tuple[CovarianceStructure, ...],
     reg_covar: float,
 ) -> Generator[Step, Collection[int] | None, None]:
     """Yield steps for as long as the consumer wants, and candidates remain.
 
     ``passes`` makes the waves of pass 1, 2, …, but for as many as were taken before. ``begin`` has the starts, or where
-    an earlier loop was left. After a step with updates, ``send`` the set of candidates that shall go on; without
-    ``send`` all do.
+    an earlier loop was left; they may differ in size. ``strategy`` and ``structure`` are one for all, or one for each
+    start. After a step with updates, ``send`` the set of candidates that shall go on; without ``send`` all do.
+    A DegenerateError says which candidate has degenerated.
     """
     if not isinstance(begin, Position):
-        begin = Position(1, 0, tuple((place, start, strategy.init(start)) for place, start in enumerate(begin)))
+        begin = Position(
+            1, 0, tuple((place, start, of(place, strategy).init(start)) for place, start in enumerate(begin))
+        )
     number, taken = begin.number, begin.taken
     current = {candidate: parameters for candidate, parameters, _ in begin.candidates}
     states = {candidate: state for candidate, _, state in begin.candidates}
@@ -121,12 +131,17 @@ def iterate(
             expectations = execution.expect(wave, [current[candidate] for candidate in active])
             updates = []
             for candidate, parts in zip(active, expectations, strict=True):
-                surrogate, states[candidate] = strategy.update(states[candidate], parts, wave)
-                if surrogate is not None:
-                    before = current[candidate]
-                    current[candidate], info = m_step(surrogate, before, structure, reg_covar)
-                    latest = Expectation(surrogate.latest or surrogate.statistics, surrogate.likelihood)
-                    updates.append(Update(candidate, current[candidate], before, latest, info))
+                before = current[candidate]
+                try:
+                    surrogate, states[candidate] = of(candidate, strategy).update(states[candidate], parts, wave)
+                    if surrogate is None:
+                        continue
+                    current[candidate], info = m_step(surrogate, before, of(candidate, structure), reg_covar)
+                except DegenerateError as error:
+                    error.candidate = candidate
+                    raise
+                latest = Expectation(surrogate.latest or surrogate.statistics, surrogate.likelihood)
+                updates.append(Update(candidate, current[candidate], before, latest, info))
             rows = sum(part.likelihood.rows for part in expectations[0])
             taken += 1
             kept = tuple((candidate, current[candidate], states[candidate]) for candidate in active)

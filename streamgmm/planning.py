@@ -128,7 +128,7 @@ def stages(
     if algorithm == "batch":
         return [_batch(source, plain)]
     if algorithm == "accelerated":
-        gain = _gain(source, learning, n_components)
+        gain = worth_a_pass(source, learning, n_components)
         return [_accelerated(source, learning, Settled(gain))]
     if algorithm == "stepwise":
         return [_stepwise(source, learning, seed, None, plain, look)]
@@ -137,7 +137,7 @@ def stages(
     opening = _stepwise(source, learning, seed, 1, Never())
     if learning.tol is not None:
         return [opening, _refining(source, learning, n_components, n_starts, seed, 2, plain), _batch(source, plain)]
-    gain = _gain(source, learning, n_components)
+    gain = worth_a_pass(source, learning, n_components)
     return [
         opening,
         _refining(source, learning, n_components, n_starts, seed, 2, Remaining(gain)),
@@ -145,9 +145,13 @@ def stages(
     ]
 
 
-def _gain(source: Source, learning: Learning, n_components: int) -> float:
-    """Nats a row that are not worth another pass: of what the parameters are uncertain by, ν/2 nats, a fiftieth."""
-    return max(0.1, n_parameters(learning.structure, n_components, source.n_features) / 100) / _known(source)
+def worth_a_pass(source: Source, learning: Learning, n_components: int) -> float:
+    """Nats a row that are not worth another pass: of what the parameters are uncertain by, ν/2 nats, a fiftieth.
+
+    Where the number of rows is unknown it is taken for large.
+    """
+    n_rows = LARGE if source.n_rows is None else source.n_rows
+    return max(0.1, n_parameters(learning.structure, n_components, source.n_features) / 100) / n_rows
 
 
 def _batch(source: Source, stop: Rule) -> Stage:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 NO_DRIFT = 1e-3  # scores below are drawn as this: 0 has no place on a log scale
 NOTE: dict[str, Any] = {"textcoords": "offset points", "color": "0.4", "fontsize": "small"}  # text beside a panel
@@ -169,6 +170,52 @@ def history(
     return panels
 
 
+def selection(found: Any, *, ax: Axes | None = None) -> Axes:
+    """Draw BIC and AIC against the number of components, a curve a family; the chosen candidate is marked.
+
+    Parameters
+    ----------
+    found : Selection
+        What `streamgmm.select` returned. Where it chose by ICL, that is drawn, too; where by rows held out, these
+        alone, with error bars: a standard error of the difference from the best to either side.
+    ax : matplotlib Axes, optional
+        Where to draw; the current axes by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Notes
+    -----
+    Lower is better, but for rows held out. Small points are candidates that were dropped: their criteria are of what
+    they had come to by then, and no lower than they would have become.
+    """
+    ax = _axes(ax)
+    table, chosen = found.table, found.criterion
+    names = {"bic": ["bic", "aic"], "aic": ["bic", "aic"], "icl": ["bic", "aic", "icl"], "heldout": ["heldout"]}[chosen]
+    lines = {"bic": "-", "aic": ":", "icl": "--", "heldout": "-"}
+    labels = {"heldout": "held-out rows"}
+    families = list(dict.fromkeys(table["covariance_type"].tolist()))
+    for family, color in zip(families, _colors(len(families), None), strict=True):
+        own = np.flatnonzero(table["covariance_type"] == family)
+        own = own[np.argsort(table["n_components"][own], kind="stable")]
+        sizes, dropped = table["n_components"][own], table["dropped"][own]
+        for name in names:
+            values, label = table[name][own], f"{labels.get(name, name.upper())}, {family}"
+            ax.plot(sizes, values, lines[name], color=color, label=label)
+            for some, area in ((dropped, 8), (~dropped, 30)):
+                ax.scatter(sizes[some], values[some], s=area, color=color)
+            if name == "heldout":
+                ax.errorbar(sizes, values, table["heldout_error"][own], fmt="none", color=color, capsize=3)
+    place = next(number for number, model in enumerate(found.models) if model is found.best)
+    at = table["n_components"][place], table[chosen][place]
+    ax.scatter(*at, s=160, facecolors="none", edgecolors="0.2", zorder=3, label=f"chosen: {at[0]} components")
+    ax.set(xlabel="components", ylabel="log-density, nats a row" if chosen == "heldout" else "criterion, nats x 2")
+    ax.locator_params(axis="x", integer=True)
+    ax.legend(fontsize="small")
+    return ax
+
+
 def _columns_of_history(model: Any) -> dict[str, NDArray[Any]]:
     """Columns of the history, less the records of no rows: they have no width."""
     columns: dict[str, NDArray[Any]] = model.history_.columns() if hasattr(model, "history_") else {}
@@ -192,6 +239,24 @@ def _divide(panels: NDArray[Any], stages: NDArray[Any], edges: NDArray[Any]) -> 
             panel.axvline(edges[record], color="0.5", linewidth=0.8)
         place, units = (edges[record], 1), ("data", "axes fraction")
         panels[0].annotate(stages[record], place, (4, 3), units, rotation=45, rotation_mode="anchor", **NOTE)
+
+
+def new_figure() -> Figure:
+    """A figure that no window shows, to be saved.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    """
+    _pyplot()
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(8, 5), layout="constrained")
 
 
 def _axes(ax: Axes | None) -> Axes:

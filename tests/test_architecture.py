@@ -35,6 +35,7 @@ LAYERS = [
     ["fitting"],
     ["search"],
     ["planning"],
+    ["contest"],
     ["online", "ledger"],
     ["course"],
     ["progress"],
@@ -49,6 +50,7 @@ LAYERS = [
     ["estimator"],
     ["loading"],
     ["plot"],
+    ["selection"],
     ["cli", "__main__", "__init__"],
     ["testing"],
 ]

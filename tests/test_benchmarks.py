@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sklearn.mixture
 import zarr
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +26,7 @@ from benchmarks import (  # noqa: E402
     online,
     outofcore,
     peers,
+    selection,
     starts,
     stored,
     suite,
@@ -541,3 +543,32 @@ def test_the_cost_of_a_checkpoint_is_measured_for_every_algorithm(capsys):
     for line in lines:
         share = line.split(" | ")[4]
         assert 0.0 < float(share.strip().rstrip("%")) < 100.0
+
+
+# ---------------------------------------------------------------------- selection
+
+
+def test_choice_prints_a_row_for_each_way_to_agree(capsys):
+    selection.main(["--toy", "--only", "choice"])
+    rows = printed_rows(capsys)
+    assert [row["of the mixtures"] for row in rows][-2:] == ["the true number", "the true number, by the reference"]
+    assert all(0.0 <= float(row["share"].removesuffix(" %")) <= 100.0 for row in rows)
+    assert not any(row["bar"] for row in rows)
+
+
+def test_cost_of_a_selection_prints_seconds_log_likelihoods_and_readings(capsys):
+    selection.main(["--toy", "--only", "cost"])
+    (row,) = printed_rows(capsys)
+    assert row["as likely or more"].endswith("of 3")
+    readings, _, passes, _ = row["readings"].split()
+    assert int(readings) == int(passes) + 2
+
+
+def test_the_reference_of_a_choice_is_scikit_learns():
+    rows = selection.puzzle(3, 200).rows
+    ours, theirs = (
+        selection.reference(rows, [1, 3], 2, 1, kind) for kind in (GaussianMixture, sklearn.mixture.GaussianMixture)
+    )
+    assert ours == pytest.approx(theirs, rel=1e-9)
+    assert selection.same(selection.chosen(ours), theirs)
+    assert not selection.same(1, {1: 10.0, 2: 7.9})

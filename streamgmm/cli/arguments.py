@@ -19,6 +19,7 @@ EXAMPLES = {
 examples:
   streamgmm demo                                   see it work on 15 million pixels
   streamgmm fit pixels.zarr -k 8 -o pixels.gmm     fit 8 components out of core
+  streamgmm select pixels.zarr -k 1:12 -o pixels.gmm   how many components?
   streamgmm info pixels.gmm                        what was found
   streamgmm predict pixels.gmm pixels.zarr -o labels.zarr
   streamgmm update pixels.gmm more.zarr            learn what has arrived
@@ -30,6 +31,12 @@ examples:
   streamgmm fit large.zarr -k 8 --checkpoint fit.ckpt -o large.gmm
   streamgmm fit table.parquet -k 20 --covariance diag --n-init 5 -o table.gmm
   streamgmm fit x.npy -k 3 --tol 1e-5 --max-iter 500 --seed 7 --quiet -o x.gmm
+""",
+    "select": """\
+examples:
+  streamgmm select pixels.zarr -k 1:12 -o pixels.gmm
+  streamgmm select pixels.zarr -k 1:12 --covariance full,diag --plot curve.png -o pixels.gmm
+  streamgmm select x.npy -k 2,4,8,16 --criterion icl -o x.gmm
 """,
     "update": """\
 examples:
@@ -66,7 +73,7 @@ def parser() -> ArgumentParser:
         formatter_class=RawDescriptionHelpFormatter,
     )
     root.add_argument("--version", action="version", version=f"streamgmm {__version__}")
-    verbs = root.add_subparsers(title="verbs", metavar="{fit,update,predict,info,demo}", required=True)
+    verbs = root.add_subparsers(title="verbs", metavar="{fit,select,update,predict,info,demo}", required=True)
 
     def verb(name: str, run: Callable[[Namespace], int], help_text: str, description: str) -> ArgumentParser:
         made = verbs.add_parser(
@@ -80,6 +87,7 @@ def parser() -> ArgumentParser:
         return made
 
     _add_fit(verb)
+    _add_select(verb)
     _add_update(verb)
     _add_predict(verb)
     info = verb(
@@ -127,38 +135,15 @@ def _add_fit(verb: Callable[..., ArgumentParser]) -> None:
         help="batch: exact, an update a pass; stepwise: good after one pass; incremental: can be updated when the rows "
         "grow; auto: batch below 1,048,576 rows, else all in turn (default: %(default)s)",
     )
-    fit.add_argument(
-        "--tol",
-        type=_not_negative,
-        help="stop once a pass gains less than this, nats a row (default: 1e-3; with auto, but for little data, until "
-        "at most 0.1 nats are left to be gained in total, or a hundredth of a nat a parameter)",
-    )
-    fit.add_argument("--max-iter", metavar="N", type=_count, default=100, help="passes at most (default: %(default)s)")
-    fit.add_argument(
-        "--n-init",
-        metavar="N",
-        type=_count,
-        default=1,
-        help="starts to try; they share every reading (default: %(default)s)",
-    )
-    fit.add_argument(
-        "--init",
-        choices=("auto", "split", "kmeans", "k-means++", "random", "random_from_data"),
-        default="auto",
-        help="how starts are found (default: %(default)s)",
+    _add_learning(
+        fit,
+        "1e-3; with auto, but for little data, until at most 0.1 nats are left to be gained in total, or a hundredth "
+        "of a nat a parameter",
     )
     fit.add_argument(
         "--split-merge",
         action="store_true",
         help="once converged, try to make two components one and one two, as long as all rows are explained better",
-    )
-    fit.add_argument("--seed", type=_seed, default=0, help="seed of the starts (default: %(default)s)")
-    fit.add_argument(
-        "--reg-covar",
-        metavar="VARIANCE",
-        type=_not_negative,
-        default=1e-6,
-        help="added to every variance, squared units of the rows (default: %(default)s)",
     )
     fit.add_argument(
         "--checkpoint",
@@ -174,6 +159,79 @@ def _add_fit(verb: Callable[..., ArgumentParser]) -> None:
         "nothing (default: %(default)s)",
     )
     fit.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
+
+
+def _add_select(verb: Callable[..., ArgumentParser]) -> None:
+    select = verb(
+        "select",
+        _lazily("select"),
+        "choose how many components, and of which shape",
+        "Fit mixtures of several sizes and shapes, all from the same readings of SOURCE, print their criteria, and "
+        "save the best. Those that cannot win are dropped on the way.",
+    )
+    select.add_argument("source", metavar="SOURCE", help=SOURCE)
+    select.add_argument(
+        "-k",
+        "--components",
+        metavar="RANGE",
+        type=_sizes,
+        default="1:10",
+        help="numbers of components to try: 1:12 (12 included), or 2,4,8 (default: %(default)s)",
+    )
+    select.add_argument(
+        "-o", "--output", metavar="MODEL", type=Path, required=True, help="file to save the best model to"
+    )
+    select.add_argument(
+        "--covariance",
+        metavar="SHAPES",
+        type=_shapes,
+        default="full",
+        help="shapes of the components to try, of full, tied, diag and spherical: full,diag (default: %(default)s)",
+    )
+    select.add_argument(
+        "--criterion",
+        choices=("bic", "aic", "icl", "heldout"),
+        default="bic",
+        help="what is lowest for the best: bic, the mixture that rows were drawn from; icl, clusters that are apart; "
+        "aic, density; or heldout, the density of rows that were not learnt from, which is highest (default: "
+        "%(default)s)",
+    )
+    select.add_argument(
+        "--plot", metavar="PNG", type=_picture, help="picture of the criteria to write (needs matplotlib)"
+    )
+    _add_learning(select, "until at most 0.1 nats are left to be gained in total, or a hundredth of a nat a parameter")
+    select.add_argument("--quiet", action="store_true", help="no progress bar, no table and no summary")
+
+
+def _add_learning(verb: ArgumentParser, default: str) -> None:
+    """What fit and select share; ``default`` is that of the tolerance, in words."""
+    verb.add_argument(
+        "--tol",
+        type=_not_negative,
+        help=f"stop once a pass gains less than this, nats a row (default: {default})",
+    )
+    verb.add_argument("--max-iter", metavar="N", type=_count, default=100, help="passes at most (default: %(default)s)")
+    verb.add_argument(
+        "--n-init",
+        metavar="N",
+        type=_count,
+        default=1,
+        help="starts to try; they share every reading (default: %(default)s)",
+    )
+    verb.add_argument(
+        "--init",
+        choices=("auto", "split", "kmeans", "k-means++", "random", "random_from_data"),
+        default="auto",
+        help="how starts are found (default: %(default)s)",
+    )
+    verb.add_argument("--seed", type=_seed, default=0, help="seed of the starts (default: %(default)s)")
+    verb.add_argument(
+        "--reg-covar",
+        metavar="VARIANCE",
+        type=_not_negative,
+        default=1e-6,
+        help="added to every variance, squared units of the rows (default: %(default)s)",
+    )
 
 
 def _add_update(verb: Callable[..., ArgumentParser]) -> None:
@@ -235,6 +293,30 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ArgumentTypeError(f"{text!r} is not an integer of at least 1")
     return int(text)
+
+
+def _sizes(text: str) -> list[int]:
+    first, colon, last = text.partition(":")
+    parts = [first, last] if colon else text.split(",")
+    if not all(part.isdecimal() and int(part) >= 1 for part in parts) or (colon and int(last) < int(first)):
+        raise ArgumentTypeError(
+            f"{text!r} is neither a range of integers of at least 1, such as 1:12, nor a list of them"
+        )
+    numbers = [int(part) for part in parts]
+    return list(range(numbers[0], numbers[1] + 1)) if colon else numbers
+
+
+def _shapes(text: str) -> list[str]:
+    shapes = text.split(",")
+    if not set(shapes) <= {"full", "tied", "diag", "spherical"}:
+        raise ArgumentTypeError(f"{text!r} is not a list of full, tied, diag and spherical, such as full,diag")
+    return shapes
+
+
+def _picture(text: str) -> Path:
+    if Path(text).suffix.lower() != ".png":
+        raise ArgumentTypeError(f"{text!r} does not end in .png")
+    return Path(text)
 
 
 def _seed(text: str) -> int:

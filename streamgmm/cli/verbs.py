@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streamgmm import GaussianMixture, load
+from streamgmm import GaussianMixture, load, plot, selection
 from streamgmm.cli.chunks import chunked
 from streamgmm.cli.info import outcome
 from streamgmm.errors import InputError
@@ -46,6 +46,56 @@ def fit(given: Namespace) -> int:
     if not given.quiet:
         print(f"{given.output}: {outcome(model)}")
     return 0
+
+
+def select(given: Namespace) -> int:
+    """Fit mixtures of several sizes and shapes, say how good they are, and save the best."""
+    _check_output(given.output, given.source)
+    figure = None
+    if given.plot is not None:
+        _check_output(given.plot, given.source)
+        figure = plot.new_figure()  # before the work, lest matplotlib is missing after it
+    found = selection.select(
+        given.source,
+        given.components,
+        given.covariance,
+        n_init=given.n_init,
+        criterion=given.criterion,
+        tol="auto" if given.tol is None else given.tol,
+        reg_covar=given.reg_covar,
+        max_iter=given.max_iter,
+        init_params=given.init,
+        random_state=given.seed,
+        verbose=not given.quiet,
+    )
+    if not given.quiet:
+        print(_criteria(found))
+    found.best.save(given.output)
+    if figure is not None:
+        found.plot(ax=figure.subplots())
+        figure.savefig(given.plot, dpi=150)
+    if not given.quiet:
+        print(f"{given.output}: {outcome(found.best)}")
+        if given.plot is not None:
+            print(f"{given.plot}: the criteria by number of components")
+    return 0
+
+
+def _criteria(found: selection.Selection) -> str:
+    """A line a candidate, the best marked."""
+    shown = ["bic", "aic", "icl", *(["heldout", "heldout_error"] if found.criterion == "heldout" else [])]
+    names = ["components", "covariance", *shown, "gain, nats/row", "passes", ""]
+    lines = [names]
+    for place, model in enumerate(found.models):
+        row = {name: column[place] for name, column in found.table.items()}
+        state = "dropped" if row["dropped"] else "" if row["converged"] else "not converged"
+        state = "degenerate" if model is None else "best" if model is found.best else state
+        values = [f"{row[name]:,.5f}" if "heldout" in name else f"{row[name]:,.1f}" for name in shown]
+        gain = "" if np.isnan(row["gain"]) else f"{row['gain']:.5f}"
+        lines.append([str(row["n_components"]), str(row["covariance_type"]), *values, gain, str(row["n_iter"]), state])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = ([cell.rjust(width) for cell, width in zip(line[:-1], widths, strict=False)] + line[-1:] for line in lines)
+    return "\n".join("  ".join(cells).rstrip() for cells in padded)
 
 
 def update(given: Namespace) -> int:

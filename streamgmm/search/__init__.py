@@ -1,8 +1,21 @@
 """Finding a better optimum: many starts and moves between optima, tried on a sample of the rows."""
 
 from streamgmm.search.finishing import Finishing, finished
+from streamgmm.search.ladder import Rung, ladder, log_densities
 from streamgmm.search.moves import resized
 from streamgmm.search.restarts import Restarts, is_little, polished, starts
 from streamgmm.search.trials import Trials
 
-__all__ = ["Finishing", "Restarts", "Trials", "finished", "is_little", "polished", "resized", "starts"]
+__all__ = [
+    "Finishing",
+    "Restarts",
+    "Rung",
+    "Trials",
+    "finished",
+    "is_little",
+    "ladder",
+    "log_densities",
+    "polished",
+    "resized",
+    "starts",
+]

@@ -126,6 +126,13 @@ def searched(
     """The ``n_init`` best of more starts, the best first; raises DegenerateError where all degenerate."""
     seed = int(random.randint(2**31 - 1))
     trials = Trials.of(reservoir, structure, n_components, reg_covar, seed)
+    return searched_on(trials, n_components, n_init, random)
+
+
+def searched_on(
+    trials: Trials, n_components: int, n_init: int, random: RandomState
+) -> tuple[list[Parameters], Restarts]:
+    """`searched`, on rows that were dealt before."""
     n_starts = max(min(MOST_STARTS, 2 * n_components - 2), 3 * n_init if n_init > 1 else 1)
     ways = list(islice(cycle(MANY_WAYS), n_starts))
     mixtures = _placed(ways, trials, n_components, random)

@@ -50,15 +50,21 @@ class Trials:
 
     @classmethod
     def of(
-        cls, reservoir: Reservoir, structure: CovarianceStructure, n_components: int, reg_covar: float, seed: int
+        cls,
+        reservoir: Reservoir,
+        structure: CovarianceStructure,
+        n_components: int,
+        reg_covar: float,
+        seed: int,
+        divided: bool = False,
     ) -> Trials:
-        """Deal the rows of a reservoir, or as many of them as are enough."""
+        """Deal the rows of a reservoir, or as many of them as are enough; ``divided`` also where they are few."""
         enough = ENOUGH * n_parameters(structure, n_components, reservoir.rows.shape[1])
         usable = np.arange(len(reservoir.rows))
         if reservoir.weights is not None and np.count_nonzero(reservoir.weights) >= n_components:
             usable = np.flatnonzero(reservoir.weights)  # rows without a weight say nothing
         order = np.random.default_rng(seed).permutation(usable)
-        size = min(max(MOST, min(enough, LIMIT)), len(order))
+        size = min(max(MOST, min(enough, LIMIT)), len(order) // 2 if divided else len(order))
         halved = len(order) >= 2 * size  # so few rows that all can be learnt from tell more if they are
         training = _source(reservoir, order[:size])
         judging = _source(reservoir, order[size : 2 * size]) if halved else training

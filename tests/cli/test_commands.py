@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import zarr
 
-from streamgmm import Checkpoint, GaussianMixture, __version__, load
+from streamgmm import Checkpoint, GaussianMixture, __version__, load, select
 from streamgmm.errors import ResultError
 from streamgmm.results import check
 
@@ -45,6 +45,58 @@ def test_fit_gives_the_model_that_the_library_gives(run, source, tmp_path):
     saved = load(tmp_path / "m")
     np.testing.assert_array_equal(saved.means_, expected.means_)
     np.testing.assert_array_equal(saved.covariances_, expected.covariances_)
+
+
+def test_select_saves_the_model_that_the_library_chooses_and_prints_every_candidate(run, source, tmp_path):
+    picture = tmp_path / "curve.png"
+    options = ["-k", "1:4", "--covariance", "spherical,diag", "--seed", 3, "--plot", picture]
+    code, out, _ = run("select", source, *options, "-o", tmp_path / "m")
+    expected = select(source, range(1, 5), ["spherical", "diag"], random_state=3)
+    assert code == 0
+    saved = load(tmp_path / "m")
+    np.testing.assert_array_equal(saved.means_, expected.best.means_)
+    assert (saved.n_components, saved.covariance_type) == (3, "spherical")
+    header, *lines = out.splitlines()
+    assert header.split()[:5] == ["components", "covariance", "bic", "aic", "icl"]
+    best = [line.split() for line in lines if line.endswith("best")]
+    assert [line[:2] for line in best] == [["3", "spherical"]]
+    assert best[0][2] == f"{expected.table['bic'].min():,.1f}"
+    assert len(lines) == 8 + 2
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_select_by_rows_held_out_shows_them(run, source, tmp_path):
+    code, out, _ = run("select", source, "-k", "2,3", "--criterion", "heldout", "-o", tmp_path / "m")
+    assert code == 0
+    assert "heldout" in out.splitlines()[0]
+    assert run("select", source, "-k", "2,3", "--quiet", "-o", tmp_path / "m") == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["-k", "0:3"], "'0:3' is neither a range of integers of at least 1, such as 1:12, nor a list of them"),
+        (["-k", "5:3"], "'5:3' is neither"),
+        (["-k", "1,two"], "'1,two' is neither"),
+        (["--covariance", "full,round"], "'full,round' is not a list of full, tied, diag and spherical"),
+        (["--plot", "curve.jpg"], "'curve.jpg' does not end in .png"),
+    ],
+)
+def test_select_names_what_cannot_be_used(run, source, tmp_path, options, message):
+    code, _, err = run("select", source, "-o", tmp_path / "m", *options)
+    assert code == 2
+    assert message in err
+
+
+def test_select_says_before_the_work_that_a_picture_needs_matplotlib(run, source, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    code, _, err = run("select", source, "-o", tmp_path / "m", "--plot", tmp_path / "curve.png")
+    assert (code, err) == (
+        1,
+        "streamgmm: error: Drawing needs matplotlib; install it with: pip install 'streamgmm[demo]'\n",
+    )
+    assert not (tmp_path / "m").exists()
 
 
 def test_info_tells_what_was_tried_for_the_start(run, source, tmp_path):
@@ -339,7 +391,7 @@ def test_a_command_line_that_makes_no_sense_exits_with_2(run, arguments):
     assert err.startswith("usage: streamgmm")
 
 
-@pytest.mark.parametrize("verb", ["fit", "update", "predict", "info", "demo"])
+@pytest.mark.parametrize("verb", ["fit", "select", "update", "predict", "info", "demo"])
 def test_help_of_each_verb_ends_with_examples(run, verb):
     code, out, _ = run(verb, "--help")
     assert code == 0

@@ -1,0 +1,85 @@
+"""Candidates that differ in size and family learn from the same readings, each as it would by itself."""
+
+import numpy as np
+import pytest
+
+from streamgmm import execution
+from streamgmm.covariances import STRUCTURES
+from streamgmm.errors import DegenerateError
+from streamgmm.fitting import Stage, fit
+from streamgmm.sources import as_source
+from streamgmm.stopping import Never, Settled, Tolerance
+from streamgmm.strategies import Accelerated, Batch
+from streamgmm.testing.draws import assert_same_parameters, mixture
+
+ROWS = np.random.default_rng(0).normal(size=(600, 2)) + 6 * np.random.default_rng(1).integers(0, 3, (600, 1))
+SHAPES = [("full", 1), ("full", 3), ("diag", 4), ("tied", 2), ("spherical", 3)]
+FAMILIES = tuple(STRUCTURES[name] for name, _ in SHAPES)
+
+
+def starts():
+    random = np.random.default_rng(2)
+    return [mixture(STRUCTURES[name], k, 2, random, 6.0) for name, k in SHAPES]
+
+
+class Counted:
+    """A source that counts its readings."""
+
+    def __init__(self, rows):
+        self.source = as_source(rows)
+        self.readings = 0
+
+    def passes(self, number, taken):
+        self.readings += 1
+        return execution.waves(self.source, taken)
+
+
+def stage(source, strategy, stop):
+    return Stage("batch", strategy, source.passes, None, stop)
+
+
+def alone(place, strategy, stop):
+    """The fit of one of the candidates by itself."""
+    (found,) = fit(
+        [starts()[place]], [stage(Counted(ROWS), strategy, stop)], FAMILIES[place], reg_covar=1e-6, max_iter=40
+    )
+    return found
+
+
+def test_candidates_of_all_sizes_and_families_learn_as_they_would_alone_from_shared_readings():
+    strategies = tuple(Accelerated(family, 1e-6) for family in FAMILIES)
+    rules = Never(), Settled(1e-4), Tolerance(1e-3), Settled(1e-5), Tolerance(1e-2)
+    source = Counted(ROWS)
+    found = fit(starts(), [stage(source, strategies, rules)], FAMILIES, reg_covar=1e-6, max_iter=40)
+    passes = [len(one.lower_bounds) for one in found]
+    assert source.readings == max(passes) == 40 > min(passes)
+    for place, one in enumerate(found):
+        expected = alone(place, strategies[place], rules[place])
+        assert len(one.lower_bounds) == len(expected.lower_bounds)
+        assert_same_parameters(one.parameters, expected.parameters, 1e-6)
+
+
+def test_who_is_retired_keeps_what_it_has_learnt_and_the_others_go_on():
+    def retire(step, run):
+        assert step.last
+        return [0, 3] if step.number == 2 else []
+
+    source = Counted(ROWS)
+    found = fit(starts(), [stage(source, Batch(), Never())], FAMILIES, reg_covar=1e-6, max_iter=5, retire=retire)
+    assert [len(one.lower_bounds) for one in found] == [2, 5, 5, 2, 5]
+    assert not any(one.converged for one in found)
+
+
+def test_a_fit_of_which_all_are_retired_ends():
+    source = Counted(ROWS)
+    fit(starts(), [stage(source, Batch(), Never())], FAMILIES, reg_covar=1e-6, max_iter=5, retire=lambda *_: range(9))
+    assert source.readings == 1
+
+
+def test_a_candidate_that_degenerates_is_named():
+    doubled = np.repeat([[0.0, 0.0], [9.0, 9.0]], 50, axis=0)  # of which a matrix is singular, variances are not
+    families = STRUCTURES["diag"], STRUCTURES["full"]
+    begin = [mixture(family, 1, 2, np.random.default_rng(0), 6.0) for family in families]
+    with pytest.raises(DegenerateError) as raised:
+        fit(begin, [stage(Counted(doubled), Batch(), Never())], families, reg_covar=0.0, max_iter=9)
+    assert raised.value.candidate == 1

@@ -1,0 +1,367 @@
+"""One reading serves every candidate, and the choice is that of fits made one by one."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import pytest
+import sklearn.mixture
+from sklearn.datasets import load_iris
+
+from streamgmm import GaussianMixture, load, select, selection
+from streamgmm.contest import SAFETY, Candidate, contested, left_to_gain
+from streamgmm.covariances import STRUCTURES
+from streamgmm.em import make_parameters
+from streamgmm.errors import DegenerateError, InputError, SinglePassError
+from streamgmm.fitting import Trajectory
+from streamgmm.planning import Learning
+from streamgmm.sources import as_source
+from streamgmm.sources.source import Chunk
+
+FITS = int(os.environ.get("STREAMGMM_BOUNDS", "40"))  # 1,000 are promised: STREAMGMM_BOUNDS=1000
+MIXTURES = int(os.environ.get("STREAMGMM_SELECTIONS", "8"))
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def blobs(k=3, n=600, d=2, apart=4.0, seed=0):
+    """Rows of k overlapping, correlated components."""
+    random = np.random.default_rng(seed)
+    means, roots = apart * random.normal(size=(k, d)) / np.sqrt(d), random.normal(size=(k, d, d)) / np.sqrt(d)
+    labels = random.integers(k, size=n)
+    noise = random.normal(size=(n, d))
+    return means[labels] + 0.7 * noise + 0.7 * np.einsum("nij,nj->ni", roots[labels], noise)
+
+
+def faithful():
+    return np.loadtxt(Path(__file__).parent / "reference" / "faithful.csv", delimiter=",", skiprows=1)
+
+
+class CountingSource:
+    """Rows in chunks of 500 that count how often each is read."""
+
+    n_features, dtype, feature_names, weighted, repeatable = 2, np.dtype(float), None, False, True
+
+    def __init__(self, rows):
+        self.rows, self.n_rows, self.reads = rows, len(rows), Counter()
+
+    def chunks(self):
+        for index, start in enumerate(range(0, self.n_rows, 500)):
+            self.reads[index] += 1
+            part = self.rows[start : start + 500]
+            yield Chunk(index, part, None, start, len(part))
+
+    def map(self, function, dtype, n_columns):
+        raise NotImplementedError
+
+
+# ---------------------------------------------------------------------- the numbers
+
+
+def test_criteria_are_scikit_learns_from_the_same_starts():
+    rows, families = blobs(), ["full", "tied", "diag", "spherical"]
+    found = select(rows, [1, 3, 4], families, criterion="icl", init_params="kmeans", tol=1e-3, random_state=0)
+    table = found.table
+    for place, (k, family) in enumerate(zip(table["n_components"], table["covariance_type"], strict=True)):
+        theirs = sklearn.mixture.GaussianMixture(k, covariance_type=family, tol=1e-3, random_state=0).fit(rows)
+        log_responsibilities = np.log(theirs.predict_proba(rows).max(axis=1)).sum()
+        np.testing.assert_allclose(table["bic"][place], theirs.bic(rows), rtol=1e-9)
+        np.testing.assert_allclose(table["aic"][place], theirs.aic(rows), rtol=1e-9)
+        np.testing.assert_allclose(table["icl"][place], theirs.bic(rows) - 2 * log_responsibilities, rtol=1e-7)
+        assert (table["n_iter"][place], table["converged"][place]) == (theirs.n_iter_, theirs.converged_)
+        assert table["n_parameters"][place] == theirs._n_parameters()
+
+
+# Published for R's mclust 6.1.3, whose BIC is the negative of ours; the log-likelihoods are those EM converges to.
+@pytest.mark.parametrize(
+    ("table", "k", "family", "log_likelihood", "bic"),
+    [
+        ("faithful", 3, "tied", -1126.315928, 2314.2957),
+        ("faithful", 2, "full", -1130.263960, 2322.1917),
+        ("iris", 3, "full", -180.185477, 580.8389),
+    ],
+)
+def test_converged_criteria_are_those_of_mclust(table, k, family, log_likelihood, bic):
+    rows = load_iris().data if table == "iris" else faithful()
+    settings = {"criterion": "icl", "tol": 1e-9, "max_iter": 3000, "reg_covar": 0.0, "random_state": 0}
+    found = select(rows, range(1, 4), [family], n_init=3, **settings).table
+    assert found["log_likelihood"][k - 1] >= log_likelihood - 1e-4
+    np.testing.assert_allclose(found["log_likelihood"][k - 1], log_likelihood, atol=1e-4)
+    np.testing.assert_allclose(found["bic"][k - 1], bic, atol=3e-4)
+
+
+def test_old_faithful_has_three_clusters_that_share_one_matrix_as_mclust_says():
+    found = select(faithful(), range(1, 7), ["full", "tied", "diag", "spherical"], random_state=0)
+    assert (found.best.n_components, found.best.covariance_type) == (3, "tied")
+
+
+def test_gain_is_what_a_size_adds_to_the_next_smaller_of_its_family():
+    table = select(blobs(), [4, 1, 2], ["full", "diag"], random_state=0).table
+    means = table["log_likelihood"] / 600
+    expected = [means[0] - means[2], np.nan, means[2] - means[1], means[3] - means[5], np.nan, means[5] - means[4]]
+    np.testing.assert_allclose(table["gain"], expected, rtol=1e-12)
+
+
+# ---------------------------------------------------------------------- the readings
+
+
+def test_twelve_sizes_read_each_chunk_hardly_more_often_than_the_longest_of_them_has_passes():
+    source = CountingSource(blobs(k=4, n=3000))
+    found = select(source, range(1, 13), random_state=0)
+    (readings,) = set(source.reads.values())
+    longest = found.table["n_iter"].max()
+    assert readings == longest + 2  # one for the sample, one for the exact likelihoods
+    assert readings <= 1.3 * longest
+
+
+def test_a_selection_reads_no_more_often_than_its_largest_candidate_does_alone():
+    rows = blobs(k=4, n=3000)
+    together, alone = CountingSource(rows), CountingSource(rows)
+    select(together, range(1, 13), criterion="icl", max_iter=15, tol=0.0, random_state=0)
+    GaussianMixture(12, max_iter=15, tol=0.0, random_state=0).fit(alone)
+    assert together.reads == alone.reads
+
+
+# ---------------------------------------------------------------------- who is dropped
+
+
+@pytest.mark.parametrize("seed", range(MIXTURES))
+@pytest.mark.parametrize("criterion", ["bic", "aic"])
+def test_dropping_changes_no_choice(seed, criterion, monkeypatch):
+    random = np.random.default_rng(seed)
+    k, d, apart = int(random.integers(1, 7)), int(random.integers(1, 5)), random.uniform(2.0, 8.0)
+    rows = blobs(k, 1500, d, apart, seed)
+    found = select(rows, range(1, 9), criterion=criterion, random_state=0)
+
+    def without(*arguments, drop_by, **settings):
+        return contested(*arguments, drop_by=None, **settings)
+
+    monkeypatch.setattr(selection, "contested", without)
+    everyone = select(rows, range(1, 9), criterion=criterion, random_state=0)
+    assert not everyone.table["dropped"].any()
+    assert found.best.n_components == everyone.best.n_components
+    worse = everyone.table[criterion] - everyone.table[criterion].min()
+    assert (worse[found.table["dropped"]] > 0.0).all()  # nobody who would have won
+
+
+def test_candidates_that_cannot_win_are_dropped_and_say_so():
+    table = select(blobs(k=3, n=4000, apart=9.0), range(1, 9), random_state=0).table
+    assert table["dropped"].any()
+    assert not (table["dropped"] & table["converged"]).any()
+    assert table["n_iter"][table["dropped"]].min() >= 7
+    assert np.isfinite(table["bic"]).all()
+
+
+@pytest.mark.parametrize("criterion", ["icl", "heldout"])
+def test_nobody_is_dropped_by_a_criterion_that_says_nothing_of_what_is_left(criterion):
+    found = select(blobs(k=3, n=3000, apart=9.0), range(1, 7), criterion=criterion, random_state=0)
+    assert not found.table["dropped"].any()
+
+
+def test_what_is_left_to_gain_is_unknown_until_there_are_passes_enough_and_never_below_what_was_gained_lately():
+    means = -3.0 - 0.5 ** np.arange(12)
+    unknown = [left_to_gain(Trajectory(None, tuple(means[:passes]))) for passes in range(7)]
+    assert unknown == [np.inf] * 7
+    for passes in range(7, 13):
+        left = left_to_gain(Trajectory(None, tuple(means[:passes])))
+        assert left >= means[passes - 1] - means[passes - 7]
+        assert SAFETY * left >= -3.0 - means[passes - 1]
+    rising = -4.0 + 0.01 * 1.1 ** np.arange(12)
+    assert left_to_gain(Trajectory(None, tuple(rising))) == np.inf
+
+
+# ---------------------------------------------------------------------- the choice
+
+
+def test_any_chunks_give_the_same_choice_and_numbers():
+    rows = blobs(k=3, n=2000, apart=8.0)
+    expected = select(rows, range(1, 6), random_state=0)
+    for chunks in (2000, 700, 64):
+        found = select(da.from_array(rows, chunks=(chunks, 2)), range(1, 6), random_state=0)
+        assert found.best.n_components == expected.best.n_components == 3
+        np.testing.assert_allclose(found.table["bic"], expected.table["bic"], rtol=1e-7)
+
+
+def test_a_weight_of_two_is_the_row_twice():
+    rows = blobs(k=3, n=1000, apart=8.0)
+    doubled = select(np.repeat(rows, 2, axis=0), range(1, 6), random_state=0)
+    weighted = select(rows, range(1, 6), sample_weight=np.full(1000, 2.0), random_state=0)
+    assert weighted.best.n_components == doubled.best.n_components == 3
+    np.testing.assert_allclose(weighted.table["bic"][2], doubled.table["bic"][2], atol=0.5)
+
+
+def test_batches_of_unknown_number_may_be_given_if_they_can_be_read_again():
+    rows = blobs(k=3, n=1000, apart=8.0)
+    assert select(lambda: iter(np.split(rows, 4)), range(1, 6), random_state=0).best.n_components == 3
+
+
+def test_held_out_rows_prefer_the_right_number_and_say_how_sure_they_are():
+    found = select(blobs(k=3, n=3000, apart=8.0), range(1, 6), criterion="heldout", random_state=0)
+    means, errors = found.table["heldout"], found.table["heldout_error"]
+    place = int(np.argmax(means))
+    assert found.best is found.models[place]
+    assert errors[place] == 0.0 and (np.delete(errors, place) > 0.0).all()
+    assert (means[2] - means[:2] > 6 * errors[:2]).all()
+    assert np.isnan(select(blobs(), [1, 2], random_state=0).table["heldout"]).all()
+
+
+def test_more_starts_are_no_worse_and_only_the_best_of_them_is_shown():
+    rows = blobs(k=5, n=900, apart=3.0, seed=3)
+    settings = {"init_params": "random_from_data", "criterion": "icl", "random_state": 0, "max_iter": 40}
+    one, many = (select(rows, [4, 5], n_init=n_init, **settings).table for n_init in (1, 5))
+    assert len(many["bic"]) == 2
+    assert (many["log_likelihood"] >= one["log_likelihood"] - 1e-6).all()
+    assert (many["log_likelihood"] > one["log_likelihood"] + 1e-3).any()
+
+
+# ---------------------------------------------------------------------- the model
+
+
+def test_the_best_is_a_fitted_model_with_everything_that_belongs_to_one(tmp_path):
+    rows = blobs(k=3, apart=8.0)
+    found = select(rows, range(1, 5), ["full", "diag"], random_state=0)
+    model = found.best
+    place = found.models.index(model)
+    given = {f"{name}_init": getattr(model, f"{name}_") for name in ("weights", "means", "precisions")}
+    again = GaussianMixture(model.n_components, covariance_type=model.covariance_type, max_iter=0, **given).fit(rows)
+    assert model.criteria_["exact"].bic == pytest.approx(again.criteria_["exact"].bic, rel=1e-12)
+    assert model.criteria_["exact"].bic == found.table["bic"][place] == pytest.approx(model.bic(rows), rel=1e-12)
+    np.testing.assert_array_equal(model.predict(rows), again.predict(rows))
+    fitted = GaussianMixture(model.n_components, covariance_type=model.covariance_type, random_state=0).fit(rows)
+    assert {name for name in vars(fitted) if name.endswith("_")} <= {*vars(model), "restarts_"}
+    assert model.n_samples_seen_ == 600 and model.n_iter_ == len(model.lower_bounds_) == len(model.history_)
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(load(tmp_path / "model").predict(rows), model.predict(rows))
+    assert model.partial_fit(rows[:50]).n_samples_seen_ == 650
+
+
+def random_fit(seed):
+    """A fit by any algorithm, converged or not, in part of rows that arrive; and the rows that its bound covers."""
+    random = np.random.default_rng([seed, 9])
+    k, d, n = (int(random.integers(*limits)) for limits in ((1, 6), (1, 5), (60, 500)))
+    rows = blobs(int(random.integers(1, 6)), n, d, random.uniform(1.0, 8.0), seed) + random.choice([0.0, 1e3])
+    algorithm = random.choice(["batch", "stepwise", "incremental", "auto"])
+    settings = {"max_iter": int(random.integers(1, 12)), "batch_size": int(random.integers(20, 100))}
+    family = random.choice(["full", "tied", "diag", "spherical"])
+    model = GaussianMixture(
+        k, covariance_type=family, algorithm=algorithm, reg_covar=1e-3, random_state=seed, **settings
+    )
+    begun = rows[: n // 2] if seed % 2 else rows
+    model.fit(begun)
+    if seed % 2:
+        model.partial_fit(rows[n // 2 :])
+    return model, rows
+
+
+@pytest.mark.filterwarnings("ignore::streamgmm.errors.OrderWarning")
+@pytest.mark.parametrize("part", range(10))
+def test_the_bound_is_never_above_the_exact_log_likelihood(part):
+    for seed in range(part, FITS, 10):
+        model, rows = random_fit(seed)
+        bound, exact = model.criteria_["bound"], model.score(rows) * len(rows)
+        assert bound.n_samples == len(rows), seed
+        assert bound.log_likelihood <= exact + 1e-9 * abs(exact), seed
+
+
+def test_the_bound_meets_the_exact_value_at_convergence():
+    model = select(blobs(k=2, apart=8.0), [2], tol=1e-10, max_iter=1000, random_state=0).best
+    bound, exact = (model.criteria_[name].log_likelihood for name in ("bound", "exact"))
+    assert exact - 1e-3 <= bound <= exact + 1e-6
+
+
+# ---------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_components": []}, r"n_components is \[\]; give integers of at least 1"),
+        ({"n_components": 3}, "n_components is 3; give integers of at least 1"),
+        ({"n_components": [0, 1]}, r"n_components is \[0, 1\]"),
+        ({"n_components": [1.5]}, r"n_components is \[1.5\]"),
+        ({"covariance_types": "full"}, "covariance_types is 'full'; give a sequence"),
+        ({"covariance_types": ["fill"]}, r"covariance_types is \['fill'\]"),
+        ({"criterion": "BIC"}, "criterion is 'BIC'; choose one of 'bic', 'aic', 'icl', 'heldout'"),
+        ({"n_components": [700]}, "n_components = 700, n_samples = 600"),
+        ({"max_iter": -1}, "max_iter"),
+    ],
+)
+def test_arguments_that_cannot_be_used_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        select(blobs(), **arguments)
+
+
+def test_an_iterator_is_refused_with_the_remedy():
+    with pytest.raises(SinglePassError, match="Pass a function that returns a fresh iterator"):
+        select(iter(np.split(blobs(), 4)), [1, 2])
+
+
+def test_a_candidate_that_degenerates_does_not_take_the_others_with_it():
+    rows = np.repeat([[0.0, 0.0], [9.0, 1.0], [1.0, 9.0]], 50, axis=0)
+    found = select(rows, [1, 2, 3], reg_covar=0.0, init_params="kmeans", random_state=0)
+    assert found.best.n_components == 1
+    assert np.isnan(found.table["bic"][1:]).all() and found.models[1:] == (None, None)
+    with pytest.raises(DegenerateError):
+        select(rows, [3], reg_covar=0.0, init_params="kmeans", random_state=0)
+
+
+def test_a_candidate_that_degenerates_while_it_learns_leaves_the_others_to_go_on():
+    rows = np.repeat([[0.0, 0.0], [9.0, 9.0]], 50, axis=0)  # of which a matrix is singular, variances are not
+    full, diag = STRUCTURES["full"], STRUCTURES["diag"]
+    collapsing = make_parameters(np.ones(1), np.zeros((1, 2)), np.eye(2)[None], full)
+    one = make_parameters(np.ones(1), np.zeros((1, 2)), np.ones((1, 2)), diag)
+    candidates = [Candidate(diag, one), Candidate(full, collapsing), Candidate(diag, one)]
+    seen = []
+    outcomes = contested(
+        as_source(rows),
+        candidates,
+        Learning(full, 0.0),
+        max_iter=50,
+        drop_by=None,
+        watch=lambda step: seen.append(step),
+    )
+    assert [outcome.covered is None for outcome in outcomes] == [False, True, False]
+    assert outcomes[0].trajectory.converged
+    np.testing.assert_allclose(outcomes[0].trajectory.parameters.means[0], rows.mean(axis=0), rtol=1e-12)
+    assert len(seen) < 10
+
+
+def test_a_row_that_is_not_finite_is_named():
+    rows = blobs()
+    rows[317, 1] = np.nan
+    with pytest.raises(InputError, match="row 317"):
+        select(rows, [1, 2])
+
+
+# ---------------------------------------------------------------------- what is shown
+
+
+def test_the_table_becomes_a_data_frame():
+    pandas = pytest.importorskip("pandas")
+    found = select(blobs(), [1, 2], random_state=0)
+    frame = found.to_pandas()
+    assert isinstance(frame, pandas.DataFrame)
+    assert list(frame) == list(found.table) and len(frame) == 2
+
+
+def test_it_says_what_was_chosen_and_by_what():
+    found = select(blobs(k=3, apart=8.0), [2, 3], ["diag", "full"], random_state=0)
+    assert repr(found).startswith(f"Selection(3 components, {found.best.covariance_type}, by bic ")
+    assert "4 candidates" in repr(found)
+
+
+@pytest.mark.parametrize(("criterion", "lines"), [("bic", 4), ("icl", 6), ("heldout", 2)])
+def test_the_picture_has_the_criteria_of_every_family_and_marks_the_choice(criterion, lines):
+    from matplotlib.figure import Figure
+
+    found = select(blobs(), [3, 1, 2], ["full", "diag"], criterion=criterion, random_state=0)
+    ax = found.plot(ax=Figure().subplots())
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert len(labels) == lines + 1 and labels[-1] == f"chosen: {found.best.n_components} components"
+    curve = next(line for line in ax.lines if line.get_label().endswith("full"))
+    column = found.table["heldout" if criterion == "heldout" else "bic"]
+    np.testing.assert_array_equal(curve.get_xdata(), [1, 2, 3])
+    np.testing.assert_array_equal(curve.get_ydata(), column[[1, 2, 0]])
+    assert len(ax.containers) == (2 if criterion == "heldout" else 0)  # error bars
