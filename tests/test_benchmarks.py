@@ -18,7 +18,6 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # last, so that an installed streamgmm is the one that is tested
 
 from benchmarks import (  # noqa: E402
-    checkpoints,
     datasets,
     latency,
     memory,
@@ -534,15 +533,6 @@ def test_cost_prints_seconds_and_how_often_a_chunk_is_read(capsys, empty_temp):
 
 def test_the_initialization_computes_each_chunk_once():
     assert starts.reads(mixture(1000, 2, 3), 3, 7) == [1] * 7
-
-
-def test_the_cost_of_a_checkpoint_is_measured_for_every_algorithm(capsys):
-    checkpoints.main(["--toy", "--rows", "2000"])
-    lines = [line for line in capsys.readouterr().out.splitlines() if "k = " in line]
-    assert len(lines) == 7
-    for line in lines:
-        share = line.split(" | ")[4]
-        assert 0.0 < float(share.strip().rstrip("%")) < 100.0
 
 
 # ---------------------------------------------------------------------- selection
