@@ -176,8 +176,9 @@ def selection(found: Any, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     found : Selection
-        What `streamgmm.select` returned. Where it chose by ICL, that is drawn, too; where by rows held out, these
-        alone, with error bars: a standard error of the difference from the best to either side.
+        What `streamgmm.select` returned. Where it chose by ICL, that is drawn, too; where by rows held out, or by rows
+        that have arrived since, their log-density alone, with error bars for rows held out: a standard error of the
+        difference from the best to either side.
     ax : matplotlib Axes, optional
         Where to draw; the current axes by default.
 
@@ -187,14 +188,15 @@ def selection(found: Any, *, ax: Axes | None = None) -> Axes:
 
     Notes
     -----
-    Lower is better, but for rows held out. Small points are candidates that were dropped: their criteria are of what
+    Lower is better, but for log-densities. Small points are candidates that were dropped: their criteria are of what
     they had come to by then, and no lower than they would have become.
     """
     ax = _axes(ax)
     table, chosen = found.table, found.criterion
-    names = {"bic": ["bic", "aic"], "aic": ["bic", "aic"], "icl": ["bic", "aic", "icl"], "heldout": ["heldout"]}[chosen]
-    lines = {"bic": "-", "aic": ":", "icl": "--", "heldout": "-"}
-    labels = {"heldout": "held-out rows"}
+    density = chosen in ("heldout", "prequential")
+    names = [chosen] if density else ["bic", "aic", *(["icl"] if chosen == "icl" else [])]
+    lines = {"aic": ":", "icl": "--"}
+    labels = {"heldout": "held-out rows", "prequential": "rows before they were learnt"}
     families = list(dict.fromkeys(table["covariance_type"].tolist()))
     for family, color in zip(families, _colors(len(families), None), strict=True):
         own = np.flatnonzero(table["covariance_type"] == family)
@@ -202,7 +204,7 @@ def selection(found: Any, *, ax: Axes | None = None) -> Axes:
         sizes, dropped = table["n_components"][own], table["dropped"][own]
         for name in names:
             values, label = table[name][own], f"{labels.get(name, name.upper())}, {family}"
-            ax.plot(sizes, values, lines[name], color=color, label=label)
+            ax.plot(sizes, values, lines.get(name, "-"), color=color, label=label)
             for some, area in ((dropped, 8), (~dropped, 30)):
                 ax.scatter(sizes[some], values[some], s=area, color=color)
             if name == "heldout":
@@ -210,7 +212,7 @@ def selection(found: Any, *, ax: Axes | None = None) -> Axes:
     place = next(number for number, model in enumerate(found.models) if model is found.best)
     at = table["n_components"][place], table[chosen][place]
     ax.scatter(*at, s=160, facecolors="none", edgecolors="0.2", zorder=3, label=f"chosen: {at[0]} components")
-    ax.set(xlabel="components", ylabel="log-density, nats a row" if chosen == "heldout" else "criterion, nats x 2")
+    ax.set(xlabel="components", ylabel="log-density, nats a row" if density else "criterion, nats x 2")
     ax.locator_params(axis="x", integer=True)
     ax.legend(fontsize="small")
     return ax

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 from math import nan
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from streamgmm import plot
+from streamgmm import execution, plot
 from streamgmm.contest import Candidate, Outcome, contested
 from streamgmm.covariances import STRUCTURES
-from streamgmm.criteria import n_parameters
+from streamgmm.criteria import Prequential, n_parameters
 from streamgmm.errors import InputError, SinglePassError
 from streamgmm.estimator import GaussianMixture
 from streamgmm.initialization import Reservoir, drawn
@@ -27,6 +27,7 @@ from streamgmm.planning import Learning
 from streamgmm.progress import Progress
 from streamgmm.search import Rung, Trials, ladder, log_densities
 from streamgmm.sources import as_source
+from streamgmm.sources.source import Chunk
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +39,7 @@ NOT_CONVERGED = (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class Selection:
     """What `select` has found.
 
@@ -64,8 +65,12 @@ class Selection:
             Whether EM has, and its passes.
         ``dropped``
             Whether it left before, because it could not win.
+
+        After `partial_fit` only which ones, ``n_parameters``, ``dropped``, and ``prequential`` and ``bound``: mean
+        log-density of the rows that have arrived since, each before it was learnt, and a lower bound of the
+        log-likelihood of all rows learnt, nats a row.
     criterion : str
-        By which ``best`` was chosen.
+        By which ``best`` was chosen; 'prequential' after `partial_fit`.
     models : tuple of GaussianMixture or None
         All candidates, fitted, in the order of the table; None where one has degenerated.
     """
@@ -74,6 +79,53 @@ class Selection:
     table: dict[str, NDArray[Any]]
     criterion: str
     models: tuple[GaussianMixture | None, ...]
+
+    def partial_fit(self, X: Any, sample_weight: ArrayLike | None = None, token: Any = None) -> Self:
+        """Learn rows that have arrived, every candidate in the same reading, and choose anew.
+
+        The best is then the one that has expected the rows best before it learnt them (the prequential score; Dawid,
+        1984), over all rows since `select`. It pays for its parameters itself, so that there is no penalty on top.
+        Candidates that were dropped learn as well.
+
+        Parameters
+        ----------
+        X, sample_weight, token
+            As in `GaussianMixture.partial_fit`; an iterator of batches is read once.
+
+        Returns
+        -------
+        self : Selection
+
+        Raises
+        ------
+        InputError, DegenerateError
+            As in `GaussianMixture.partial_fit`. The selection is then as it was before the call.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from streamgmm import select
+        >>> rows = np.random.default_rng(0).normal(size=(2000, 1)) + np.repeat([[0.0], [8.0]], 1000, axis=0)
+        >>> rows = np.random.default_rng(1).permutation(rows)
+        >>> found = select(rows[:500], [1, 2], random_state=0)
+        >>> for part in np.split(rows[500:], 5):
+        ...     found = found.partial_fit(part)
+        >>> found.best.n_components, found.criterion, found.best.n_samples_seen_
+        (2, 'prequential', 2000)
+        """
+        if token is not None and any(token in getattr(model, "_tokens", ()) for model in self.models if model):
+            return self
+        models = [None if model is None else copy(model) for model in self.models]
+        learning = [model for model in models if model is not None]
+        for wave in execution.waves(as_source(X, sample_weight)):
+            for chunk in wave.chunks:
+                ((rows, weights),) = execution.over_chunks(replace(wave, chunks=(chunk,)), _at_hand)
+                last = wave.last and chunk is wave.chunks[-1]
+                for model in learning:
+                    model.partial_fit(rows, sample_weight=weights, token=token if last else None)
+        if all("prequential" in model.criteria_ for model in learning):
+            self.__dict__ = _by_prequential(self.table, tuple(models)).__dict__
+        return self
 
     def to_pandas(self) -> Any:
         """The table as a pandas DataFrame.
@@ -293,6 +345,21 @@ def _started(
                 (family, size): log_densities(trials, rung.starts[0]) for size, rung in found.items() if rung.starts
             }
     return rungs, densities
+
+
+def _at_hand(rows: NDArray[Any], weights: Array | None, chunk: Chunk) -> tuple[NDArray[Any], Array | None]:
+    return rows, weights
+
+
+def _by_prequential(table: dict[str, NDArray[Any]], models: tuple[GaussianMixture | None, ...]) -> Selection:
+    """The selection after all models have learnt the same rows that arrived."""
+    tallies = [None if model is None else model.criteria_["prequential"] for model in models]
+    scores = [one.mean if isinstance(one, Prequential) else nan for one in tallies]
+    bounds = [nan if model is None else model.lower_bound_ for model in models]
+    kept = {name: table[name] for name in ("n_components", "covariance_type", "n_parameters", "dropped")}
+    best = models[int(np.nanargmax(scores))]
+    assert best is not None
+    return Selection(best, {**kept, "prequential": np.array(scores), "bound": np.array(bounds)}, "prequential", models)
 
 
 def _winner(outcomes: Sequence[Outcome]) -> Outcome | None:

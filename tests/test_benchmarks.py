@@ -546,12 +546,11 @@ def test_choice_prints_a_row_for_each_way_to_agree(capsys):
     assert not any(row["bar"] for row in rows)
 
 
-def test_cost_of_a_selection_prints_seconds_log_likelihoods_and_readings(capsys):
+def test_cost_of_a_selection_prints_a_row_for_each_tolerance_of_scikit_learn(capsys):
     selection.main(["--toy", "--only", "cost"])
-    (row,) = printed_rows(capsys)
-    assert row["as likely or more"].endswith("of 3")
-    readings, _, passes, _ = row["readings"].split()
-    assert int(readings) == int(passes) + 2
+    rows = printed_rows(capsys)
+    assert [float(row["tol"]) for row in rows] == [1e-3, selection.TOL]
+    assert all(row["as likely or more"].endswith("of 3") and float(row["ratio"]) > 0.0 for row in rows)
 
 
 def test_the_reference_of_a_choice_is_scikit_learns():

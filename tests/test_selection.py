@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from copy import copy
 from pathlib import Path
 
 import dask.array as da
@@ -269,6 +270,49 @@ def test_the_bound_meets_the_exact_value_at_convergence():
     model = select(blobs(k=2, apart=8.0), [2], tol=1e-10, max_iter=1000, random_state=0).best
     bound, exact = (model.criteria_[name].log_likelihood for name in ("bound", "exact"))
     assert exact - 1e-3 <= bound <= exact + 1e-6
+
+
+# ---------------------------------------------------------------------- rows that arrive
+
+
+def test_every_candidate_learns_what_arrives_as_it_would_by_itself_from_one_reading():
+    rows = blobs(k=3, n=3000, apart=8.0)
+    found = select(rows[:1000], [2, 3, 4], criterion="icl", random_state=0)
+    alone = [copy(model) for model in found.models]
+    source = CountingSource(rows[1000:])
+    assert found.partial_fit(source, token="monday") is found
+    assert set(source.reads.values()) == {1}
+    for model, other in zip(found.models, alone, strict=True):
+        for part in np.split(rows[1000:], 4):
+            other.partial_fit(part)
+        np.testing.assert_array_equal(model.means_, other.means_)
+    scores = [other.criteria_["prequential"].mean for other in alone]
+    np.testing.assert_array_equal(found.table["prequential"], scores)
+    assert found.best is found.models[int(np.argmax(scores))] and found.criterion == "prequential"
+    before = found.best
+    assert found.partial_fit(rows[1000:], token="monday").best is before  # no work
+
+
+def test_rows_that_cannot_be_used_leave_the_selection_as_it_was():
+    rows = blobs(k=3, n=2000, apart=8.0)
+    found = select(rows[:1000], [2, 3], random_state=0)
+    before = dict(vars(found)), [model.means_.copy() for model in found.models]
+    rows[1700, 0] = np.inf
+    with pytest.raises(InputError):
+        found.partial_fit(da.from_array(rows[1000:], chunks=(500, 2)))
+    assert vars(found) == before[0]
+    for model, means in zip(found.models, before[1], strict=True):
+        np.testing.assert_array_equal(model.means_, means)
+
+
+def test_what_arrives_is_weighted_and_shown():
+    from matplotlib.figure import Figure
+
+    rows = blobs(k=3, n=2000, apart=8.0)
+    found = select(rows[:1000], [2, 3], random_state=0).partial_fit(rows[1000:], sample_weight=np.full(1000, 2.0))
+    assert found.best.criteria_["prequential"].n_samples == 2000.0
+    assert "by prequential" in repr(found)
+    assert found.plot(ax=Figure().subplots()).get_ylabel() == "log-density, nats a row"
 
 
 # ---------------------------------------------------------------------- bad input

@@ -23,6 +23,7 @@ from streamgmm.search.restarts import FEW, Restarts, searched_on
 from streamgmm.search.restarts import starts as starts_of
 from streamgmm.search.trials import Trials, at_hand
 
+STARTS = 6  # of each size at most
 PASSES = 30  # of accelerated EM on the sample, from what a neighbour suggests
 LAST_PASSES = 100  # of what is judged by rows held out
 FAR = 3  # components more or less, beyond which a neighbour says too little
@@ -80,7 +81,7 @@ def _found(reservoir: Reservoir, trials: Trials, size: int, n_init: int, init_pa
     if way == "auto":
         if size > 1 and not _is_little(trials, size):
             try:
-                found, restarts = searched_on(trials, size, n_init, random)
+                found, restarts = searched_on(trials, size, n_init, random, STARTS, 0)
                 return Rung(tuple(found), restarts)
             except DegenerateError:
                 pass

@@ -130,10 +130,15 @@ def searched(
 
 
 def searched_on(
-    trials: Trials, n_components: int, n_init: int, random: RandomState
+    trials: Trials,
+    n_components: int,
+    n_init: int,
+    random: RandomState,
+    most_starts: int = MOST_STARTS,
+    most_rounds: int = MOST_ROUNDS,
 ) -> tuple[list[Parameters], Restarts]:
-    """`searched`, on rows that were dealt before."""
-    n_starts = max(min(MOST_STARTS, 2 * n_components - 2), 3 * n_init if n_init > 1 else 1)
+    """`searched`, on rows that were dealt before, with fewer starts or moves where other sizes will suggest some."""
+    n_starts = max(min(most_starts, 2 * n_components - 2), 3 * n_init if n_init > 1 else 1)
     ways = list(islice(cycle(MANY_WAYS), n_starts))
     mixtures = _placed(ways, trials, n_components, random)
     scores = np.full(n_starts, -np.inf)
@@ -151,7 +156,7 @@ def searched_on(
     best, *others = (mixtures[place] for place in last)
     differing = max((disagreement(best, other, trials) for other in others), default=0.0)
     # where all came to the same optimum there is hardly another to move to
-    rounds = MOST_ROUNDS if differing > AGREED and n_components <= MOST_MOVED else 0
+    rounds = most_rounds if differing > AGREED and n_components <= MOST_MOVED else 0
     best, gains = improved(best, trials, rounds)
     restarts = Restarts(tuple(ways), tuple(scores.tolist()), trials.held_out, tuple(gains), differing)
     return [best, *others[: n_init - 1]], restarts
