@@ -48,6 +48,7 @@ LAYERS = [
     ["revising"],
     ["estimator"],
     ["loading"],
+    ["images"],
     ["plot"],
     ["cli", "__main__", "__init__"],
     ["testing"],
