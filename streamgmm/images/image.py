@@ -15,10 +15,11 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm.errors import InputError, InputTypeError
+from streamgmm.errors import InputError, InputTypeError, NonFiniteError
 from streamgmm.images.axes import named_axes
 from streamgmm.sources.blocks import DaskSource, from_dask
 from streamgmm.sources.checks import as_dtype, usable_dtype
+from streamgmm.statistics import LARGEST
 
 BLOCK_PIXELS = 2**20  # of a task, about
 
@@ -125,7 +126,8 @@ class Image:
     def map(self, function: Callable[[NDArray[Any]], NDArray[Any]], dtype: Any) -> Any:
         """Results of ``function``, which takes rows, of every pixel, and 0 for nodata; a lazy array (height, width)."""
         arrays = [self.values] if self.mask is None else [self.values, self.mask[:, :, None]]
-        mapped = partial(_mapped, function=function, dtype=np.dtype(dtype), nodata=self.nodata)
+        starts = tuple(np.concatenate(([0], np.cumsum(lengths)))[:-1] for lengths in self.values.chunks[:2])
+        mapped = partial(_mapped, function=function, dtype=np.dtype(dtype), nodata=self.nodata, starts=starts)
         return da.map_blocks(mapped, *arrays, drop_axis=2, dtype=dtype, meta=np.empty((0, 0), dtype))
 
 
@@ -232,15 +234,28 @@ def _mapped(
     block: NDArray[Any],
     mask: NDArray[np.bool_] | None = None,
     *,
+    block_id: tuple[int, ...],
     function: Callable[[NDArray[Any]], NDArray[Any]],
     dtype: np.dtype[Any],
     nodata: float | None,
+    starts: tuple[NDArray[np.intp], ...],
 ) -> NDArray[Any]:
     rows = block.reshape(-1, block.shape[2])
     lacking = _lacking(rows, mask, nodata)
-    if lacking is None:
-        return np.asarray(function(rows), dtype).reshape(block.shape[:2])
+    valid = slice(None) if lacking is None else ~lacking
     out = np.zeros(len(rows), dtype)
-    if not lacking.all():
-        out[~lacking] = function(rows[~lacking])
+    if lacking is None or not lacking.all():
+        try:
+            out[valid] = function(rows[valid])
+        except NonFiniteError:
+            refused = (~(np.abs(block) <= LARGEST)).any(axis=2)
+            refused &= True if lacking is None else ~lacking.reshape(refused.shape)
+            line, column = (
+                first[number] + place
+                for first, number, place in zip(starts, block_id, np.argwhere(refused)[0], strict=False)
+            )
+            raise NonFiniteError(
+                f"The image holds a value that is infinite or too large to be squared at line {line}, column {column}; "
+                "make it NaN, which is nodata, or pass a mask."
+            ) from None
     return out.reshape(block.shape[:2])
