@@ -19,9 +19,8 @@ from streamgmm.errors import InputError, InputTypeError, NonFiniteError
 from streamgmm.images.axes import named_axes
 from streamgmm.sources.blocks import DaskSource, from_dask
 from streamgmm.sources.checks import as_dtype, usable_dtype
+from streamgmm.sources.storage import TASK_BYTES
 from streamgmm.statistics import LARGEST
-
-BLOCK_PIXELS = 2**20  # of a task, about
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,14 +149,18 @@ def _array(given: Any, what: str) -> tuple[Any, bool]:
 
 
 def _blocks(array: Any, places: tuple[int, ...]) -> Any:
-    """Array (height, width, bands) in blocks of whole storage chunks; ``places`` says where these axes are, or −1."""
+    """Array (height, width, bands) in blocks of whole storage chunks; ``places`` says where these axes are, or −1.
+
+    Large blocks, since each counts from counters of its own, which are all to be made anew.
+    """
     lines, columns, bands = places
     if not isinstance(array, da.Array):
         stored = getattr(array, "shards", None) or getattr(array, "chunks", None) or (1,) * array.ndim
         lengths = list(array.shape)
+        most = TASK_BYTES // (array.dtype.itemsize * (1 if bands < 0 else array.shape[bands]))
         # whole lines of storage chunks where they are not too many pixels, else a part of one
-        lengths[columns] = min(_whole(stored[columns], BLOCK_PIXELS // stored[lines]), array.shape[columns])
-        lengths[lines] = min(_whole(stored[lines], BLOCK_PIXELS // lengths[columns]), array.shape[lines])
+        lengths[columns] = min(_whole(stored[columns], most // stored[lines]), array.shape[columns])
+        lengths[lines] = min(_whole(stored[lines], most // lengths[columns]), array.shape[lines])
         name = {"name": False} if isinstance(array, np.ndarray) else {}  # a name would be a digest of all values
         array = da.from_array(array, chunks=tuple(lengths), meta=np.empty((0,) * array.ndim, array.dtype), **name)
     if bands < 0:
