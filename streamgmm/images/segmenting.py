@@ -231,5 +231,5 @@ def _checked_output(output: str | PathLike[str], overwrite: bool) -> Path:
     if not path.parent.is_dir():
         raise FileNotFoundError(ENOENT, strerror(ENOENT), str(path.parent))
     if path.exists() and not overwrite:
-        raise FileExistsError(EEXIST, "it exists; choose another name, or pass overwrite=True", str(path))
+        raise FileExistsError(EEXIST, "it exists; choose another name, or pass overwrite=True (--overwrite)", str(path))
     return path
