@@ -237,7 +237,9 @@ def _add_segment(verb: Callable[..., ArgumentParser]) -> None:
         "of 8 bits, or one of 16, are counted once, and the fit takes no longer for a larger image. If it is stopped, "
         "by whatever, the same command goes on with OUT.",
     )
-    segment.add_argument("image", metavar="IMAGE", help="path to a .zarr array or .npy, read block by block")
+    segment.add_argument(
+        "image", metavar="IMAGE", help="path to a .zarr array or .npy, read block by block, or to a .png or .jpg"
+    )
     what = segment.add_mutually_exclusive_group(required=True)
     what.add_argument("-k", "--segments", metavar="K", type=_count, help="number of segments")
     what.add_argument(

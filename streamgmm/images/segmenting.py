@@ -55,7 +55,7 @@ def segment(
     Parameters
     ----------
     image : array-like, dask array, zarr array, or path; (height, width), or three axes of which one is of bands
-        Integers or floats. Paths are of ``.zarr`` or ``.npy``.
+        Integers or floats. Paths are of ``.zarr``, ``.npy``, or pictures of moderate size, ``.png`` or ``.jpg``.
     n_segments : int, optional
         Number of segments, k; may be left out where ``model`` is given.
     output : path, optional
@@ -133,7 +133,7 @@ def segment(
     from streamgmm.images.image import NO_PIXEL, Image
     from streamgmm.images.opening import opened, place
 
-    array = opened(image)
+    array, axes = opened(image, axes)
     if target is not None and target.resolve() in {path.resolve() for path in map(place, (image, array)) if path}:
         raise InputError(f"{target} is the image; write the labels somewhere else.")
     pixels = Image.of(array, axes=axes, bands=bands, nodata=nodata, mask=mask)
