@@ -2,9 +2,10 @@
 
 from streamgmm.checkpoint import Checkpoint
 from streamgmm.estimator import GaussianMixture
+from streamgmm.images import segment
 from streamgmm.loading import load
 from streamgmm.selection import Selection, select
 
 __version__ = "0.1.0"
 
-__all__ = ["Checkpoint", "GaussianMixture", "Selection", "__version__", "load", "select"]
+__all__ = ["Checkpoint", "GaussianMixture", "Selection", "__version__", "load", "segment", "select"]

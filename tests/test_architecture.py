@@ -49,6 +49,7 @@ LAYERS = [
     ["revising"],
     ["estimator"],
     ["loading"],
+    ["images"],
     ["plot"],
     ["selection"],
     ["cli", "__main__", "__init__"],

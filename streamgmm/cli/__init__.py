@@ -1,4 +1,4 @@
-"""The command line: ``streamgmm fit | select | update | predict | info | demo``.
+"""The command line: ``streamgmm fit | select | update | predict | segment | info | demo``.
 
 Exit codes: 0 done, 1 the data or a model cannot be used, 2 the command line cannot, 130 interrupted.
 """

@@ -50,6 +50,12 @@ examples:
   streamgmm predict pixels.gmm pixels.zarr --proba -o responsibilities.zarr
   streamgmm predict x.gmm new.npy --log-density -o log_density.npy --overwrite
 """,
+    "segment": """\
+examples:
+  streamgmm segment scan.zarr -k 6 -o labels.zarr
+  streamgmm segment scene.zarr -k 8 --axes CYX --bands 3,2,1 --nodata 0 --save scene.gmm -o labels.zarr
+  streamgmm segment next.zarr --model scene.gmm --bands 3,2,1 --nodata 0 -o next_labels.zarr
+""",
     "info": """\
 examples:
   streamgmm info pixels.gmm
@@ -73,7 +79,7 @@ def parser() -> ArgumentParser:
         formatter_class=RawDescriptionHelpFormatter,
     )
     root.add_argument("--version", action="version", version=f"streamgmm {__version__}")
-    verbs = root.add_subparsers(title="verbs", metavar="{fit,select,update,predict,info,demo}", required=True)
+    verbs = root.add_subparsers(title="verbs", metavar="{fit,select,update,predict,segment,info,demo}", required=True)
 
     def verb(name: str, run: Callable[[Namespace], int], help_text: str, description: str) -> ArgumentParser:
         made = verbs.add_parser(
@@ -90,6 +96,7 @@ def parser() -> ArgumentParser:
     _add_select(verb)
     _add_update(verb)
     _add_predict(verb)
+    _add_segment(verb)
     info = verb(
         "info",
         _lazily("info"),
@@ -279,6 +286,46 @@ def _add_predict(verb: Callable[..., ArgumentParser]) -> None:
     predict.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
 
 
+def _add_segment(verb: Callable[..., ArgumentParser]) -> None:
+    segment = verb(
+        "segment",
+        _lazily("segment"),
+        "label the pixels of an image",
+        "Segment an image by the values of its pixels, and write labels from 1 to K, 0 for nodata. Up to three bands "
+        "of 8 bits, or one of 16, are counted once, and the fit takes no longer for a larger image. If it is stopped, "
+        "by whatever, the same command goes on with OUT.",
+    )
+    segment.add_argument(
+        "image", metavar="IMAGE", help="path to a .zarr array or .npy, read block by block, or to a .png or .jpg"
+    )
+    what = segment.add_mutually_exclusive_group(required=True)
+    what.add_argument("-k", "--segments", metavar="K", type=_count, help="number of segments")
+    what.add_argument(
+        "--model", metavar="FILE", type=Path, help="label by this model, which --save or fit wrote, and fit none"
+    )
+    segment.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help=".zarr to write the labels to")
+    segment.add_argument(
+        "--axes",
+        help="what the axes are: YX, YXC, CYX or YCX; lines Y, columns X, bands C (default: as they are for certain)",
+    )
+    segment.add_argument("--bands", metavar="B,B,…", type=_bands, help="bands to use, counted from 0 (default: all)")
+    segment.add_argument("--nodata", metavar="V", type=_number, help="a pixel with this value in a used band has none")
+    segment.add_argument("--save", metavar="FILE", type=Path, help="file to save the model to")
+    segment.add_argument(
+        "--order",
+        choices=("brightness", "weight"),
+        help="which segment is 1: the darkest, or the largest (default: brightness)",
+    )
+    segment.add_argument(
+        "--covariance",
+        choices=("full", "tied", "diag", "spherical"),
+        help="shape of the components (default: full)",
+    )
+    segment.add_argument("--seed", type=_seed, help="seed of the starts (default: 0)")
+    segment.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    segment.add_argument("--quiet", action="store_true", help="no progress bar and no table")
+
+
 def _lazily(verb: str) -> Callable[[Namespace], int]:
     """Import a verb's module, and with it numba and dask, only to run it."""
     module = "streamgmm.cli.info" if verb == "info" else "streamgmm.cli.verbs"
@@ -333,6 +380,20 @@ def _not_negative(text: str) -> float:
     if not 0 <= number < float("inf"):
         raise ArgumentTypeError(f"{text!r} is not a number of at least 0")
     return number
+
+
+def _bands(text: str) -> list[int]:
+    bands = text.split(",")
+    if not all(band.isdecimal() for band in bands):
+        raise ArgumentTypeError(f"{text!r} is not integers from 0 with commas between them")
+    return [int(band) for band in bands]
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a number") from None
 
 
 def _result(text: str) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+import streamgmm.images
 from streamgmm import GaussianMixture, load, plot, selection
 from streamgmm.cli.chunks import chunked
 from streamgmm.cli.info import outcome
@@ -144,6 +145,37 @@ def predict(given: Namespace) -> int:
     if not given.quiet:
         already = f"; {there:,} of them were there already" if there else ""
         print(f"{given.output}: {kind} of {len(result):,} rows, {result.dtype}{already}")
+    return 0
+
+
+def segment(given: Namespace) -> int:
+    """Segment an image, and say what the segments are."""
+    if given.save is not None:
+        _check_output(given.save, given.image)
+    seed = 0 if given.seed is None and given.model is None else given.seed
+    found = streamgmm.images.segment(
+        given.image,
+        given.segments,
+        output=given.output,
+        overwrite=given.overwrite,
+        axes=given.axes,
+        bands=given.bands,
+        nodata=given.nodata,
+        model=given.model,
+        order=given.order,
+        covariance_type=given.covariance,
+        random_state=seed,
+        verbose=not given.quiet,
+    )
+    if given.save is not None:
+        found.model.save(given.save)
+    if not given.quiet:
+        height, width = found.labels.shape
+        print(f"{given.output}: labels of {width:,} x {height:,} pixels, {found.labels.dtype}")
+        table = found.table
+        for label, pixels, mean in zip(table["label"], table["pixels"], table["mean"], strict=True):
+            share = pixels / max(1, table["pixels"].sum())
+            print(f"{label:5}  {pixels:15,} pixels  {share:6.1%}  mean {', '.join(f'{value:.4g}' for value in mean)}")
     return 0
 
 

@@ -19,7 +19,7 @@ class Record:
     Attributes
     ----------
     kind : str
-        What was computed: ``"labels"``, ``"responsibilities"`` or ``"log-densities"``.
+        What was computed: ``"labels"``, ``"responsibilities"``, ``"log-densities"``, or ``"segments"`` of an image.
     model : str
         Digest of the parameters.
     rows : Fingerprint

@@ -1,0 +1,6 @@
+"""Images: their pixels as rows of a mixture, and its components as segments."""
+
+from streamgmm.images.segmentation import Segmentation
+from streamgmm.images.segmenting import segment
+
+__all__ = ["Segmentation", "segment"]

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+import zarr
+
+from streamgmm import load, segment
+from streamgmm.results import check
+
+
+@pytest.fixture
+def image():
+    """Three stripes of different colours, and a line without."""
+    random = np.random.default_rng(0)
+    stripes = np.repeat([[20, 30, 40], [90, 80, 100], [160, 170, 150]], 20, axis=0)
+    values = (stripes[None] + random.normal(scale=5, size=(50, 60, 3))).astype(np.uint8)
+    values[7] = 255
+    return values
+
+
+@pytest.fixture
+def stored(image, tmp_path):
+    path = tmp_path / "image.zarr"
+    zarr.create_array(path, shape=(3, 50, 60), chunks=(3, 16, 32), dtype="uint8")[:] = np.moveaxis(image, 2, 0)
+    return path
+
+
+def test_segment_writes_the_labels_that_the_library_gives(run, image, stored, tmp_path):
+    labels, saved = tmp_path / "labels.zarr", tmp_path / "model.gmm"
+    options = ["--axes", "CYX", "--bands", "2,0", "--nodata", "255", "--order", "weight", "--covariance", "diag"]
+    code, out, err = run("segment", stored, "-k", 3, "-o", labels, *options, "--seed", 5, "--save", saved)
+    expected = segment(
+        image, 3, bands=[2, 0], nodata=255, order="weight", covariance_type="diag", random_state=5, axes="YXC"
+    )
+    assert code == 0, err
+    check(labels)
+    np.testing.assert_array_equal(zarr.open_array(labels)[:], expected.labels)
+    assert not expected.labels[7].any()
+    np.testing.assert_array_equal(load(saved).means_, expected.model.means_)
+    assert "labels of 60 x 50 pixels, uint8" in out
+    assert f"    1  {expected.table['pixels'][0]:15,} pixels" in out
+
+
+def test_another_image_is_labelled_by_a_saved_model(run, stored, tmp_path):
+    saved, one, other = tmp_path / "model.gmm", tmp_path / "one.zarr", tmp_path / "other.zarr"
+    assert run("segment", stored, "-k", 3, "--axes", "CYX", "-o", one, "--save", saved, "--quiet") == (0, "", "")
+    again = ("segment", stored, "--model", saved, "--axes", "CYX", "-o", other, "--quiet")
+    assert run(*again) == (0, "", "")
+    np.testing.assert_array_equal(zarr.open_array(one)[:], zarr.open_array(other)[:])
+    code, _, err = run(*again)
+    assert code == 1 and "it exists" in err
+    assert run(*again, "--overwrite")[0] == 0
+    assert "segments, shape (50, 60), uint8" in run("info", other)[1]
+
+
+def test_what_cannot_be_segmented_is_one_line(run, stored, model, tmp_path):
+    for arguments, expected in [
+        (["-k", 3, "--axes", "YX"], "does not name the axes"),
+        (["--model", model, "--axes", "CYX", "--bands", "0"], "The model is of 3 bands"),
+        (["--model", model, "--axes", "CYX", "--seed", 1], "nothing is fitted; leave out random_state"),
+    ]:
+        code, _, err = run("segment", stored, "-o", tmp_path / "labels.zarr", *arguments)
+        assert code == 1 and err.startswith("streamgmm: error: ") and expected in err and err.count("\n") == 1
+    for arguments in (["-k", "0"], ["-k", "3", "--bands", "a"], ["-k", "3", "--nodata", "x"], []):
+        assert run("segment", stored, "-o", tmp_path / "labels.zarr", *arguments)[0] == 2
+
+
+def test_help_has_examples(run):
+    assert "streamgmm segment scan.zarr -k 6 -o labels.zarr" in run("segment", "--help")[1]

@@ -1,0 +1,172 @@
+from dataclasses import replace
+
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamgmm.errors import InputError, InputTypeError
+from streamgmm.images.axes import named_axes
+from streamgmm.images.image import Image
+from streamgmm.sources import as_source
+from streamgmm.testing.sources import SourceLaws
+
+
+class TestImageOfOneColumn(SourceLaws):
+    """Blocks of lines, so that rows are in order."""
+
+    result_type = da.Array
+
+    def make(self, rows, weights, tmp_path):
+        image = Image.of(da.from_array(rows[:, None], chunks=(17, 1, 2)), axes="YXC")
+        return replace(image.rows(), weights=weights)
+
+
+class TestImageOfBands(SourceLaws):
+    dtypes = ("float32", "uint8")
+    result_type = da.Array
+
+    def make(self, rows, weights, tmp_path):
+        return replace(Image.of(np.ascontiguousarray(rows.T)[:, None], axes="CYX").rows(), weights=weights)
+
+
+def scene(dtype="uint8", shape=(37, 41, 3), seed=0):
+    return np.random.default_rng(seed).integers(0, 200, shape).astype(dtype)
+
+
+def computed(source):
+    return np.concatenate([chunk.rows.compute(scheduler="synchronous") for chunk in source.chunks()])
+
+
+def sums(rows):
+    return rows.astype(np.int64).sum(axis=1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "named"),
+    [
+        ((5, 7), None, "YX"),
+        ((50, 70, 3), None, "YXC"),
+        ((3, 50, 70), None, "CYX"),
+        ((5, 7, 12), "yxc", "YXC"),
+        ((5, 3, 7), "YCX", "YCX"),
+    ],
+)
+def test_axes_are_named_or_certain(shape, axes, named):
+    assert named_axes(shape, axes) == named
+
+
+@pytest.mark.parametrize("shape", [(3, 50, 4), (50, 60, 70), (3, 5, 7), (50, 3, 70), (4, 60, 12)])
+def test_axes_that_are_not_certain_have_to_be_named(shape):
+    with pytest.raises(InputError, match="is not certain; pass axes='YXC' or axes='CYX'"):
+        named_axes(shape, None)
+
+
+@pytest.mark.parametrize(("shape", "axes"), [((50, 70, 3), "YX"), ((50, 70), "YXC"), ((5, 5, 5), "XYC"), ((5,), "Y")])
+def test_names_that_are_not_those_of_the_axes_are_refused(shape, axes):
+    with pytest.raises(InputError, match="does not name the axes"):
+        named_axes(shape, axes)
+
+
+@pytest.mark.parametrize("axes", ["YXC", "CYX", "YCX"])
+@pytest.mark.parametrize("kind", ["numpy", "dask", "zarr"])
+def test_the_axis_of_bands_may_be_any(axes, kind):
+    values = scene()
+    given = np.ascontiguousarray(values.transpose(*("YXC".index(name) for name in axes)))
+    if kind == "dask":
+        given = da.from_array(given, chunks=11)
+    if kind == "zarr":
+        stored = zarr.create_array({}, shape=given.shape, chunks=(11, 11, 11), dtype=given.dtype)
+        stored[:] = given
+        given = stored
+    image = Image.of(given, axes=axes)
+    assert (image.shape, image.n_bands, image.at_hand) == ((37, 41), 3, kind == "numpy")
+    np.testing.assert_array_equal(image.map(sums, np.int64), values.astype(np.int64).sum(axis=2))
+
+
+@given(st.data())
+def test_blocks_change_no_result_and_lose_no_pixel(data):
+    values = scene("float32", (9, 10, 2))
+    values[data.draw(st.integers(0, 8)), :, 1] = np.nan
+    hidden = np.zeros((9, 10), bool)
+    hidden[:, data.draw(st.integers(0, 9))] = True
+    chunks = (data.draw(st.integers(1, 9)), data.draw(st.integers(1, 10)), data.draw(st.integers(1, 2)))
+    whole = Image.of(values, axes="YXC", mask=hidden, nodata=7)
+    cut = Image.of(da.from_array(values, chunks=chunks), axes="YXC", mask=hidden, nodata=7)
+    np.testing.assert_array_equal(whole.map(sums, np.int64), cut.map(sums, np.int64))
+    valid = ~(hidden | np.isnan(values).any(axis=2) | (values == 7).any(axis=2))
+    for image in (whole, cut):
+        rows = image.rows()
+        assert rows.n_rows == valid.sum()
+        found = computed(rows)
+        np.testing.assert_array_equal(found[np.lexsort(found.T)], values[valid][np.lexsort(values[valid].T)])
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), [("uint8", 7), ("float32", 7), ("int16", 7.0), ("bool", 0)])
+def test_a_pixel_is_nodata_if_a_used_band_is(dtype, nodata):
+    values = scene(dtype)
+    for bands in ([0, 1, 2], [2, 0], [1]):
+        image = Image.of(values, axes="YXC", bands=bands, nodata=nodata)
+        valid = (values[:, :, bands] != nodata).all(axis=2)
+        np.testing.assert_array_equal(computed(image.rows()), values[:, :, bands][valid])
+        np.testing.assert_array_equal(image.map(lambda rows: np.ones(len(rows)), np.uint8), valid)
+
+
+def test_a_choice_of_bands_is_in_its_order():
+    values = scene()
+    np.testing.assert_array_equal(computed(Image.of(values, bands=[2, 0]).rows()), values[:, :, [2, 0]].reshape(-1, 2))
+
+
+def test_small_storage_chunks_are_read_together():
+    stored = zarr.create_array({}, shape=(5000, 3000, 3), chunks=(64, 64, 3), dtype="uint8")
+    lines, columns, bands = Image.of(stored).values.chunks
+    assert bands == (3,)
+    assert not any(length % 64 for length in (*lines[:-1], *columns[:-1]))
+    assert 2**22 < 3 * lines[0] * columns[0] <= 2**24
+
+
+def test_masked_pixels_have_no_weight_among_all():
+    hidden = np.zeros((37, 41), bool)
+    hidden[3] = True
+    weights = np.concatenate([c.weights.compute() for c in Image.of(scene(), mask=hidden).pixels().chunks()])
+    np.testing.assert_array_equal(weights, ~hidden.ravel())
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "message"),
+    [
+        (scene(), {"bands": [3]}, "different numbers from 0 to 2"),
+        (scene(), {"bands": []}, "different numbers from 0 to 2"),
+        (scene(), {"bands": [1, 1]}, "different numbers from 0 to 2"),
+        (scene(), {"nodata": 256}, "nodata=256 is no value of an image of uint8"),
+        (scene(), {"nodata": float("nan")}, "nodata=nan is no value of an image of uint8"),
+        (scene(), {"nodata": 0.5}, "no value of an image of uint8"),
+        (scene(), {"mask": np.zeros((37, 41), np.uint8)}, "pass booleans of shape"),
+        (scene(), {"mask": np.zeros((41, 37), bool)}, "pass booleans of shape"),
+        (scene(shape=(0, 40)), {}, "there is no pixel"),
+        (scene().astype(complex), {}, "Complex data not supported"),
+        (np.ma.masked_equal(scene(), 3), {}, "pass its .data"),
+        (scene(shape=(4, 4, 4, 4)), {}, "two axes, or three"),
+    ],
+)
+def test_what_is_no_image_is_refused_in_a_sentence(image, options, message):
+    with pytest.raises(InputError, match=message):
+        Image.of(image, **options)
+
+
+def test_text_is_no_image():
+    with pytest.raises(InputTypeError, match="does not hold numbers"):
+        Image.of(np.array([["a"]]))
+
+
+def test_an_image_without_a_pixel_says_so():
+    with pytest.raises(InputError, match="Every pixel of the image is nodata"):
+        Image.of(np.full((4, 4), np.nan)).rows()
+
+
+def test_rows_of_an_image_are_a_source_like_any_other():
+    source = Image.of(scene()).rows()
+    assert as_source(source) is source
+    assert "37" not in repr(source) and "1,517 rows x 3 features, uint8" in repr(source)

@@ -1,0 +1,260 @@
+import warnings
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_sample_image
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+
+from streamgmm import GaussianMixture, load, segment
+from streamgmm.errors import InputError, InputTypeError, NonFiniteError
+from streamgmm.images.ordering import placed, reordered
+from streamgmm.results import check
+
+
+@pytest.fixture(scope="module")
+def photograph():
+    return load_sample_image("china.jpg")[100:260, 100:300]
+
+
+def scene(dtype="uint8", shape=(40, 50), n_bands=3, seed=0):
+    """Three regions side by side, of different brightness in all bands."""
+    random = np.random.default_rng(seed)
+    region = np.minimum(np.arange(shape[1]) * 3 // shape[1], 2)
+    centre = np.array([30, 90, 160])[np.broadcast_to(region, shape)]
+    values = centre[:, :, None] + random.normal(scale=6, size=(*shape, n_bands))
+    return values.astype(dtype), np.broadcast_to(region + 1, shape)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_regions_are_found_and_numbered_by_brightness(dtype):
+    image, regions = scene(dtype)
+    found = segment(image, 3, random_state=0, axes="YXC")
+    assert isinstance(found.labels, np.ndarray) and found.labels.dtype == np.uint8
+    np.testing.assert_array_equal(found.labels, regions)
+    np.testing.assert_array_equal(found.table["label"], [1, 2, 3])
+    np.testing.assert_array_equal(found.table["pixels"], np.bincount(regions.ravel())[1:])
+    assert found.table["mean"].shape == found.table["standard_deviation"].shape == (3, 3)
+    assert (np.diff(found.table["mean"].mean(axis=1)) > 0).all()
+
+
+def test_the_order_may_be_of_weights():
+    image, _ = scene()
+    found = segment(image, 3, random_state=0, order="weight", axes="YXC", nodata=None, mask=_left(image.shape[:2], 10))
+    assert (np.diff(found.table["weight"]) <= 0).all()
+    assert found.table["mean"][2].mean() < 60  # the darkest lost ten of its columns
+
+
+def _left(shape, n):
+    mask = np.zeros(shape, bool)
+    mask[:, :n] = True
+    return mask
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+def test_labels_are_those_of_the_pixels_one_by_one(photograph, covariance_type):
+    found = segment(photograph, 4, random_state=0, covariance_type=covariance_type)
+    labels = found.model.predict(photograph.reshape(-1, 3)).reshape(photograph.shape[:2])
+    np.testing.assert_array_equal(found.labels, labels + 1)
+    np.testing.assert_array_equal(found.table["pixels"], np.bincount(found.labels.ravel(), minlength=5)[1:])
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+def test_components_in_another_order_are_the_same_fit(photograph, covariance_type):
+    rows = photograph.reshape(-1, 3)
+    model = GaussianMixture(4, covariance_type=covariance_type, random_state=0, max_iter=20, tol=1e-3).fit(rows)
+    places = np.array([2, 0, 3, 1])
+    other = reordered(model, places)
+    np.testing.assert_array_equal(other.predict(rows), np.argsort(places)[model.predict(rows)])
+    np.testing.assert_allclose(other.score_samples(rows), model.score_samples(rows), rtol=1e-12)
+    one, two = (each.partial_fit(rows[::3]) for each in (model, other))
+    np.testing.assert_allclose(two.means_, one.means_[places], rtol=1e-9)
+    np.testing.assert_allclose(two.weights_, one.weights_[places], rtol=1e-9)
+
+
+def test_equal_brightness_is_ordered_by_the_bands():
+    model = GaussianMixture(2, random_state=0).fit([[1.0, 9.0], [1.1, 8.9], [9.0, 1.0], [8.9, 1.1]])
+    model.means_ = np.array([[9.0, 1.0], [1.0, 9.0]])
+    np.testing.assert_array_equal(placed(model, "brightness"), placed(model, "brightness"))
+    assert model.means_[placed(model, "brightness")[0], -1] == 1.0
+
+
+@settings(max_examples=10)
+@given(st.data())
+def test_blocks_change_no_label_and_no_parameter_of_what_is_counted(data):
+    image, _ = scene(shape=(33, 34))
+    whole = segment(image, 3, random_state=0)
+    chunks = [data.draw(st.integers(least, length)) for least, length in ((7, 33), (7, 34), (1, 3))]
+    cut = segment(da.from_array(image, chunks=tuple(chunks)), 3, random_state=0)
+    np.testing.assert_array_equal(whole.labels, cut.labels)
+    np.testing.assert_array_equal(whole.model.means_, cut.model.means_)
+    np.testing.assert_array_equal(whole.table["pixels"], cut.table["pixels"])
+
+
+@pytest.mark.parametrize("chunks", [(40, 50, 1), (7, 50, 3), (13, 11, 2)])
+def test_blocks_change_no_label_of_what_is_streamed(chunks):
+    image, regions = scene("float32")
+    image[5, 7] = np.nan
+    found = segment(da.from_array(image, chunks=chunks), 3, random_state=0)
+    assert isinstance(found.labels, da.Array)
+    labels = found.labels.compute()
+    assert labels[5, 7] == 0
+    regions = regions.copy()
+    regions[5, 7] = 0
+    np.testing.assert_array_equal(labels, regions)
+    np.testing.assert_array_equal(found.table["pixels"], np.bincount(regions.ravel())[1:])
+
+
+@pytest.mark.parametrize("axes", ["YXC", "CYX", "YCX"])
+def test_permuted_pixels_have_permuted_labels(axes):
+    image, _ = scene()
+    lines, columns = np.random.default_rng(1).permutation(40), np.random.default_rng(2).permutation(50)
+    shuffled = image[lines][:, columns].transpose(*("YXC".index(name) for name in axes))
+    one, other = segment(image, 3, random_state=0), segment(shuffled, 3, axes=axes, random_state=0)
+    np.testing.assert_array_equal(one.labels[lines][:, columns], other.labels)
+    np.testing.assert_array_equal(one.model.covariances_, other.model.covariances_)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("way", ["value", "mask", "nan"])
+def test_nodata_changes_nothing_but_its_own_label(dtype, way):
+    image, _ = scene(dtype)
+    image, margin = np.concatenate([image, image[:7]]), np.s_[40:]
+    options = {"random_state": 0, "axes": "YXC"}
+    if way == "mask":
+        options["mask"] = np.zeros(image.shape[:2], bool)
+        options["mask"][margin] = True
+    elif way == "value" or dtype == "uint8":
+        image[margin][..., 1], options["nodata"] = 255, 255
+    else:
+        image[margin][..., 2] = np.nan
+    found = segment(image, 3, **options)
+    alone = segment(image[:40], 3, random_state=0, axes="YXC")
+    assert not found.labels[margin].any()
+    np.testing.assert_array_equal(found.labels[:40], alone.labels)
+    np.testing.assert_allclose(found.model.means_, alone.model.means_, rtol=1e-9)
+    assert found.table["pixels"].sum() == 2000
+
+
+def test_variances_of_whole_numbers_have_a_floor():
+    image = np.repeat(np.array([10, 200], np.uint8), 600).reshape(30, 40)
+    found = segment(image, 2, random_state=0)
+    np.testing.assert_allclose(found.model.covariances_.ravel(), 1 / 12)
+    assert segment(image, 2, random_state=0, reg_covar=4.0).model.covariances_[0, 0, 0] == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "dask", "zarr", "path"])
+def test_labels_are_written_whole_and_checked(tmp_path, kind, photograph):
+    stored = zarr.create_array(tmp_path / "image.zarr", shape=photograph.shape, chunks=(64, 64, 3), dtype="uint8")
+    stored[:] = photograph
+    given = {
+        "numpy": photograph,
+        "dask": da.from_array(photograph, chunks=(60, 70, 3)),
+        "zarr": stored,
+        "path": tmp_path / "image.zarr",
+    }[kind]
+    found = segment(given, 4, output=tmp_path / "labels.zarr", random_state=0)
+    assert isinstance(found.labels, zarr.Array)
+    check(tmp_path / "labels.zarr")
+    assert found.labels.fill_value == 255
+    np.testing.assert_array_equal(found.labels, segment(photograph, 4, random_state=0).labels)
+    np.testing.assert_array_equal(found.table["pixels"], np.bincount(np.ravel(found.labels[:]), minlength=5)[1:])
+
+
+def test_writing_is_gone_on_with_where_it_stopped(tmp_path):
+    image, regions = scene("float32")
+    with dask.config.set(scheduler="synchronous"):
+        lazy = da.from_array(image, chunks=(10, 50, 3))
+        segment(lazy, 3, output=tmp_path / "whole.zarr", random_state=0)
+        (tmp_path / "whole.zarr").rename(tmp_path / "labels.zarr.partial")
+        (tmp_path / "labels.zarr.partial" / "c" / "2" / "0").unlink()
+        before = (tmp_path / "labels.zarr.partial" / "c" / "1" / "0").stat().st_mtime_ns
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = segment(lazy, 3, output=tmp_path / "labels.zarr", random_state=0)
+    assert (tmp_path / "labels.zarr" / "c" / "1" / "0").stat().st_mtime_ns == before
+    np.testing.assert_array_equal(found.labels, regions)
+
+
+def test_a_fitted_model_keeps_the_meaning_of_labels(tmp_path):
+    image, regions = scene()
+    found = segment(image, 3, random_state=0)
+    found.model.save(tmp_path / "model.safetensors")
+    bright = image[:, 17:]  # without the darkest region
+    for model in (found.model, load(tmp_path / "model.safetensors"), tmp_path / "model.safetensors"):
+        again = segment(bright, model=model)
+        np.testing.assert_array_equal(again.labels, regions[:, 17:])
+        np.testing.assert_array_equal(again.table["pixels"], np.bincount(regions[:, 17:].ravel(), minlength=4)[1:])
+    np.testing.assert_array_equal(segment(bright.astype(np.float32), 3, model=found.model).labels, regions[:, 17:])
+
+
+def test_more_segments_than_a_byte_holds_have_two():
+    image = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found = segment(image, 255, random_state=0, max_iter=1)
+    assert found.labels.dtype == np.uint16 and found.labels.max() == 255
+
+
+IMAGE, _ = scene()
+MODEL = GaussianMixture(2, random_state=0).fit(IMAGE.reshape(-1, 3))
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "message"),
+    [
+        (IMAGE, {}, "n_segments is None; pass how many"),
+        (IMAGE, {"n_segments": 0}, "an integer from 1"),
+        (IMAGE, {"n_segments": 2.5}, "an integer from 1"),
+        (IMAGE, {"n_segments": 3, "order": "size"}, "order='size' is not known; pass one of 'brightness', 'weight'"),
+        (IMAGE, {"n_segments": 3, "overwrite": True}, "output, which is not given"),
+        (IMAGE, {"n_segments": 3, "output": "labels.tif"}, "does not end in .zarr"),
+        (IMAGE, {"n_segments": 3, "model": MODEL}, "The model has 2 components and n_segments is 3"),
+        (IMAGE, {"model": MODEL, "order": "weight", "n_init": 2}, "nothing is fitted; leave out order, n_init"),
+        (IMAGE, {"model": MODEL, "bands": [0]}, "The model is of 3 bands, and the image has 1 that are used"),
+        (IMAGE, {"n_segments": 2, "mask": np.ones((40, 50), bool)}, "Every pixel of the image is nodata"),
+        (np.full((9, 9), np.nan), {"n_segments": 2}, "Every pixel of the image is nodata"),
+        (np.full((9, 9), 3, np.uint8), {"n_segments": 2}, "has 1 distinct values, of which 2 segments cannot be made"),
+        ("image.jpeg2000", {"n_segments": 2}, "ends in none of .zarr"),
+        ("nothing.zarr", {"n_segments": 2}, "there is nothing"),
+    ],
+)
+def test_what_cannot_be_segmented_is_refused_in_a_sentence(image, options, message):
+    with pytest.raises(InputError, match=message) as raised:
+        segment(image, **options)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_model_of_another_kind_or_unfitted_is_refused():
+    with pytest.raises(InputTypeError, match=r"pass a streamgmm\.GaussianMixture"):
+        segment(IMAGE, model=3)
+    with pytest.raises(NotFittedError):
+        segment(IMAGE, model=GaussianMixture(2))
+
+
+def test_infinity_is_named_with_its_place():
+    image = scene("float32")[0]
+    image[21, 33, 1] = np.inf
+    with pytest.raises(NonFiniteError, match="infinite"):
+        segment(image, 3, random_state=0)
+    with pytest.raises(NonFiniteError, match="at line 21, column 33; make it NaN"):
+        segment(da.from_array(image, chunks=(16, 16, 3)), model=MODEL).labels.compute()
+    image[21, 33, 1] = np.nan
+    assert segment(image, model=MODEL).labels[21, 33] == 0
+
+
+def test_neither_the_image_nor_other_labels_are_replaced(tmp_path, photograph):
+    stored = zarr.create_array(tmp_path / "image.zarr", shape=photograph.shape, chunks=(64, 64, 3), dtype="uint8")
+    stored[:] = photograph
+    for image in (stored, tmp_path / "image.zarr"):
+        with pytest.raises(InputError, match="is the image"):
+            segment(image, 2, output=tmp_path / "image.zarr", overwrite=True)
+    segment(stored, 2, output=tmp_path / "labels.zarr", random_state=0)
+    with pytest.raises(FileExistsError):
+        segment(stored, 2, output=tmp_path / "labels.zarr")
+    found = segment(stored, 3, output=tmp_path / "labels.zarr", overwrite=True, random_state=0)
+    assert np.max(found.labels) == 3
