@@ -141,7 +141,7 @@ def _array(given: Any, what: str) -> tuple[Any, bool]:
         return given, False
     if isinstance(given, np.ma.MaskedArray):
         raise InputTypeError(f"The {what} is a masked array; pass its .data, and what is masked as mask=.")
-    if hasattr(given, "dims"):
+    if type(given).__module__.partition(".")[0] == "xarray":
         raise InputTypeError(f"The {what} is a {type(given).__name__}; pass its .data, and axes= for its dims.")
     if all(hasattr(given, name) for name in ("shape", "dtype", "chunks")):
         return given, False

@@ -1,8 +1,10 @@
 from dataclasses import replace
 
 import dask.array as da
+import h5py
 import numpy as np
 import pytest
+import xarray as xr
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
@@ -147,7 +149,9 @@ def test_masked_pixels_have_no_weight_among_all():
         (scene(), {"mask": np.zeros((41, 37), bool)}, "pass booleans of shape"),
         (scene(shape=(0, 40)), {}, "there is no pixel"),
         (scene().astype(complex), {}, "Complex data not supported"),
-        (np.ma.masked_equal(scene(), 3), {}, "pass its .data"),
+        (np.ma.masked_equal(scene(), 3), {}, "masked array; pass its .data"),
+        (xr.DataArray(scene()), {}, "DataArray; pass its .data, and axes="),
+        (da.from_array(scene())[da.from_array(scene())[:, 0, 0] > 9], {}, "of unknown shape"),
         (scene(shape=(4, 4, 4, 4)), {}, "two axes, or three"),
     ],
 )
@@ -170,3 +174,10 @@ def test_rows_of_an_image_are_a_source_like_any_other():
     source = Image.of(scene()).rows()
     assert as_source(source) is source
     assert "37" not in repr(source) and "1,517 rows x 3 features, uint8" in repr(source)
+
+
+def test_an_hdf5_dataset_is_an_image(tmp_path):
+    with h5py.File(tmp_path / "image.h5", "w") as file:
+        image = Image.of(file.create_dataset("image", data=scene(), chunks=(10, 10, 3)))
+        assert not image.at_hand
+        np.testing.assert_array_equal(image.map(sums, np.int64), scene().astype(np.int64).sum(axis=2))

@@ -258,3 +258,11 @@ def test_neither_the_image_nor_other_labels_are_replaced(tmp_path, photograph):
         segment(stored, 2, output=tmp_path / "labels.zarr")
     found = segment(stored, 3, output=tmp_path / "labels.zarr", overwrite=True, random_state=0)
     assert np.max(found.labels) == 3
+
+
+def test_a_larger_image_of_the_same_pixels_is_the_same_fit(photograph):
+    one, four = segment(photograph, 4, random_state=0), segment(np.tile(photograph, (2, 2, 1)), 4, random_state=0)
+    np.testing.assert_allclose(four.model.means_, one.model.means_, rtol=1e-9)
+    np.testing.assert_array_equal(four.labels, np.tile(one.labels, (2, 2)))
+    np.testing.assert_array_equal(four.table["pixels"], 4 * one.table["pixels"])
+    assert four.model.n_iter_ == one.model.n_iter_
