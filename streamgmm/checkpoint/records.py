@@ -220,6 +220,9 @@ def _agrees(value: Any) -> bool:
             places = {place for place, *_ in position.candidates}
             return len(bounds) == len(updates) == len(trajectories) > max(places, default=0)
         case Task(random=random):
+            arrays = [part for part in random if isinstance(part, np.ndarray)]
+            if any(array.dtype != np.uint32 for array in arrays):
+                return False
             np.random.RandomState().set_state(random)  # ValueError where it is none
             return True
         case Restarts(ways, scores):
