@@ -59,8 +59,8 @@ def segment(
     n_segments : int, optional
         Number of segments, k; may be left out where ``model`` is given.
     output : path, optional
-        ``.zarr`` to write the labels to, which appears once it is complete. A process that was stopped is gone on with
-        by the same call, if that has an integer for ``random_state``, or ``model``.
+        ``.zarr`` to write the labels to, by this process, which appears once it is complete. A process that was stopped
+        is gone on with by the same call, if that has an integer for ``random_state``, or ``model``.
     overwrite : bool, default=False
         Whether a zarr array at ``output`` may be replaced.
     axes : {'YX', 'YXC', 'CYX', 'YCX'}, optional
@@ -214,11 +214,13 @@ def _labelled(
     if target is None:
         return Segmentation(lazy.compute() if pixels.at_hand else lazy, model, known)
 
+    import dask
     import zarr
 
     from streamgmm.results import Record, write
 
-    with rows_bar(pixels.shape[0], "labels", shown=bool(verbose)) as bar:
+    # what is written to is held by this process: the workers of a cluster could not share it
+    with rows_bar(pixels.shape[0], "labels", shown=bool(verbose)) as bar, dask.config.set(scheduler="threads"):
         write(lazy, target, Record.of("segments", model, pixels.pixels()), overwrite=overwrite, wrote=bar.update)
     return Segmentation(zarr.open_array(target, mode="r"), model, known)
 
