@@ -1,7 +1,7 @@
-"""Pictures of a fitted mixture. They read fitted attributes only, so scikit-learn's models may be drawn as well, and
-of labels.
+"""Pictures of a fitted mixture, and of labels.
 
-matplotlib is imported when something is drawn, not before.
+Only fitted attributes are read, so scikit-learn's models may be drawn as well. matplotlib is imported when something is
+drawn, not before.
 """
 
 from __future__ import annotations
