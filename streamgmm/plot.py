@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 NO_DRIFT = 1e-3  # scores below are drawn as this: 0 has no place on a log scale
 NOTE: dict[str, Any] = {"textcoords": "offset points", "color": "0.4", "fontsize": "small"}  # text beside a panel
+SHOWN = 2_000  # pixels across a drawing of an image
 LEGIBLE = 0.08  # share of a component that has room for its name
 
 
@@ -168,6 +169,40 @@ def history(
         panel.xaxis.set_major_formatter("{x:,.0f}")
     _divide(panels, columns["stage"], edges)
     return panels
+
+
+def segments(found: Any, *, colors: Sequence[Any] | None = None, ax: Axes | None = None) -> Axes:
+    """Draw the labels of a segmented image, in the colours in which `ellipses` draws the components; nodata is white.
+
+    Parameters
+    ----------
+    found : Segmentation
+        What `streamgmm.segment` returned. Of a large image every few pixels are drawn.
+    colors : sequence of matplotlib colours of length k, optional
+        One for each segment; matplotlib's own cycle by default.
+    ax : matplotlib Axes, optional
+        Where to draw; the current axes by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = _axes(ax)
+    from matplotlib.colors import ListedColormap
+
+    height, width = found.labels.shape
+    step = max(1, max(height, width) // SHOWN)
+    k = len(found.model.means_)
+    colormap = ListedColormap(["white", *_colors(k, colors)])
+    ax.imshow(
+        np.asarray(found.labels[::step, ::step]),
+        cmap=colormap,
+        vmin=-0.5,
+        vmax=k + 0.5,
+        interpolation="nearest",
+        extent=(0, width, height, 0),
+    )
+    return ax
 
 
 def selection(found: Any, *, ax: Axes | None = None) -> Axes:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 from sklearn import mixture
 
-from streamgmm import GaussianMixture, plot
+from streamgmm import GaussianMixture, plot, segment
 from streamgmm.history import History, Record
 
 
@@ -174,3 +174,23 @@ def test_without_matplotlib_the_remedy_is_said(rows, monkeypatch):
     for draw in (plot.ellipses, plot.log_likelihood, plot.history):
         with pytest.raises(ImportError, match=r"pip install 'streamgmm\[demo\]'"):
             draw(model)
+
+
+def test_segments_are_drawn_in_the_colours_of_their_components():
+    image = np.repeat(np.arange(0, 250, 50, dtype=np.uint8), 100).reshape(10, 50)
+    found = segment(image, 2, random_state=0, nodata=0)
+    drawn = plot.segments(found, ax=Figure().subplots()).images[0]
+    colours = drawn.to_rgba(np.asarray(drawn.get_array()))[:, :, :3]
+    for label, colour in [(0, "white"), (1, "C0"), (2, "C1")]:
+        assert np.abs(colours[found.labels == label] - to_rgb(colour)).max() < 1e-6
+        assert (found.labels == label).any()
+    other = plot.segments(found, colors=["red", "blue"], ax=Figure().subplots()).images[0]
+    np.testing.assert_allclose(other.to_rgba(2)[:3], to_rgb("blue"))
+
+
+def test_a_large_image_is_drawn_thinned(monkeypatch):
+    monkeypatch.setattr(plot, "SHOWN", 10)
+    found = SimpleNamespace(labels=np.ones((30, 40), np.uint8), model=SimpleNamespace(means_=np.zeros((2, 1))))
+    drawn = plot.segments(found, ax=Figure().subplots()).images[0]
+    assert drawn.get_array().shape == (8, 10)
+    assert drawn.get_extent() == [0, 40, 30, 0]

@@ -303,7 +303,14 @@ def _add_segment(verb: Callable[..., ArgumentParser]) -> None:
     what.add_argument(
         "--model", metavar="FILE", type=Path, help="label by this model, which --save or fit wrote, and fit none"
     )
-    segment.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help=".zarr to write the labels to")
+    segment.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        type=Path,
+        required=True,
+        help=".zarr to write the labels to, or .png of a small image",
+    )
     segment.add_argument(
         "--axes",
         help="what the axes are: YX, YXC, CYX or YCX; lines Y, columns X, bands C (default: as they are for certain)",

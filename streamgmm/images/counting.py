@@ -106,6 +106,17 @@ class LookUp:
         tallies.look_up(_unsigned(rows), self.entries, out)
         return out
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What goes to another process: only what was counted, since most entries are of values that are not there."""
+        there = np.flatnonzero(self.entries)
+        return _spread, (len(self.entries), there.astype(np.uint32), self.entries[there])
+
+
+def _spread(n_entries: int, there: NDArray[np.uint32], results: NDArray[Any]) -> LookUp:
+    entries = np.zeros(n_entries, results.dtype)
+    entries[there] = results
+    return LookUp(entries)
+
 
 def _waves(chunks: Iterator[Chunk]) -> Iterator[Wave]:
     while wave := tuple(islice(chunks, TOGETHER)):

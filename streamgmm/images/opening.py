@@ -46,6 +46,15 @@ def place(image: Any) -> Path | None:
     return None if root is None else Path(root, image.path)
 
 
+def pillow() -> Any:
+    """PIL.Image, or the remedy."""
+    try:
+        from PIL import Image
+    except ImportError:
+        raise ImportError("Pictures need Pillow; install it with: pip install 'streamgmm[demo]'") from None
+    return Image
+
+
 def _zarr(name: str) -> Any:
     import zarr
 
@@ -58,10 +67,7 @@ def _npy(name: str) -> Any:
 
 def _picture(name: str) -> Any:
     """A picture, decoded whole, which it can only be: so it must not be large."""
-    try:
-        from PIL import Image
-    except ImportError:
-        raise ImportError("Pictures are read by Pillow; install it with: pip install 'streamgmm[demo]'") from None
+    Image = pillow()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its size is looked at here
         try:

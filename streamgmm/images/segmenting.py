@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # these load dask and numba
     from streamgmm.images.counting import Counted
     from streamgmm.images.image import Image
 
+PICTURE = ".png"
 ROUNDING = 1 / 12  # squared grey levels: the variance of what rounding to whole numbers took away
 
 
@@ -59,10 +60,12 @@ def segment(
     n_segments : int, optional
         Number of segments, k; may be left out where ``model`` is given.
     output : path, optional
-        ``.zarr`` to write the labels to, which appears once it is complete. A process that was stopped is gone on with
-        by the same call, if that has an integer for ``random_state``, or ``model``.
+        ``.zarr`` to write the labels to, by this process, which appears once it is complete. A process that was stopped
+        is gone on with by the same call, if that has an integer for ``random_state``, or ``model``. Or ``.png``, for a
+        small image and up to 254 segments: its values are the labels, 0 is transparent, and its palette has the mean
+        colours where three bands of 8 bits are used.
     overwrite : bool, default=False
-        Whether a zarr array at ``output`` may be replaced.
+        Whether what is at ``output`` may be replaced.
     axes : {'YX', 'YXC', 'CYX', 'YCX'}, optional
         What the axes are: lines Y, columns X, bands C. Needed where it is not certain, which it is of three axes if
         either the first or the last has at most 4 places, and the others at least 32.
@@ -132,6 +135,7 @@ def segment(
     from streamgmm.images.counting import Counted, countable
     from streamgmm.images.image import NO_PIXEL, Image
     from streamgmm.images.opening import opened, place
+    from streamgmm.images.picture import check_picture
 
     array, axes = opened(image, axes)
     if target is not None and target.resolve() in {path.resolve() for path in map(place, (image, array)) if path}:
@@ -142,6 +146,8 @@ def segment(
             f"The model is of {fitted.n_features_in_} bands, and the image has {pixels.n_bands} that are used; choose "
             "as many, in the same order, by bands=."
         )
+    if target is not None and target.suffix.lower() == PICTURE:
+        check_picture(pixels.shape, k)
     counted = None
     if countable(pixels.dtype, pixels.n_bands):
         counted = Counted.of(pixels.rows(counted=False))
@@ -214,11 +220,20 @@ def _labelled(
     if target is None:
         return Segmentation(lazy.compute() if pixels.at_hand else lazy, model, known)
 
+    if target.suffix.lower() == PICTURE:
+        from streamgmm.images.picture import palette, write_picture
+
+        written = lazy.compute()
+        write_picture(written, palette(np.asarray(model.means_), pixels.dtype), target, overwrite=overwrite)
+        return Segmentation(written, model, known)
+
+    import dask
     import zarr
 
     from streamgmm.results import Record, write
 
-    with rows_bar(pixels.shape[0], "labels", shown=bool(verbose)) as bar:
+    # what is written to is held by this process: the workers of a cluster could not share it
+    with rows_bar(pixels.shape[0], "labels", shown=bool(verbose)) as bar, dask.config.set(scheduler="threads"):
         write(lazy, target, Record.of("segments", model, pixels.pixels()), overwrite=overwrite, wrote=bar.update)
     return Segmentation(zarr.open_array(target, mode="r"), model, known)
 
@@ -226,8 +241,8 @@ def _labelled(
 def _checked_output(output: str | PathLike[str], overwrite: bool) -> Path:
     """Fail before the work, not after it."""
     path = Path(fspath(output))
-    if path.suffix.lower() != ".zarr":
-        raise InputError(f"output={fspath(output)!r} does not end in .zarr; labels are written as a zarr array.")
+    if path.suffix.lower() not in (".zarr", PICTURE):
+        raise InputError(f"output={fspath(output)!r} ends neither in .zarr nor in {PICTURE}; choose one of these.")
     if not path.parent.is_dir():
         raise FileNotFoundError(ENOENT, strerror(ENOENT), str(path.parent))
     if path.exists() and not overwrite:

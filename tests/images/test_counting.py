@@ -1,3 +1,5 @@
+import pickle
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -53,6 +55,14 @@ def test_what_is_looked_up_is_what_belongs_to_the_value(dtype, n_bands):
 def test_a_value_that_was_not_counted_looks_up_0():
     look_up = Counted.of(as_source(np.array([[3], [5]], np.uint8))).table(np.array([1, 2], np.uint8))
     np.testing.assert_array_equal(look_up(np.array([[5], [4], [3]], np.uint8)), [2, 0, 1])
+
+
+def test_a_table_goes_to_another_process_without_what_is_not_there():
+    rows = drawn("uint8", 3)
+    look_up = Counted.of(as_source(rows)).table(np.full(len(np.unique(rows, axis=0)), 7, np.uint8))
+    sent = pickle.dumps(look_up)
+    assert len(sent) < 100_000
+    np.testing.assert_array_equal(pickle.loads(sent).entries, look_up.entries)
 
 
 @pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])

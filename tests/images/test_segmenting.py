@@ -212,7 +212,7 @@ MODEL = GaussianMixture(2, random_state=0).fit(IMAGE.reshape(-1, 3))
         (IMAGE, {"n_segments": 2.5}, "an integer from 1"),
         (IMAGE, {"n_segments": 3, "order": "size"}, "order='size' is not known; pass one of 'brightness', 'weight'"),
         (IMAGE, {"n_segments": 3, "overwrite": True}, "output, which is not given"),
-        (IMAGE, {"n_segments": 3, "output": "labels.tif"}, "does not end in .zarr"),
+        (IMAGE, {"n_segments": 3, "output": "labels.tif"}, "ends neither in .zarr nor in .png"),
         (IMAGE, {"n_segments": 3, "model": MODEL}, "The model has 2 components and n_segments is 3"),
         (IMAGE, {"model": MODEL, "order": "weight", "n_init": 2}, "nothing is fitted; leave out order, n_init"),
         (IMAGE, {"model": MODEL, "bands": [0]}, "The model is of 3 bands, and the image has 1 that are used"),
