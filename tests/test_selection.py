@@ -22,7 +22,7 @@ from streamgmm.sources import as_source
 from streamgmm.sources.source import Chunk
 
 FITS = int(os.environ.get("STREAMGMM_BOUNDS", "40"))  # 1,000 are promised: STREAMGMM_BOUNDS=1000
-MIXTURES = int(os.environ.get("STREAMGMM_SELECTIONS", "8"))
+MIXTURES = int(os.environ.get("STREAMGMM_SELECTIONS", "3"))
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -30,8 +30,8 @@ from streamgmm.errors import (
 )
 from streamgmm.interruption import Interruption
 
-CASES = int(os.environ.get("STREAMGMM_RESUMED", "24"))  # 300 in full
-FEEDS = int(os.environ.get("STREAMGMM_FED", "5"))  # 100 in full
+CASES = int(os.environ.get("STREAMGMM_RESUMED", "16"))  # 300 in full
+FEEDS = int(os.environ.get("STREAMGMM_FED", "3"))  # 100 in full
 
 
 @pytest.mark.parametrize("seed", range(CASES))

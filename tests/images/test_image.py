@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamgmm.errors import InputError, InputTypeError
@@ -88,6 +88,7 @@ def test_the_axis_of_bands_may_be_any(axes, kind):
     np.testing.assert_array_equal(image.map(sums, np.int64), values.astype(np.int64).sum(axis=2))
 
 
+@settings(max_examples=25)
 @given(st.data())
 def test_blocks_change_no_result_and_lose_no_pixel(data):
     values = scene("float32", (9, 10, 2))
