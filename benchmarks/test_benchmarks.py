@@ -512,9 +512,8 @@ def test_acceleration_prints_where_em_is_slow_where_it_is_not_and_where_it_begin
         "faithful, k = 4",
         "400 x 4, k = 8, separation 2",
     ]
-    starts.easy(300, 12, 1, False)
-    plain = [int(row["plain"]) for row in printed_rows(capsys)]
-    assert all(0 <= passes <= 12 for passes in plain) and any(plain)  # 0 where the two end in different optima
+    starts.easy(300, 12, 2, False)
+    assert all(0 < int(row["plain"]) <= 2 * 12 for row in printed_rows(capsys))
     starts.random_starts(300, 12, 1, False)
     rows = printed_rows(capsys)
     assert [row["workload"] for row in rows[:3]] == ["iris, k = 3", "wine, k = 3", "faithful, k = 3"]

@@ -37,10 +37,23 @@ def refused(path, content):
     return str(caught.value)
 
 
+def test_every_flipped_bit_is_found(content, tmp_path):
+    path = tmp_path / "model"
+    for place in range(len(content)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << (place % 8)
+        refused(path, bytes(damaged))
+
+
 def test_every_flipped_bit_of_the_length_of_the_header_is_found(content, tmp_path):
     for bit in range(64):
         damaged = (int.from_bytes(content[:8], "little") ^ (1 << bit)).to_bytes(8, "little") + content[8:]
         refused(tmp_path / "model", damaged)
+
+
+def test_every_truncation_is_found(content, tmp_path):
+    for length in range(len(content)):
+        refused(tmp_path / "model", content[:length])
 
 
 @pytest.mark.parametrize("more", [b"\0", b"more", b" " * 5000])
