@@ -241,8 +241,10 @@ class KeptMixture(FittedMixture):
         self._become(after)
         return self
 
-    def _write(self, keeper: Keeper, task: Task | None = None, moment: Moment | None = None) -> None:
-        """Write a generation of what this model is; it then says which one."""
+    def _write(
+        self, keeper: Keeper, task: Task | None = None, moment: Moment | None = None, *, patient: bool = False
+    ) -> None:
+        """Write a generation of what this model is, which then says which one; or leave it, if that can wait."""
         manifest, arrays = record(self)
         token = getattr(self, "_token", None)
         if token is not None and not isinstance(token, str | bytes):
@@ -254,6 +256,8 @@ class KeptMixture(FittedMixture):
             "environment": environment(),
             "token": packed(token, "token", arrays),
         }
+        if patient and not keeper.worth(arrays):
+            return
         generation = keeper.write(manifest, arrays)
         self._run = (keeper.run, generation.number)
         if token is not None:
@@ -309,13 +313,13 @@ class Guard(Generic[Mixture]):
         self._moment = moment
         self._interruption.check()
         if self._keeper is not None and self._keeper.due():
-            self._write(self._left(moment))
+            self._write(self._left(moment), patient=True)
 
-    def _write(self, model: Mixture) -> None:
+    def _write(self, model: Mixture, *, patient: bool = False) -> None:
         """Write a generation; a fit does not end because there is no room for it: the one before is still there."""
         if self._keeper is None:
             return
         try:
-            model._write(self._keeper, self._task, self._moment.lean)
+            model._write(self._keeper, self._task, self._moment.lean, patient=patient)
         except CheckpointWriteError as error:
             warnings.warn(f"{error} The fit goes on without.", CheckpointWarning, stacklevel=2)

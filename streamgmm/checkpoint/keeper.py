@@ -16,6 +16,8 @@ from streamgmm.checkpoint.store import KEPT, Generation, Store
 from streamgmm.errors import InputError
 
 SHARE = 0.01  # of the time that a fit takes may be spent on its checkpoint, unless more was asked for
+PACE = 1e-8  # seconds a byte, until one of at least so many was written:
+TELLING = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class Keeper:
         self.run = new_run()
         self._least = least
         self._cost = 0.0
+        self._pace = PACE
         self._since = self._asked = time.monotonic()
         self._batches = 0
 
@@ -100,6 +103,13 @@ class Keeper:
             return elapsed >= seconds
         return batches is None and elapsed >= max(self._least, self._cost / SHARE)
 
+    def worth(self, arrays: Arrays) -> bool:
+        """Whether what is due shall be written now that its size is known, or when enough time has gone by for it."""
+        if self.checkpoint.seconds is not None or self.checkpoint.batches is not None:
+            return True
+        self._cost = max(self._cost, self._pace * _size(arrays))
+        return self._asked - self._since >= self._cost / SHARE
+
     def write(self, manifest: dict[str, Any], arrays: Arrays) -> Generation:
         """Write one; raises CheckpointWriteError, after which the next is due as if it had been written."""
         try:
@@ -107,6 +117,13 @@ class Keeper:
         finally:
             self._since = time.monotonic()
             self._cost, self._batches = self._since - self._asked, 0
+            if _size(arrays) >= TELLING:
+                self._pace = self._cost / _size(arrays)
+
+
+def _size(arrays: Arrays) -> int:
+    """Bytes of arrays, beside which the manifest is small."""
+    return sum(array.nbytes for array in arrays.values())
 
 
 def new_run() -> str:

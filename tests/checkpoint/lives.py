@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,20 +57,15 @@ def lived(disk: Disk, folder: Path, life: Life, kept: int, writes: int = 3) -> N
 
 def judged(disk: Disk, folder: Path, life: Life, kept: int, counts: Counter[str]) -> None:
     """Open what was left as a new process would, and count what is wrong with it."""
-    counts["states"] += 1
-    try:
+    store = Store(folder, kept, disk)
+
+    def newest() -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CheckpointWarning)
-            store = Store(folder, kept, disk).open()
-            found = store.newest(lambda generation, *found: number_of(*found)) or 0
-    except CheckpointError:
-        counts["lost" if life.acknowledged else "stuck"] += 1
+            return store.open().newest(lambda generation, *found: number_of(*found)) or 0
+
+    if not _holds_what_it_should(newest, life, counts):
         return
-    except AssertionError:
-        counts["bad loads"] += 1
-        return
-    counts["lost"] += found < life.acknowledged
-    counts["bad loads"] += found > life.attempted
     counts["drafts left"] += any(map(DRAFT.fullmatch, disk.names(folder)))
     later = Life(life.attempted, life.acknowledged)
     try:
@@ -78,6 +74,22 @@ def judged(disk: Disk, folder: Path, life: Life, kept: int, counts: Counter[str]
     except CheckpointError:
         counts["lost afterwards"] += 1
     store.close()
+
+
+def _holds_what_it_should(read: Callable[[], int], life: Life, counts: Counter[str]) -> bool:
+    """Count what is wrong with the number that is read of what was left; whether one could be read at all."""
+    counts["states"] += 1
+    try:
+        found = read()
+    except CheckpointError:
+        counts["lost" if life.acknowledged else "stuck"] += 1
+        return False
+    except AssertionError:
+        counts["bad loads"] += 1
+        return False
+    counts["lost"] += found < life.acknowledged
+    counts["bad loads"] += found > life.attempted
+    return True
 
 
 def saved(disk: Disk, path: Path, life: Life, writes: int = 3) -> None:
@@ -90,17 +102,11 @@ def saved(disk: Disk, path: Path, life: Life, writes: int = 3) -> None:
 
 def judged_file(disk: Disk, path: Path, life: Life, counts: Counter[str]) -> None:
     """Read the file that was left, and count what is wrong with it."""
-    counts["states"] += 1
-    try:
-        found = number_of(*decoded(disk.read(path), path)) if path.name in disk.names(path.parent) else 0
-    except CheckpointError:
-        counts["lost" if life.acknowledged else "stuck"] += 1
-        return
-    except AssertionError:
-        counts["bad loads"] += 1
-        return
-    counts["lost"] += found < life.acknowledged
-    counts["bad loads"] += found > life.attempted
+
+    def content() -> int:
+        return number_of(*decoded(disk.read(path), path)) if path.name in disk.names(path.parent) else 0
+
+    _holds_what_it_should(content, life, counts)
 
 
 def wrong(counts: Counter[str]) -> int:

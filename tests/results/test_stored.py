@@ -40,6 +40,15 @@ def test_every_flipped_bit_of_every_chunk_is_found_out(path):
     assert found == flips > 400
 
 
+def test_zarr_itself_does_not_read_a_flipped_bit(path):
+    chunk = path / "c" / "1"
+    damaged = bytearray(chunk.read_bytes())
+    damaged[-5] ^= 1
+    chunk.write_bytes(damaged)
+    with pytest.raises(ValueError, match="checksum"):
+        zarr.open_array(path, mode="r")[:]
+
+
 def test_every_torn_zeroed_or_longer_chunk_is_found_out(path):
     stored = Stored.open(path)
     for chunk in stored.chunks():
