@@ -1,4 +1,4 @@
-"""Predict, killed again and again at random moments and begun again until it is complete; a program of its own.
+"""Predict, killed again and again, at random moments and amid writing in turn, and begun again until it is complete; a program of its own.
 
 It forks processes that have everything imported, and so must have no threads: whatever makes some runs in a child.
 """
@@ -65,6 +65,21 @@ def digest(path):
     return hashlib.sha256(zarr.open_array(path, mode="r")[:].tobytes()).hexdigest()
 
 
+def written(out):
+    """Number of chunks that are there of a result that was begun."""
+    return len(list(out.with_name(out.name + ".partial").glob("c/*")))
+
+
+def wait(kills, out, draws, uninterrupted):
+    """For a random time, or, every second time, until some chunks more are written."""
+    last = time.monotonic() + draws.uniform(0, 0.7 * uninterrupted)
+    wanted = written(out) + draws.randrange(1, N_CHUNKS // 4)
+    if kills % 2:
+        last += 60
+    while time.monotonic() < last and not (kills % 2 and (written(out) >= wanted or out.exists())):
+        time.sleep(0.0005)
+
+
 def run(folder, n_kills, seed):
     """Kill as often as asked; counts of what happened."""
     for name in LATER:
@@ -89,7 +104,7 @@ def run(folder, n_kills, seed):
         while True:
             child = forked(predict(out))
             if kills < n_kills:
-                time.sleep(moments.uniform(0, 0.7 * uninterrupted))
+                wait(kills, out, moments, uninterrupted)
                 os.kill(
                     child, signal.SIGKILL
                 )  # one that has ended waits to be asked for its exit code, and is not hurt
@@ -98,8 +113,7 @@ def run(folder, n_kills, seed):
                 assert os.WEXITSTATUS(status) == 0
                 break
             kills += 1
-            chunks = list(out.with_name(out.name + ".partial").glob("c/*"))
-            amid += 0 < len(chunks) < N_CHUNKS
+            amid += 0 < written(out) < N_CHUNKS
             assert not out.exists() or len(list(out.glob("c/*"))) == N_CHUNKS
             if out.exists():  # killed after the last step
                 break
