@@ -236,7 +236,7 @@ class KeptMixture(FittedMixture):
     def _keep(self, after: Self) -> Self:
         """Become what was learnt online, once it is kept where that is due."""
         keeper: Keeper | None = getattr(self, "_keeper", None)
-        if keeper is not None and keeper.due():
+        if keeper is not None and keeper.due(again=True):
             after._write(keeper)
         self._become(after)
         return self

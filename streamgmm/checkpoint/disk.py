@@ -135,7 +135,9 @@ def write_whole(disk: Disk, path: Path, content: bytes, mode: int = 0o600) -> No
         if not _holds(disk, draft, content):
             raise OSError(errno.EIO, "what was written is not what is read")
         disk.rename(draft, path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename in (None, str(draft)):
+            error.filename = str(path)  # writing does not say where, and nobody knows the draft
         try:
             disk.remove(draft)
         except OSError:

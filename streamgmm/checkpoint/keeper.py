@@ -90,14 +90,15 @@ class Keeper:
         self._pace = PACE
         self._since = self._asked = time.monotonic()
         self._batches = 0
+        self._failed = False
 
-    def due(self) -> bool:
-        """Whether a generation should be made and written after one more batch."""
+    def due(self, *, again: bool = False) -> bool:
+        """Whether a generation should be made and written after one more batch; ``again``, if the last one failed."""
         self._batches += 1
         self._asked = time.monotonic()
         elapsed = self._asked - self._since
         seconds, batches = self.checkpoint.seconds, self.checkpoint.batches
-        if batches is not None and self._batches >= batches:
+        if (again and self._failed) or (batches is not None and self._batches >= batches):
             return True
         if seconds is not None:
             return elapsed >= seconds
@@ -112,8 +113,11 @@ class Keeper:
 
     def write(self, manifest: dict[str, Any], arrays: Arrays) -> Generation:
         """Write one; raises CheckpointWriteError, after which the next is due as if it had been written."""
+        self._failed = True
         try:
-            return self.store.write(manifest, arrays)
+            generation = self.store.write(manifest, arrays)
+            self._failed = False
+            return generation
         finally:
             self._since = time.monotonic()
             self._cost, self._batches = self._since - self._asked, 0

@@ -63,11 +63,13 @@ def _of_a_process(counts: Counter[str], kept: int, before: int, point: int, when
 
 def at_random(counts: Counter[str], kills: int, seed: int = 0) -> None:
     """One folder, and writers that are killed at any time, one after the other."""
-    chance = random.Random(seed)
+    chance, usual = random.Random(seed), 0.005
     with tempfile.TemporaryDirectory() as parent:
         folder, life = Path(parent) / "fit.ckpt", Life()
         for _ in range(kills):
-            _killed(lambda tell: _on_and_on(folder, _Told(life, tell)), life, chance.expovariate(200.0))
+            before = life.acknowledged
+            _killed(lambda tell: _on_and_on(folder, _Told(life, tell)), life, usual * chance.expovariate(1.0))
+            usual *= 1.5 if life.acknowledged == before else 0.8  # whatever else the machine is busy with
             life.attempted += 1_000_000  # what was attempted last is not known
             judged(Disk(), folder, life, 3, counts)
             life.attempted += 1_000_000

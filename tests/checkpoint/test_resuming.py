@@ -336,11 +336,18 @@ def test_a_token_that_is_durable_is_in_the_generation_that_is_on_disk(tmp_path):
     assert model.durable_token_ == "day 23"
 
 
-def test_a_batch_that_cannot_be_kept_is_not_learnt(tmp_path, monkeypatch):
+@pytest.mark.parametrize("learnt", [0, 20])
+@pytest.mark.parametrize("batches_a_generation", [None, 1])
+def test_a_batch_that_cannot_be_kept_is_not_learnt_and_the_next_is_kept_at_once(
+    tmp_path, monkeypatch, batches_a_generation, learnt
+):
     batches = batches_of(1)
-    model = GaussianMixture(2, random_state=0, checkpoint=Checkpoint(tmp_path / "stream.ckpt", batches=1))
-    for number, batch in enumerate(batches[:20]):
+    model = GaussianMixture(2, random_state=0).fit(np.concatenate(batches[:3]))
+    model.set_params(checkpoint=Checkpoint(tmp_path / "stream.ckpt", batches=batches_a_generation))
+    for number, batch in enumerate(batches[:learnt]):
         model.partial_fit(batch, token=number)
+    if batches_a_generation is None and learnt:  # however long ago the last generation was written
+        monkeypatch.setattr(model._keeper, "_since", -1e9)
     before = content(copy.deepcopy(model))
 
     def full(*arguments):
@@ -352,6 +359,7 @@ def test_a_batch_that_cannot_be_kept_is_not_learnt(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert content(copy.deepcopy(model)) == before
     assert model.partial_fit(batches[20], token=20).durable_token_ == 20
+    assert load(tmp_path / "stream.ckpt").durable_token_ == 20
 
 
 def test_a_stream_goes_on_from_a_fit_that_has_ended(tmp_path):

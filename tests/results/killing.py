@@ -1,4 +1,4 @@
-"""Predict, killed again and again, at random moments and amid writing in turn, and begun again until it is complete; a program of its own.
+"""Predict, killed again and again, at random or amid writing, until it is complete; a program of its own.
 
 It forks processes that have everything imported, and so must have no threads: whatever makes some runs in a child.
 """
