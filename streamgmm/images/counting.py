@@ -7,7 +7,7 @@ knows nothing of where pixels lie.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -69,6 +69,19 @@ class Counted:
         there = np.flatnonzero(totals)
         return cls(_decoded(there, source.dtype, source.n_features), totals[there])
 
+    @classmethod
+    def together(cls, tables: Sequence[Counted]) -> Counted:
+        """The table of the pixels of several images, of one dtype and as many bands."""
+        first = tables[0]
+        if len(tables) == 1:
+            return first
+        dtype, n_bands = first.values.dtype, first.values.shape[1]
+        totals = np.zeros(_n_counters(dtype, n_bands), np.int64)
+        for one in tables:
+            totals[_codes(one.values)] += one.counts
+        there = np.flatnonzero(totals)
+        return cls(_decoded(there, dtype, n_bands), totals[there])
+
     @property
     def n_pixels(self) -> int:
         """Number of pixels that were counted."""
@@ -81,10 +94,7 @@ class Counted:
     def table(self, results: NDArray[Any]) -> LookUp:
         """What gives each pixel the result of its value, of which there is one for each row of the table."""
         entries = np.zeros(_n_counters(self.values.dtype, self.values.shape[1]), results.dtype)
-        found = np.empty(len(self.values), np.uint32)
-        # values of the table are distinct: the codes come out in their order
-        tallies.tally(_unsigned(self.values), np.zeros(len(entries), np.uint32), found)
-        entries[found] = results
+        entries[_codes(self.values)] = results
         return LookUp(entries)
 
 
@@ -133,6 +143,13 @@ def _distinct(rows: NDArray[Any], weights: None, chunk: Chunk) -> tuple[NDArray[
 
 def _n_counters(dtype: np.dtype[Any], n_bands: int) -> int:
     return int(2 ** (8 * dtype.itemsize * n_bands))
+
+
+def _codes(values: NDArray[Any]) -> NDArray[np.uint32]:
+    """Places of the counters of distinct values, in their order."""
+    found = np.empty(len(values), np.uint32)
+    tallies.tally(_unsigned(values), np.zeros(_n_counters(values.dtype, values.shape[1]), np.uint32), found)
+    return found
 
 
 def _unsigned(rows: NDArray[Any]) -> NDArray[Any]:

@@ -100,7 +100,7 @@ def write(
     with complete_or_absent(path, protected=protected, overwrite=overwrite, restartable=True) as partial:
         stored, lacking = _begun(partial, result, tiles, record)
         n_lacking = sum(_n_places(stored.region(block), places) for block in lacking)
-        there = prod(result.shape[:places]) - n_lacking
+        there: int = prod(result.shape[:places]) - n_lacking
         wrote(there)
         with closing(_Open(stored.put, wrote, places)) as put:
             _put_blocks(result, lacking, put)
@@ -168,7 +168,9 @@ def _put_blocks(result: Any, numbers: Sequence[Block], put: _Open) -> None:
     if not numbers:
         return
     name = f"put-{uuid4().hex}"
-    tasks = {(name, place): (put, list(number), (result.name, *number)) for place, number in enumerate(numbers)}
+    tasks: dict[Any, Any] = {
+        (name, place): (put, list(number), (result.name, *number)) for place, number in enumerate(numbers)
+    }
     graph = HighLevelGraph.from_collections(name, tasks, dependencies=[result])
     da.Array(graph, name, ((1,) * len(numbers),), meta=np.empty(0, np.intp)).compute()
 
