@@ -154,6 +154,8 @@ def segment(given: Namespace) -> int:
     """Segment an image, and say what the segments are."""
     if given.save is not None:
         _check_output(given.save, given.image)
+    if given.probabilities is not None and given.output.suffix.lower() != ".zarr":
+        raise InputError(f"--probabilities are written beside labels in .zarr, and {given.output} is none.")
     figure = None
     if given.plot is not None:
         _check_output(given.plot, given.image)

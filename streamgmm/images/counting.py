@@ -7,6 +7,7 @@ knows nothing of where pixels lie.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -63,9 +64,10 @@ class Counted:
     def of(cls, source: Source) -> Counted:
         """Count the rows of a source without weights, in one reading."""
         totals = np.zeros(_n_counters(source.dtype, source.n_features), np.int64)
+        counters = Counters(len(totals))
         for wave in _waves(source.chunks()):
-            for codes, counts in execution.over_chunks(wave, _distinct):
-                totals[codes] += counts
+            for codes, counts in execution.over_chunks(wave, _distinct, counters):
+                tallies.add(codes, counts, totals)
         there = np.flatnonzero(totals)
         return cls(_decoded(there, source.dtype, source.n_features), totals[there])
 
@@ -133,12 +135,35 @@ def _waves(chunks: Iterator[Chunk]) -> Iterator[Wave]:
         yield Wave(wave, last=False, complete=False)
 
 
-def _distinct(rows: NDArray[Any], weights: None, chunk: Chunk) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """Values of some rows, in order, and how often each is there."""
-    counters = np.zeros(_n_counters(rows.dtype, rows.shape[1]), np.uint32)
-    found = np.empty(min(len(rows), len(counters)), np.uint32)
-    codes = np.sort(found[: tallies.tally(_unsigned(rows), counters, found)])
-    return codes, counters[codes]
+class Counters:
+    """A counter for each value, all of them 0, of which each thread that counts has its own.
+
+    Made anew for each block they would take longer than the counting. What goes to another process takes none along.
+    """
+
+    def __init__(self, n_counters: int) -> None:
+        self._n_counters = n_counters
+        self._own = threading.local()
+
+    def of_this_thread(self) -> NDArray[np.uint32]:
+        """Who takes them leaves them as they were."""
+        if not hasattr(self._own, "counters"):
+            self._own.counters = np.zeros(self._n_counters, np.uint32)
+        counters: NDArray[np.uint32] = self._own.counters
+        return counters
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Counters, (self._n_counters,)
+
+
+def _distinct(
+    rows: NDArray[Any], weights: None, chunk: Chunk, counters: Counters
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """Values of some rows, in the order in which they are met, and how often each is there."""
+    own = counters.of_this_thread()
+    found = np.empty(min(len(rows), len(own)), np.uint32)
+    codes = found[: tallies.tally(_unsigned(rows), own, found)].copy()
+    return codes, tallies.taken(codes, own, np.empty(len(codes), np.uint32))
 
 
 def _n_counters(dtype: np.dtype[Any], n_bands: int) -> int:
