@@ -107,8 +107,9 @@ def write_image(path: Path, megapixels: float, noise: float, seed: int = 0) -> i
         path, shape=(lines, columns, 3), chunks=(min(CHUNK, lines), min(CHUNK, columns), 3), dtype="uint8"
     )
     random = np.random.default_rng(seed)
-    offsets = random.uniform(-REACH, REACH, (FIELDS, 2, CHUNK, CHUNK)).astype(np.float32)
-    grain = np.rint(random.normal(0, noise, (FIELDS, CHUNK, CHUNK, 3))).astype(np.int16)
+    side = min(CHUNK, columns)
+    offsets = random.uniform(-REACH, REACH, (FIELDS, side, side, 2)).astype(np.float32)
+    grain = np.rint(random.normal(0, noise, (FIELDS if noise else 1, side, side, 3))).astype(np.int16)
 
     def write_chunk(place: tuple[int, int]) -> None:
         here = np.random.default_rng([seed, *place])
@@ -118,7 +119,7 @@ def write_image(path: Path, megapixels: float, noise: float, seed: int = 0) -> i
             for part, side, n in zip(regions, photograph.shape, (lines, columns), strict=False)
         ]
         shape = tuple(len(part) for part in places)
-        field = _turned(offsets[here.integers(FIELDS)].transpose(1, 2, 0), here)[: shape[0], : shape[1]]
+        field = _turned(offsets[here.integers(FIELDS)], here)[: shape[0], : shape[1]]
         down, across = places[0][:, None] + field[..., 0], places[1] + field[..., 1]
         values = photograph[
             down.astype(np.int32).clip(0, photograph.shape[0] - 1),
@@ -137,7 +138,7 @@ def write_image(path: Path, megapixels: float, noise: float, seed: int = 0) -> i
 
 def _turned(field: NDArray[np.generic], random: np.random.Generator) -> NDArray[np.generic]:
     """The same field, shifted and turned."""
-    shifted = np.roll(field, random.integers(CHUNK, size=2), axis=(0, 1))
+    shifted = np.roll(field, random.integers(len(field), size=2), axis=(0, 1))
     return np.rot90(shifted, random.integers(4))
 
 
