@@ -25,6 +25,7 @@ from benchmarks import (  # noqa: E402
     online,
     outofcore,
     peers,
+    segmentation,
     selection,
     starts,
     stored,
@@ -190,6 +191,28 @@ def test_outofcore_prints_a_row_for_each_number_of_components(capsys, empty_temp
     outofcore.main(["--toy", "--components", "2", "3"])
     assert [row["workload"] for row in printed_rows(capsys)] == ["16,667 x 15, k = 2", "16,667 x 15, k = 3"]
     assert not list(empty_temp.iterdir())
+
+
+def test_segmentation_prints_a_row_for_each_size_and_one_with_noise_and_deletes_what_it_wrote(capsys, empty_temp):
+    assert segmentation.main(["--toy"]) == 0
+    rows = capsys.readouterr().out.splitlines()[-2:]
+    assert "0.1 MP" in rows[0] and "0.1 MP, noise" in rows[1]
+    assert not list(empty_temp.iterdir())
+
+
+def test_a_photograph_has_the_same_colours_at_every_size_and_more_of_them_with_noise(tmp_path, monkeypatch):
+    monkeypatch.setattr(segmentation, "CHUNK", 128)
+    photograph = segmentation.load_sample_image("china.jpg")
+    colours = {tuple(pixel) for pixel in photograph.reshape(-1, 3).tolist()}
+    means = []
+    for megapixels, noise in ((0.05, 0), (0.2, 0), (0.2, 1)):
+        path = tmp_path / f"{megapixels}-{noise}.zarr"
+        n_pixels = segmentation.write_image(path, megapixels, noise)
+        pixels = zarr.open_array(path, mode="r")[:].reshape(-1, 3)
+        assert len(pixels) == n_pixels == pytest.approx(1e6 * megapixels, rel=0.01)
+        assert ({tuple(pixel) for pixel in pixels.tolist()} <= colours) == (noise == 0)
+        means.append(pixels.mean(axis=0))
+    np.testing.assert_allclose(means, [photograph.reshape(-1, 3).mean(axis=0)] * 3, atol=1.5)
 
 
 def test_stored_rows_are_as_many_as_asked_for_and_no_chunk_is_like_another(tmp_path, monkeypatch):

@@ -28,6 +28,7 @@ class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
     n_components: int
     covariance_type: str
     random_state: Any
+    _recipe: str  # of the image that it was fitted to, if any
 
     def predict(self, X: Any) -> Any:
         """Label every row with its most probable component.

@@ -213,7 +213,8 @@ def selection(found: Any, *, ax: Axes | None = None) -> Axes:
     found : Selection
         What `streamgmm.select` returned. Where it chose by ICL, that is drawn, too; where by rows held out, or by rows
         that have arrived since, their log-density alone, with error bars for rows held out: a standard error of the
-        difference from the best to either side.
+        difference from the best to either side. Where `streamgmm.segment` chose, what each size gains over the next
+        smaller.
     ax : matplotlib Axes, optional
         Where to draw; the current axes by default.
 
@@ -228,10 +229,10 @@ def selection(found: Any, *, ax: Axes | None = None) -> Axes:
     """
     ax = _axes(ax)
     table, chosen = found.table, found.criterion
-    density = chosen in ("heldout", "prequential")
-    names = [chosen] if density else ["bic", "aic", *(["icl"] if chosen == "icl" else [])]
+    alone = chosen in ("heldout", "prequential", "gain")
+    names = [chosen] if alone else ["bic", "aic", *(["icl"] if chosen == "icl" else [])]
     lines = {"aic": ":", "icl": "--"}
-    labels = {"heldout": "held-out rows", "prequential": "rows before they were learnt"}
+    labels = {"heldout": "held-out rows", "prequential": "rows before they were learnt", "gain": "gain"}
     families = list(dict.fromkeys(table["covariance_type"].tolist()))
     for family, color in zip(families, _colors(len(families), None), strict=True):
         own = np.flatnonzero(table["covariance_type"] == family)
@@ -247,7 +248,8 @@ def selection(found: Any, *, ax: Axes | None = None) -> Axes:
     place = next(number for number, model in enumerate(found.models) if model is found.best)
     at = table["n_components"][place], table[chosen][place]
     ax.scatter(*at, s=160, facecolors="none", edgecolors="0.2", zorder=3, label=f"chosen: {at[0]} components")
-    ax.set(xlabel="components", ylabel="log-density, nats a row" if density else "criterion, nats x 2")
+    units = "gain over the next smaller, nats a row" if chosen == "gain" else "log-density, nats a row"
+    ax.set(xlabel="components", ylabel=units if alone else "criterion, nats x 2")
     ax.locator_params(axis="x", integer=True)
     ax.legend(fontsize="small")
     return ax
@@ -310,9 +312,14 @@ def _pyplot() -> Any:
     return pyplot
 
 
+def component_colors(k: int) -> list[str]:
+    """matplotlib's own cycle, a colour for each component."""
+    return [f"C{component % 10}" for component in range(k)]
+
+
 def _colors(k: int, colors: Sequence[Any] | None) -> Sequence[Any]:
-    """Colours that were given, or matplotlib's own cycle, one for each component."""
-    return [f"C{component % 10}" for component in range(k)] if colors is None else colors
+    """Colours that were given, or those of matplotlib's own cycle."""
+    return component_colors(k) if colors is None else colors
 
 
 def _column(model: Any, feature: int | str) -> int:

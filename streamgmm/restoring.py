@@ -36,6 +36,8 @@ def restored(kind: type[Mixture], manifest: dict[str, Any], arrays: Arrays) -> M
         value = unpacked(manifest["learning"][name], arrays, kept)
         if value is not None:
             setattr(model, name, value)
+    if "recipe" in manifest:
+        model._recipe = unpacked(manifest["recipe"], arrays, str)
     names = manifest["feature_names"]
     if names != []:
         if type(names) is not list or [type(name) for name in names] != [str] * model.n_features_in_:

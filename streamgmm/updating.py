@@ -198,7 +198,7 @@ class OnlineMixture(KeptMixture):
         restarts: search.Restarts | None,
     ) -> None:
         """Set every fitted attribute; ``covered`` is of all rows, unless the fit was left before its end."""
-        for name in ("restarts_", "durable_token_", "_token"):
+        for name in ("restarts_", "durable_token_", "_token", "_recipe"):
             self.__dict__.pop(name, None)
         if restarts is not None:
             self.restarts_ = restarts

@@ -49,9 +49,9 @@ LAYERS = [
     ["revising"],
     ["estimator"],
     ["loading"],
-    ["images"],
     ["plot"],
     ["selection"],
+    ["images"],
     ["cli", "__main__", "__init__"],
     ["testing"],
 ]

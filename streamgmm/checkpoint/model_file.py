@@ -76,4 +76,6 @@ def record(model: BaseEstimator) -> tuple[dict[str, Any], Arrays]:
         "learning": kept,
         "feature_names": [str(name) for name in getattr(model, "feature_names_in_", ())],
     }
+    if hasattr(model, "_recipe"):  # of an image, as text, which is not for this layer to understand
+        manifest["recipe"] = model._recipe
     return manifest, arrays

@@ -53,6 +53,7 @@ examples:
     "segment": """\
 examples:
   streamgmm segment scan.zarr -k 6 -o labels.zarr
+  streamgmm segment scan.zarr -k auto --plot sheet.png -o labels.zarr
   streamgmm segment scene.zarr -k 8 --axes CYX --bands 3,2,1 --nodata 0 --save scene.gmm -o labels.zarr
   streamgmm segment next.zarr --model scene.gmm --bands 3,2,1 --nodata 0 -o next_labels.zarr
 """,
@@ -299,7 +300,14 @@ def _add_segment(verb: Callable[..., ArgumentParser]) -> None:
         "image", metavar="IMAGE", help="path to a .zarr array or .npy, read block by block, or to a .png or .jpg"
     )
     what = segment.add_mutually_exclusive_group(required=True)
-    what.add_argument("-k", "--segments", metavar="K", type=_count, help="number of segments")
+    what.add_argument(
+        "-k",
+        "--segments",
+        metavar="K",
+        type=_segments,
+        help="number of segments; or numbers to choose from, 2:8 or 4,6,8, or auto, which is 1:10: the smallest from "
+        "which the next gains less than 0.01 nats a pixel",
+    )
     what.add_argument(
         "--model", metavar="FILE", type=Path, help="label by this model, which --save or fit wrote, and fit none"
     )
@@ -317,7 +325,23 @@ def _add_segment(verb: Callable[..., ArgumentParser]) -> None:
     )
     segment.add_argument("--bands", metavar="B,B,…", type=_bands, help="bands to use, counted from 0 (default: all)")
     segment.add_argument("--nodata", metavar="V", type=_number, help="a pixel with this value in a used band has none")
-    segment.add_argument("--save", metavar="FILE", type=Path, help="file to save the model to")
+    segment.add_argument(
+        "--save",
+        metavar="FILE",
+        type=Path,
+        help="file to save the model to, by which other images get the same segments",
+    )
+    segment.add_argument(
+        "--probabilities",
+        choices=("all", "largest"),
+        help="write the probability of each segment, or that of the label, beside OUT, to OUT_probabilities.zarr",
+    )
+    segment.add_argument(
+        "--plot",
+        metavar="PNG",
+        type=_picture,
+        help="picture of image, labels and components to write (needs matplotlib)",
+    )
     segment.add_argument(
         "--order",
         choices=("brightness", "weight"),
@@ -347,6 +371,10 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ArgumentTypeError(f"{text!r} is not an integer of at least 1")
     return int(text)
+
+
+def _segments(text: str) -> int | str | list[int]:
+    return text if text == "auto" else int(text) if text.isdecimal() and int(text) >= 1 else _sizes(text)
 
 
 def _sizes(text: str) -> list[int]:

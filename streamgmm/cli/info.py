@@ -73,11 +73,12 @@ def _describe_result(path: Path) -> int:
     """Print what a result is of; ResultError unless it is whole."""
     stored = Stored.open(path)
     faults = stored.faults()
-    n_chunks, record = len(stored.chunks()), stored.record
+    n_blocks, record = len(stored.blocks()), stored.record
+    what = "chunks" if stored.array.shards is None else "shards"
     n_missing, n_damaged = (list(faults.values()).count(fault) for fault in ("missing", "damaged"))
     print(f"{path}: {record.kind}, shape {stored.array.shape}, {stored.array.dtype}")
     print(f"model: digest {record.model}, streamgmm {record.streamgmm}")
-    print(f"chunks: {n_chunks - n_missing:,} of {n_chunks:,} written, {n_damaged:,} of them damaged")
+    print(f"{what}: {n_blocks - n_missing:,} of {n_blocks:,} written, {n_damaged:,} of them damaged")
     stored.check(faults)
     return 0
 

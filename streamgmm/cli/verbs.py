@@ -18,6 +18,8 @@ from streamgmm.errors import InputError
 from streamgmm.progress import rows_bar
 from streamgmm.results import Record, write
 
+SHOWN = ("label", "pixels", "share", "mean")  # of a segment
+
 
 def fit(given: Namespace) -> int:
     """Fit a mixture and save it."""
@@ -152,6 +154,12 @@ def segment(given: Namespace) -> int:
     """Segment an image, and say what the segments are."""
     if given.save is not None:
         _check_output(given.save, given.image)
+    if given.probabilities is not None and given.output.suffix.lower() != ".zarr":
+        raise InputError(f"--probabilities are written beside labels in .zarr, and {given.output} is none.")
+    figure = None
+    if given.plot is not None:
+        _check_output(given.plot, given.image)
+        figure = plot.new_figure()  # before the work, lest matplotlib is missing after it
     seed = 0 if given.seed is None and given.model is None else given.seed
     found = streamgmm.images.segment(
         given.image,
@@ -165,16 +173,24 @@ def segment(given: Namespace) -> int:
         order=given.order,
         covariance_type=given.covariance,
         random_state=seed,
+        probabilities=True if given.probabilities == "all" else given.probabilities or False,
         verbose=not given.quiet,
     )
     if given.save is not None:
-        found.model.save(given.save)
+        found.save(given.save)
+    if figure is not None:
+        found.plot(figure=figure).savefig(given.plot, dpi=100)
     if not given.quiet:
         height, width = found.labels.shape
         print(f"{given.output}: labels of {width:,} x {height:,} pixels, {found.labels.dtype}")
+        if found.probabilities is not None:
+            print(f"{found.probabilities.store.root}: probabilities, {found.probabilities.dtype}")
+        if given.plot is not None:
+            print(f"{given.plot}: image, labels and components")
+        if found.selection is not None:
+            print(_criteria(found.selection))
         table = found.table
-        for label, pixels, mean in zip(table["label"], table["pixels"], table["mean"], strict=True):
-            share = pixels / max(1, table["pixels"].sum())
+        for label, pixels, share, mean in zip(*(table[name] for name in SHOWN), strict=True):
             print(f"{label:5}  {pixels:15,} pixels  {share:6.1%}  mean {', '.join(f'{value:.4g}' for value in mean)}")
     return 0
 

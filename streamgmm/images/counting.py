@@ -7,7 +7,8 @@ knows nothing of where pixels lie.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -63,11 +64,25 @@ class Counted:
     def of(cls, source: Source) -> Counted:
         """Count the rows of a source without weights, in one reading."""
         totals = np.zeros(_n_counters(source.dtype, source.n_features), np.int64)
+        counters = Counters(len(totals))
         for wave in _waves(source.chunks()):
-            for codes, counts in execution.over_chunks(wave, _distinct):
-                totals[codes] += counts
+            for codes, counts in execution.over_chunks(wave, _distinct, counters):
+                tallies.add(codes, counts, totals)
         there = np.flatnonzero(totals)
         return cls(_decoded(there, source.dtype, source.n_features), totals[there])
+
+    @classmethod
+    def together(cls, tables: Sequence[Counted]) -> Counted:
+        """The table of the pixels of several images, of one dtype and as many bands."""
+        first = tables[0]
+        if len(tables) == 1:
+            return first
+        dtype, n_bands = first.values.dtype, first.values.shape[1]
+        totals = np.zeros(_n_counters(dtype, n_bands), np.int64)
+        for one in tables:
+            totals[_codes(one.values)] += one.counts
+        there = np.flatnonzero(totals)
+        return cls(_decoded(there, dtype, n_bands), totals[there])
 
     @property
     def n_pixels(self) -> int:
@@ -81,10 +96,7 @@ class Counted:
     def table(self, results: NDArray[Any]) -> LookUp:
         """What gives each pixel the result of its value, of which there is one for each row of the table."""
         entries = np.zeros(_n_counters(self.values.dtype, self.values.shape[1]), results.dtype)
-        found = np.empty(len(self.values), np.uint32)
-        # values of the table are distinct: the codes come out in their order
-        tallies.tally(_unsigned(self.values), np.zeros(len(entries), np.uint32), found)
-        entries[found] = results
+        entries[_codes(self.values)] = results
         return LookUp(entries)
 
 
@@ -123,16 +135,46 @@ def _waves(chunks: Iterator[Chunk]) -> Iterator[Wave]:
         yield Wave(wave, last=False, complete=False)
 
 
-def _distinct(rows: NDArray[Any], weights: None, chunk: Chunk) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """Values of some rows, in order, and how often each is there."""
-    counters = np.zeros(_n_counters(rows.dtype, rows.shape[1]), np.uint32)
-    found = np.empty(min(len(rows), len(counters)), np.uint32)
-    codes = np.sort(found[: tallies.tally(_unsigned(rows), counters, found)])
-    return codes, counters[codes]
+class Counters:
+    """A counter for each value, all of them 0, of which each thread that counts has its own.
+
+    Made anew for each block they would take longer than the counting. What goes to another process takes none along.
+    """
+
+    def __init__(self, n_counters: int) -> None:
+        self._n_counters = n_counters
+        self._own = threading.local()
+
+    def of_this_thread(self) -> NDArray[np.uint32]:
+        """Who takes them leaves them as they were."""
+        if not hasattr(self._own, "counters"):
+            self._own.counters = np.zeros(self._n_counters, np.uint32)
+        counters: NDArray[np.uint32] = self._own.counters
+        return counters
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Counters, (self._n_counters,)
+
+
+def _distinct(
+    rows: NDArray[Any], weights: None, chunk: Chunk, counters: Counters
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """Values of some rows, in the order in which they are met, and how often each is there."""
+    own = counters.of_this_thread()
+    found = np.empty(min(len(rows), len(own)), np.uint32)
+    codes = found[: tallies.tally(_unsigned(rows), own, found)].copy()
+    return codes, tallies.taken(codes, own, np.empty(len(codes), np.uint32))
 
 
 def _n_counters(dtype: np.dtype[Any], n_bands: int) -> int:
     return int(2 ** (8 * dtype.itemsize * n_bands))
+
+
+def _codes(values: NDArray[Any]) -> NDArray[np.uint32]:
+    """Places of the counters of distinct values, in their order."""
+    found = np.empty(len(values), np.uint32)
+    tallies.tally(_unsigned(values), np.zeros(_n_counters(values.dtype, values.shape[1]), np.uint32), found)
+    return found
 
 
 def _unsigned(rows: NDArray[Any]) -> NDArray[Any]:

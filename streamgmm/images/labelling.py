@@ -1,4 +1,7 @@
-"""Labels of rows by a fitted mixture, counted from 1, so that 0 is free for nodata. It knows nothing of images."""
+"""What a fitted mixture says of rows: labels, counted from 1, so that 0 is free for nodata; and how certain they are.
+
+It knows nothing of images.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from streamgmm.attributes import parameters_of
 from streamgmm.covariances import STRUCTURES
 from streamgmm.estimator import GaussianMixture
 from streamgmm.kernels import Kernel
+from streamgmm.sources import LEAF_ROWS
 
 
 def label_dtype(n_segments: int) -> np.dtype[Any]:
@@ -48,3 +52,45 @@ class Labelling:
     def __call__(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Label of each row, 1 more than its most probable component."""
         return (self.kernel.labels(rows) + 1).astype(self.dtype)
+
+
+PROBABILITY = np.dtype(np.float16)  # to 0.0005, in half the room; memory and disk are what there is too little of
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Certainty:
+    """A function of rows: probabilities of the segments, or that of the label alone.
+
+    Attributes
+    ----------
+    kernel : Kernel
+        The mixture.
+    largest : bool
+        Whether it is of the label alone.
+    """
+
+    kernel: Kernel
+    largest: bool
+
+    @classmethod
+    def by(cls, model: GaussianMixture, *, largest: bool) -> Self:
+        """That of a fitted model."""
+        return cls(Kernel.of(parameters_of(model, STRUCTURES[model.covariance_type])), largest)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of what is said of a row: a number, or a record of one ``probability`` a segment."""
+        k = self.kernel.parameters.n_components
+        return PROBABILITY if self.largest else np.dtype([("probability", PROBABILITY, (k,))])
+
+    def __call__(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Of each row, shape (n,)."""
+        said = np.empty(len(rows), self.dtype)
+        for start in range(0, len(rows), LEAF_ROWS):  # lest there are probabilities of eight bytes of a whole block
+            part = slice(start, start + LEAF_ROWS)
+            found = self.kernel.responsibilities(rows[part])
+            if self.largest:
+                said[part] = found.max(axis=1)
+            else:
+                said["probability"][part] = found
+        return said

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,13 @@ from numpy.typing import NDArray
 from streamgmm.attributes import parameters_of
 from streamgmm.covariances import STRUCTURES
 from streamgmm.estimator import GaussianMixture
+from streamgmm.images.tallying import Tally
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from streamgmm.images.image import Image
+    from streamgmm.selection import Selection
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,39 +33,110 @@ class Segmentation:
         written". An array in memory for an image in memory, a lazy one for any other, what was written where an output
         was given.
     model : GaussianMixture
-        Label i is its component i − 1. `GaussianMixture.save` keeps it, and `segment` takes it for other images.
+        Label i is its component i − 1.
+    probabilities : dask.array.Array or zarr.Array, or None
+        Where they were asked for, of each segment, shape (height, width, k), or of the label alone, shape
+        (height, width); float16, 0 where a pixel is nodata.
+    selection : Selection or None
+        All mixtures that were tried, where the number of segments was chosen.
+    grid : object or None
+        Where pixels lie; its ``pixel_size`` is the area of one and the unit of that.
     """
 
     labels: Any
     model: GaussianMixture
-    _pixels: NDArray[np.int64] | None = field(default=None, repr=False)  # of each label from 0, where they are known
+    probabilities: Any = None
+    selection: Selection | None = None
+    grid: Any = None
+    _image: Image | None = field(default=None, repr=False)
+    _tally: Tally | None = field(default=None, repr=False)  # where it is known without a reading
 
     @cached_property
     def table(self) -> dict[str, NDArray[Any]]:
         """The segments as columns of a table, a row each.
 
-        ``label``; ``weight``, ``mean`` and ``standard_deviation``, a band a column, are those of the component;
-        ``pixels`` is how many have the label, for which the labels are read once if the pixels were not counted.
+        ``label``; ``weight``, ``mean`` and ``standard_deviation``, a feature a column, are those of the component;
+        ``pixels`` is how many have the label, ``share`` their part of all that are not nodata, ``area`` what they
+        cover, in the unit of the grid squared (a volume of planes), where it is known; ``band_mean`` is the mean of
+        each band over them, NaN where there are none. Labels and image are read once for these if the pixels were not
+        counted.
         """
         parameters = parameters_of(self.model, STRUCTURES[self.model.covariance_type])
         k, d = parameters.means.shape
         variances = parameters.covariances
         if variances.ndim == 3:
             variances = variances.diagonal(axis1=1, axis2=2)
-        pixels = _pixels_of(self.labels, k) if self._pixels is None else self._pixels
+        tally = self._tally
+        if tally is None:
+            assert self._image is not None
+            tally = Tally.read(self.labels, self._image.values, k + 1)
+        pixels = tally.counts[1:]
+        size = getattr(self.grid, "pixel_size", None)
         return {
             "label": np.arange(1, k + 1),
             "weight": parameters.weights,
-            "pixels": pixels[1:],
+            "pixels": pixels,
+            "share": pixels / max(1, pixels.sum()),
+            **({} if size is None else {"area": pixels * size[0]}),
             "mean": parameters.means,
             "standard_deviation": np.sqrt(np.broadcast_to(variances, (k, d))),
+            "band_mean": tally.means[1:],
         }
 
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the model to a file, by which `segment` labels other images.
 
-def _pixels_of(labels: Any, n_segments: int) -> NDArray[np.int64]:
-    """Pixels of each label from 0, from one reading."""
-    import dask.array as da
+        Nothing is fitted then; bands, nodata, labels and colours are the same. `streamgmm.load` reads it as an
+        ordinary model.
 
-    lazy = labels if isinstance(labels, da.Array) else da.from_array(labels)
-    counts = da.bincount(da.reshape_blockwise(lazy, (lazy.size,)), minlength=n_segments + 1)
-    return np.asarray(counts.compute(), np.int64)
+        Parameters
+        ----------
+        path : path
+            As in `GaussianMixture.save`.
+
+        Raises
+        ------
+        OSError
+            It cannot be written; a file that was there before is then untouched.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib
+        >>> import numpy as np
+        >>> from streamgmm import segment
+        >>> image = np.array([[10, 11, 200, 201], [12, 10, 0, 202]], np.uint8)
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "levels.safetensors"
+        >>> segment(image, 2, nodata=0, random_state=0).save(path)
+        >>> segment(image[:, ::-1], model=path).labels
+        array([[2, 2, 1, 1],
+               [2, 0, 1, 1]], dtype=uint8)
+        """
+        self.model.save(path)
+
+    def plot(self, *, bands: tuple[int, int] = (0, 1), figure: Figure | None = None) -> Figure:
+        """Draw the image, its labels, both over each other, and the components as ellipses in the plane of two bands.
+
+        Where the number of segments was chosen, also what each more of them gains. Of a large image every few pixels
+        are drawn, and of a volume or a time series the middle.
+
+        Parameters
+        ----------
+        bands : pair of int, default=(0, 1)
+            Features on the axes of the ellipses, counted from 0 among those that are used.
+        figure : matplotlib Figure, optional
+            Where to draw; a new one by default, which no window shows.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            ``figure.savefig("found.png")`` writes it.
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed.
+        """
+        from streamgmm.images.panels import drawn
+
+        assert self._image is not None
+        return drawn(self, self._image, bands, figure)

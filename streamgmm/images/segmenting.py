@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
 from errno import EEXIST, ENOENT
-from numbers import Integral
 from os import PathLike, fspath, strerror
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,29 +15,29 @@ from sklearn.utils.validation import check_is_fitted
 
 from streamgmm.errors import InputError, InputTypeError
 from streamgmm.estimator import GaussianMixture
-from streamgmm.images.ordering import ORDERS, placed, reordered
-from streamgmm.images.segmentation import Segmentation
+from streamgmm.images.mixture import Sizes, checked_sizes, fitted
+from streamgmm.images.ordering import ORDERS
+from streamgmm.images.recipe import Recipe
 from streamgmm.loading import load
-from streamgmm.progress import rows_bar
 
-if TYPE_CHECKING:  # these load dask and numba
-    from streamgmm.images.counting import Counted
-    from streamgmm.images.image import Image
+if TYPE_CHECKING:  # this loads dask and numba
+    from streamgmm.images.scene import Scene
 
 PICTURE = ".png"
-ROUNDING = 1 / 12  # squared grey levels: the variance of what rounding to whole numbers took away
+CERTAINTIES = (False, True, "largest")
 
 
 def segment(
     image: Any,
-    n_segments: int | None = None,
+    n_segments: Any = None,
     *,
-    output: str | PathLike[str] | None = None,
+    output: Any = None,
     overwrite: bool = False,
     axes: str | None = None,
     bands: Sequence[int] | None = None,
     nodata: float | None = None,
     mask: Any = None,
+    grid: Any = None,
     model: GaussianMixture | str | PathLike[str] | None = None,
     order: str | None = None,
     covariance_type: str | None = None,
@@ -45,8 +46,9 @@ def segment(
     max_iter: int | None = None,
     tol: float | None = None,
     random_state: Any = None,
+    probabilities: bool | str = False,
     verbose: int = 0,
-) -> Segmentation:
+) -> Any:
     """Segment an image by the values of its pixels, whatever its size.
 
     Pixels of one to three bands of 8 bits, or of one of 16 bits, are counted once; the mixture is then fitted to the
@@ -56,10 +58,13 @@ def segment(
     Parameters
     ----------
     image : array-like, dask array, zarr array, or path; (height, width), or three axes of which one is of bands
-        Integers or floats. Paths are of ``.zarr``, ``.npy``, or pictures of moderate size, ``.png`` or ``.jpg``.
-    n_segments : int, optional
-        Number of segments, k; may be left out where ``model`` is given.
-    output : path, optional
+        Integers or floats. Paths are of ``.zarr``, ``.npy``, or pictures of moderate size, ``.png`` or ``.jpg``. Or a
+        list of such arrays or paths, of one dtype and as many bands: one mixture is fitted to the pixels of all.
+    n_segments : int, iterable of int, or 'auto', optional
+        Number of segments, k; may be left out where ``model`` is given. Of several numbers, such as ``range(2, 9)``, or
+        'auto', 1 to 10, all are fitted in the same readings, and the smallest is taken from which the next gains less
+        than 0.01 nats a pixel: of very many pixels, BIC would take the most that there are.
+    output : path, or list of paths for a list of images, optional
         ``.zarr`` to write the labels to, by this process, which appears once it is complete. A process that was stopped
         is gone on with by the same call, if that has an integer for ``random_state``, or ``model``. Or ``.png``, for a
         small image and up to 254 segments: its values are the labels, 0 is transparent, and its palette has the mean
@@ -70,13 +75,18 @@ def segment(
         What the axes are: lines Y, columns X, bands C. Needed where it is not certain, which it is of three axes if
         either the first or the last has at most 4 places, and the others at least 32.
     bands : sequence of int, optional
-        Bands to use, counted from 0; all by default.
+        Bands to use, counted from 0; by default all, or those of the ``model``.
     nodata : number, optional
-        A pixel with this value, or NaN, in any used band is nodata: it is not learnt from, and its label is 0.
-    mask : array-like, dask or zarr array of bool, shape (height, width), optional
+        A pixel with this value, or NaN, in any used band is nodata: it is not learnt from, and its label is 0. By
+        default that of the ``model``.
+    mask : array-like, dask or zarr array of bool, shape (height, width), or list of them for a list, optional
         True where a pixel is nodata.
+    grid : object with ``pixel_size``, or list of them for a list, optional
+        Where pixels lie: the area of one, with its unit, by which the table has the areas of the segments.
     model : GaussianMixture or path, optional
-        A fitted model, or a file that it was saved to. Nothing is fitted then: label i is its component i − 1.
+        A fitted model, or a file that it was saved to. Nothing is fitted then: label i is its component i − 1. One that
+        `segment` has fitted knows its bands, nodata, order and colours, and the dtype of the image, which must be the
+        same.
     order : {'brightness', 'weight'}, default='brightness'
         Which segment is the first: that with the lowest mean over the bands, or that with the largest weight.
     covariance_type, n_init, max_iter, tol, random_state
@@ -85,13 +95,16 @@ def segment(
         Added to every variance, squared units of the image. By default 1/12 for integers: rounding to whole numbers
         took as much away, and without it a component could shrink to one value with an infinite density. 1e-6 for
         floats.
+    probabilities : bool or 'largest', default=False
+        Whether there shall be, beside the labels, the probability of each segment, or that of the label alone. Where
+        the labels are written to ``labels.zarr`` they are to ``labels_probabilities.zarr``.
     verbose : int, default=0
         With 1, progress bars.
 
     Returns
     -------
-    Segmentation
-        ``labels``, ``model`` and ``table``.
+    Segmentation, or list of Segmentation for a list of images
+        ``labels``, ``model`` and ``table``, what it can `~Segmentation.plot` and `~Segmentation.save`.
 
     Raises
     ------
@@ -101,6 +114,11 @@ def segment(
         Another process is writing to ``output``.
     OSError
         ``output`` exists, or cannot be written.
+
+    Warns
+    -----
+    UserWarning
+        The largest of several numbers of segments was taken, and more may be better.
 
     Examples
     --------
@@ -124,118 +142,145 @@ def segment(
         "random_state": random_state,
     }
     chosen = {name: value for name, value in fitting.items() if value is not None}
-    fitted = None if model is None else _given(model, chosen)
-    k = _checked_number(n_segments, fitted)
+    given = None if model is None else _given(model, chosen)
+    sizes = _checked_sizes(n_segments, given)
     if chosen.get("order", ORDERS[0]) not in ORDERS:
         raise InputError(f"order={order!r} is not known; pass one of {', '.join(map(repr, ORDERS))}.")
-    target = None if output is None else _checked_output(output, overwrite)
-    if target is None and overwrite:
+    if probabilities not in CERTAINTIES:
+        raise InputError(f"probabilities={probabilities!r} is not known; pass True, False or 'largest'.")
+    several = _are_several(image)
+    images = list(image) if several else [image]
+    n_images = len(images) if several else None
+    targets = [None if path is None else _checked_output(path, overwrite) for path in _each(output, "output", n_images)]
+    if targets[0] is None and overwrite:
         raise InputError("overwrite=True replaces what is at output, which is not given; leave it out.")
 
-    from streamgmm.images.counting import Counted, countable
-    from streamgmm.images.image import NO_PIXEL, Image
-    from streamgmm.images.opening import opened, place
-    from streamgmm.images.picture import check_picture
+    from streamgmm.images.scene import Scene, beside_labels, rows_of
 
-    array, axes = opened(image, axes)
-    if target is not None and target.resolve() in {path.resolve() for path in map(place, (image, array)) if path}:
-        raise InputError(f"{target} is the image; write the labels somewhere else.")
-    pixels = Image.of(array, axes=axes, bands=bands, nodata=nodata, mask=mask)
-    if fitted is not None and fitted.n_features_in_ != pixels.n_bands:
-        raise InputError(
-            f"The model is of {fitted.n_features_in_} bands, and the image has {pixels.n_bands} that are used; choose "
-            "as many, in the same order, by bands=."
-        )
-    if target is not None and target.suffix.lower() == PICTURE:
-        check_picture(pixels.shape, k)
-    counted = None
-    if countable(pixels.dtype, pixels.n_bands):
-        counted = Counted.of(pixels.rows(counted=False))
-        if not len(counted.values):
-            raise InputError(NO_PIXEL)
-    if fitted is None:
-        fitted = _fitted(pixels, counted, k, chosen, verbose)
-    return _labelled(pixels, counted, fitted, target, overwrite, verbose)
+    for target in targets if probabilities else ():
+        if target is not None and target.suffix.lower() != PICTURE:
+            _checked_output(beside_labels(target), overwrite)
+    recipe = None if given is None else Recipe.of(given)
+    if recipe is not None:
+        bands = recipe.bands if bands is None else bands
+        nodata = recipe.nodata if nodata is None else nodata
+    masks, grids = _each(mask, "mask", n_images), _each(grid, "grid", n_images)
+    scenes = [
+        Scene.of(one, axes=axes, bands=bands, nodata=nodata, mask=part, grid=where, target=target)
+        for one, part, where, target in zip(images, masks, grids, targets, strict=True)
+    ]
+    _check_alike(scenes, sizes)
+    if given is not None:
+        _check_fits(given, recipe, scenes[0])
+    scenes = [scene.with_table() for scene in scenes]
+    selection = None
+    if given is None:
+        dtype = scenes[0].pixels.dtype
+        _check_distinct(scenes, sizes)
+        given, selection = fitted(rows_of(scenes), sizes, dtype, chosen, verbose)
+    if recipe is None:
+        recipe = _recipe_of(scenes[0], given, bands, chosen.get("order", ORDERS[0]) if model is None else None)
+        given = copy(given)
+        given._recipe = recipe.written()
+    found = [scene.segmented(given, recipe, probabilities, overwrite, verbose) for scene in scenes]
+    found = [replace(one, selection=selection) for one in found]
+    return found if several else found[0]
 
 
 def _given(model: GaussianMixture | str | PathLike[str], chosen: dict[str, Any]) -> GaussianMixture:
     """A fitted model, which nothing else may be said of."""
     if chosen:
         raise InputError(f"model is given, so that nothing is fitted; leave out {', '.join(chosen)}.")
-    fitted = load(model) if isinstance(model, str | PathLike) else model
-    if not isinstance(fitted, GaussianMixture):
-        raise InputTypeError(f"model is a {type(fitted).__name__}; pass a streamgmm.GaussianMixture, or its file.")
-    check_is_fitted(fitted, "means_")
-    return fitted
+    given = load(model) if isinstance(model, str | PathLike) else model
+    if not isinstance(given, GaussianMixture):
+        raise InputTypeError(f"model is a {type(given).__name__}; pass a streamgmm.GaussianMixture, or its file.")
+    check_is_fitted(given, "means_")
+    return given
 
 
-def _checked_number(n_segments: int | None, fitted: GaussianMixture | None) -> int:
-    """Number of segments, as it is given or as a model has it."""
-    if fitted is not None:
-        k = len(fitted.means_)
-        if n_segments not in (None, k):
-            raise InputError(f"The model has {k} components and n_segments is {n_segments}; pass {k}, or leave it out.")
-        return k
-    if not isinstance(n_segments, Integral) or n_segments < 1:
-        raise InputError(f"n_segments is {n_segments!r}; pass how many segments there shall be, an integer from 1.")
-    return int(n_segments)
+def _checked_sizes(n_segments: Any, given: GaussianMixture | None) -> Sizes:
+    """Number of segments, or the numbers to try, as it is given or as a model has it."""
+    if given is None:
+        return checked_sizes(n_segments)
+    k = len(given.means_)
+    if n_segments not in (None, k):
+        raise InputError(f"The model has {k} components and n_segments is {n_segments}; pass {k}, or leave it out.")
+    return k
 
 
-def _fitted(
-    pixels: Image, counted: Counted | None, n_segments: int, chosen: dict[str, Any], verbose: int
-) -> GaussianMixture:
-    """A mixture of the pixels that are not nodata, its components in the order of the segments."""
-    settings: dict[str, Any] = {"reg_covar": ROUNDING} if pixels.dtype.kind in "iu" else {}
-    settings |= {name: value for name, value in chosen.items() if name != "order"}
-    if counted is not None and len(counted.values) < max(2, n_segments):
+def _are_several(image: Any) -> bool:
+    """Whether these are several images, each an array or a path; a list of numbers is an array itself."""
+    if not isinstance(image, list | tuple) or not image:
+        return False
+    paths = [isinstance(one, str | PathLike) for one in image]
+    return all(paths) or all(len(getattr(one, "shape", ())) >= 2 for one in image)
+
+
+def _each(value: Any, name: str, n_images: int | None) -> list[Any]:
+    """What is given for each image; for several images as many, or nothing."""
+    if n_images is None:
+        return [value]
+    if value is None:
+        return [None] * n_images
+    if not isinstance(value, list | tuple) or len(value) != n_images:
+        raise InputError(f"{name} is for one image, and {n_images} are given; pass a list of as many.")
+    return list(value)
+
+
+def _check_alike(scenes: Sequence[Scene], sizes: Sizes) -> None:
+    """Refuse, before the work, images of which there cannot be one mixture, and labels that cannot be a picture."""
+    first = scenes[0].pixels
+    for place, scene in enumerate(scenes):
+        if (scene.pixels.dtype, scene.pixels.n_bands) != (first.dtype, first.n_bands):
+            raise InputError(
+                f"Image {place} has {scene.pixels.n_bands} bands of {scene.pixels.dtype}, and image 0 has "
+                f"{first.n_bands} of {first.dtype}; pass images of one kind, or segment them one by one."
+            )
+        if scene.target is not None and scene.target.suffix.lower() == PICTURE:
+            from streamgmm.images.picture import check_picture
+
+            check_picture(scene.pixels.shape, sizes if isinstance(sizes, int) else sizes[-1])
+    targets = [scene.target.resolve() for scene in scenes if scene.target is not None]
+    if len(set(targets)) < len(targets):
+        raise InputError("Two images have the same output; pass a path of its own for each.")
+
+
+def _check_fits(given: GaussianMixture, recipe: Recipe | None, scene: Scene) -> None:
+    """Refuse an image that a model is not of."""
+    if given.n_features_in_ != scene.pixels.n_bands:
         raise InputError(
-            f"The image has {len(counted.values)} distinct values, of which {n_segments} segments cannot be made; "
-            "pass a smaller n_segments, or label the values themselves."
+            f"The model is of {given.n_features_in_} bands, and the image has {scene.pixels.n_bands} that are used; "
+            "choose as many, in the same order, by bands=."
         )
-    model = GaussianMixture(n_segments, verbose=verbose, **settings)
-    model.fit(pixels.rows() if counted is None else counted.source())
-    return reordered(model, placed(model, chosen.get("order", ORDERS[0])))
+    if recipe is not None:
+        recipe.check(scene.pixels.dtype, scene.names, scene.scale)
 
 
-def _labelled(
-    pixels: Image,
-    counted: Counted | None,
-    model: GaussianMixture,
-    target: Path | None,
-    overwrite: bool,
-    verbose: int,
-) -> Segmentation:
-    """Labels of all pixels by a fitted model, where they are wanted."""
-    from streamgmm.images.labelling import Labelling, label_dtype
+def _check_distinct(scenes: Sequence[Scene], sizes: Sizes) -> None:
+    """Refuse fewer distinct values than segments, where they were counted."""
+    most = sizes if isinstance(sizes, int) else sizes[-1]
+    tables = [len(scene.counted.values) for scene in scenes if scene.counted is not None]
+    if tables and max(tables) < max(2, most) and len(scenes) == 1:
+        raise InputError(
+            f"The image has {tables[0]} distinct values, of which {most} segments cannot be made; pass a smaller "
+            "n_segments, or label the values themselves."
+        )
 
-    k = len(model.means_)
-    dtype = label_dtype(k)
-    labelling: Any = Labelling.by(model, dtype)
-    known = None
-    if counted is not None:
-        labels = labelling(counted.values)
-        known = np.bincount(labels, weights=counted.counts, minlength=k + 1).astype(np.int64)
-        labelling = counted.table(labels)
-    lazy = pixels.map(labelling, dtype)
-    if target is None:
-        return Segmentation(lazy.compute() if pixels.at_hand else lazy, model, known)
 
-    if target.suffix.lower() == PICTURE:
-        from streamgmm.images.picture import palette, write_picture
+def _recipe_of(scene: Scene, model: GaussianMixture, bands: Sequence[int] | None, order: str | None) -> Recipe:
+    """What is to be kept of how an image was segmented."""
+    from streamgmm.images.picture import palette
 
-        written = lazy.compute()
-        write_picture(written, palette(np.asarray(model.means_), pixels.dtype), target, overwrite=overwrite)
-        return Segmentation(written, model, known)
-
-    import dask
-    import zarr
-
-    from streamgmm.results import Record, write
-
-    # what is written to is held by this process: the workers of a cluster could not share it
-    with rows_bar(pixels.shape[0], "labels", shown=bool(verbose)) as bar, dask.config.set(scheduler="threads"):
-        write(lazy, target, Record.of("segments", model, pixels.pixels()), overwrite=overwrite, wrote=bar.update)
-    return Segmentation(zarr.open_array(target, mode="r"), model, known)
+    colours = palette(np.asarray(model.means_), scene.pixels.dtype)
+    return Recipe(
+        dtype=scene.pixels.dtype.name,
+        bands=None if bands is None else tuple(int(band) for band in bands),
+        names=scene.names,
+        nodata=scene.pixels.nodata,
+        scale=scene.scale,
+        order=order,
+        palette=tuple((int(red), int(green), int(blue)) for red, green, blue in colours),
+    )
 
 
 def _checked_output(output: str | PathLike[str], overwrite: bool) -> Path:

@@ -31,6 +31,22 @@ def tally(rows: Any, counters: Any, found: Any) -> Any:
 
 
 @cached
+def taken(values: Any, counters: Any, out: Any) -> Any:
+    """Counts of some values, whose counters are 0 again."""
+    for place in range(values.shape[0]):
+        out[place] = counters[values[place]]
+        counters[values[place]] = 0
+    return out
+
+
+@cached
+def add(values: Any, counts: Any, totals: Any) -> None:
+    """Add counts of some values to totals of all."""
+    for place in range(values.shape[0]):
+        totals[values[place]] += counts[place]
+
+
+@cached
 def look_up(rows: Any, table: Any, out: Any) -> None:
     """Entry of a table for each row (n, bands)."""
     for row in range(rows.shape[0]):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from errno import EEXIST
+from contextlib import contextmanager, nullcontext, suppress
+from errno import EEXIST, ENOLCK, ENOTSUP, EOPNOTSUPP
 from pathlib import Path
 
 from streamgmm.errors import InputError, ResultError, StreamGMMError
+
+LOCKLESS = (ENOLCK, ENOTSUP, EOPNOTSUPP)  # of a file system that knows no locks: nobody can hold anything there
 
 
 @contextmanager
@@ -90,24 +92,32 @@ def _rename(partial: Path, path: Path) -> None:
 
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    """Let no other process write to a folder, which is made if need be. A process that ends lets go of it."""
-    folder.mkdir(exist_ok=True)
-    if os.name != "posix":
-        yield
-        return
-    import fcntl
+    """Let no other process write to a folder, which is made if need be. A process that ends lets go of it.
 
-    descriptor = os.open(folder, os.O_RDONLY)
+    What is locked is a file beside it, since the folder gets another name while it is held. The file is removed by
+    whoever holds it; one that a killed process left locks nothing.
+    """
+    from filelock import FileLock, Timeout
+
+    file = folder.with_name(folder.name + ".lock")
+    lock = FileLock(file, timeout=0, thread_local=False)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ResultError(f"{folder} is being written by another process; wait for it to end.") from None
-        except OSError:
-            pass  # the file system knows no locks: nobody can hold anything
+        lock.acquire()
+    except Timeout:
+        raise ResultError(f"{folder} is being written by another process; wait for it to end.") from None
+    except OSError as error:
+        if error.errno not in LOCKLESS:
+            raise
+    try:
+        folder.mkdir(exist_ok=True)
         yield
     finally:
-        os.close(descriptor)
+        if os.name == "posix":  # nobody else can hold what has no name; elsewhere what is open cannot be removed
+            file.unlink(missing_ok=True)
+        lock.release()
+        with suppress(OSError):  # another process may hold it by now
+            if os.name != "posix":
+                file.unlink(missing_ok=True)
 
 
 def _sync_entry(path: Path) -> None:

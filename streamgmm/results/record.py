@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any, Self
 
@@ -26,23 +28,26 @@ class Record:
         Of the source.
     streamgmm : str
         Version that computed it; another may round differently.
+    settings : mapping of str
+        What else it depends on, by name, in JSON's types: of an image its axes, nodata, mask and the like.
     """
 
     kind: str
     model: str
     rows: Fingerprint
     streamgmm: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, kind: str, model: Any, source: Source) -> Self:
+    def of(cls, kind: str, model: Any, source: Source, settings: Mapping[str, Any] | None = None) -> Self:
         """Record of what a fitted model says of a source, three of whose chunks are read."""
-        return cls(kind, model_digest(model), Fingerprint.of(source), version("streamgmm"))
+        return cls(kind, model_digest(model), Fingerprint.of(source), version("streamgmm"), dict(settings or {}))
 
     @classmethod
     def read(cls, attributes: dict[str, Any]) -> Self:
         """What `written` made; KeyError or TypeError where it is something else."""
         rows = Fingerprint(**attributes["rows"])
-        return cls(attributes["kind"], attributes["model"], rows, attributes["streamgmm"])
+        return cls(attributes["kind"], attributes["model"], rows, attributes["streamgmm"], dict(attributes["settings"]))
 
     def written(self) -> dict[str, Any]:
         """The same in JSON's types."""
@@ -57,7 +62,13 @@ class Record:
         if self.streamgmm != other.streamgmm:
             return f"streamgmm {other.streamgmm}, not {self.streamgmm}"
         rows = self.rows.difference(other.rows)
-        return rows and f"other rows: {rows}"
+        if rows:
+            return f"other rows: {rows}"
+        for name in sorted({*self.settings, *other.settings}):
+            here, there = (json.dumps(one.settings.get(name)) for one in (self, other))
+            if here != there:
+                return f"{name} {there}, not {here}"
+        return ""
 
 
 def model_digest(model: Any) -> str:

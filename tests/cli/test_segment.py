@@ -51,6 +51,28 @@ def test_another_image_is_labelled_by_a_saved_model(run, stored, tmp_path):
     assert "segments, shape (50, 60), uint8" in run("info", other)[1]
 
 
+def test_the_number_of_segments_is_chosen_and_the_curve_is_printed(run, stored, tmp_path):
+    options = ["--axes", "CYX", "--nodata", 255]
+    for number, text in enumerate(("auto", "2:4", "3,4")):
+        labels, sheet = tmp_path / f"{number}.zarr", tmp_path / f"{number}.png"
+        code, out, err = run("segment", stored, "-k", text, *options, "-o", labels, "--plot", sheet)
+        assert code == 0, err
+        assert zarr.open_array(labels)[:].max() == 3
+        assert "gain, nats/row" in out and f"{sheet}: image, labels and components" in out
+        assert [line.split()[0] for line in out.splitlines() if line.endswith("best")] == ["3"]
+        assert sheet.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_probabilities_are_written_beside_the_labels(run, stored, tmp_path):
+    options = ["-k", 3, "--axes", "CYX", "--probabilities"]
+    code, out, err = run("segment", stored, *options, "largest", "-o", tmp_path / "labels.zarr")
+    assert code == 0, err
+    check(tmp_path / "labels_probabilities.zarr")
+    assert "labels_probabilities.zarr: probabilities, float16" in out
+    code, _, err = run("segment", stored, *options, "all", "-o", tmp_path / "labels.png")
+    assert code == 1 and "--probabilities are written beside labels in .zarr" in err
+
+
 def test_what_cannot_be_segmented_is_one_line(run, stored, model, tmp_path):
     for arguments, expected in [
         (["-k", 3, "--axes", "YX"], "does not name the axes"),

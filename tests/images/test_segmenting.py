@@ -189,7 +189,8 @@ def test_a_fitted_model_keeps_the_meaning_of_labels(tmp_path):
         again = segment(bright, model=model)
         np.testing.assert_array_equal(again.labels, regions[:, 17:])
         np.testing.assert_array_equal(again.table["pixels"], np.bincount(regions[:, 17:].ravel(), minlength=4)[1:])
-    np.testing.assert_array_equal(segment(bright.astype(np.float32), 3, model=found.model).labels, regions[:, 17:])
+    with pytest.raises(InputError, match="fitted to pixels of uint8, and the image has float32; convert the image"):
+        segment(bright.astype(np.float32), 3, model=found.model)
 
 
 def test_more_segments_than_a_byte_holds_have_two():
@@ -208,6 +209,12 @@ MODEL = GaussianMixture(2, random_state=0).fit(IMAGE.reshape(-1, 3))
     ("image", "options", "message"),
     [
         (IMAGE, {}, "n_segments is None; pass how many"),
+        (IMAGE, {"n_segments": "many"}, "n_segments is 'many'; pass how many"),
+        (IMAGE, {"n_segments": range(0, 3)}, "an integer from 1, or numbers to choose from"),
+        (IMAGE, {"n_segments": 3, "probabilities": "all"}, "probabilities='all' is not known"),
+        ([IMAGE, IMAGE[:, :, 0]], {"n_segments": 3}, "Image 1 has 1 bands of uint8, and image 0 has 3 of uint8"),
+        ([IMAGE, IMAGE], {"n_segments": 3, "output": "labels.zarr"}, "output is for one image, and 2 are given"),
+        ([IMAGE, IMAGE], {"n_segments": 3, "mask": [None]}, "mask is for one image, and 2 are given"),
         (IMAGE, {"n_segments": 0}, "an integer from 1"),
         (IMAGE, {"n_segments": 2.5}, "an integer from 1"),
         (IMAGE, {"n_segments": 3, "order": "size"}, "order='size' is not known; pass one of 'brightness', 'weight'"),

@@ -1,4 +1,6 @@
-"""Predict, killed again and again, at random or amid writing, until it is complete; a program of its own.
+"""Predict rows, or segment an image in blocks, killed at random or amid writing, again and again until it is complete.
+
+A program of its own.
 
 It forks processes that have everything imported, and so must have no threads: whatever makes some runs in a child.
 """
@@ -19,11 +21,13 @@ from streamgmm import GaussianMixture, load
 from streamgmm.attributes import parameters_of
 from streamgmm.cli import main
 from streamgmm.covariances import STRUCTURES
+from streamgmm.images import image, scene
 from streamgmm.kernels import Kernel
 from streamgmm.results import check
 from streamgmm.sources import storage
 
 CHUNK, N_CHUNKS, K = 500, 60, 3
+BLOCK, ACROSS, DOWN = 32, 12, 5  # sides of a block of the image, and how many there are
 LATER = (
     "dask.threaded",
     "distributed",
@@ -56,6 +60,9 @@ def prepare(folder):
     stored = zarr.create_array(folder / "rows.zarr", shape=rows.shape, chunks=(CHUNK, 3), dtype=rows.dtype)
     stored[:] = rows
     GaussianMixture(K, random_state=0, max_iter=20, tol=0.1).fit(rows).save(folder / "model")
+    shape = (BLOCK * DOWN - 5, BLOCK * ACROSS - 9, 3)
+    stored = zarr.create_array(folder / "image.zarr", shape=shape, chunks=(BLOCK, BLOCK, 3), dtype="f4")
+    stored[:] = draws.standard_normal(shape) + 2 * draws.integers(0, K, shape)
 
 
 def digest(path):
@@ -65,26 +72,33 @@ def digest(path):
     return hashlib.sha256(zarr.open_array(path, mode="r")[:].tobytes()).hexdigest()
 
 
-def written(out):
-    """Number of chunks that are there of a result that was begun."""
-    return len(list(out.with_name(out.name + ".partial").glob("c/*")))
+def n_files(path):
+    """Blocks that are there, besides what a write that was killed may have left."""
+    return sum(file.is_file() and file.name.isdecimal() for file in path.glob("c/**/*"))
 
 
-def wait(kills, out, draws, uninterrupted):
-    """For a random time, or, every second time, until some chunks more are written."""
+def wait(kills, out, draws, uninterrupted, n_blocks):
+    """For a random time, or, every second time, until some blocks more are written."""
+    partial = out.with_name(out.name + ".partial")
     last = time.monotonic() + draws.uniform(0, 0.7 * uninterrupted)
-    wanted = written(out) + draws.randrange(1, N_CHUNKS // 4)
+    wanted = n_files(partial) + draws.randrange(1, max(2, n_blocks // 4))
     if kills % 2:
         last += 60
-    while time.monotonic() < last and not (kills % 2 and (written(out) >= wanted or out.exists())):
+    while time.monotonic() < last and not (kills % 2 and (n_files(partial) >= wanted or out.exists())):
         time.sleep(0.0005)
 
 
-def run(folder, n_kills, seed):
+def run(folder, what, n_kills, seed):
     """Kill as often as asked; counts of what happened."""
     for name in LATER:
         importlib.import_module(name)
     storage.TASK_BYTES = CHUNK * 3 * 4
+    image.TASK_BYTES, scene.TILE = BLOCK * BLOCK * 3 * 4, BLOCK // 2  # so that a block is a shard
+    given = {
+        "predict": ["predict", str(folder / "model"), str(folder / "rows.zarr")],
+        "segment": ["segment", str(folder / "image.zarr"), "--model", str(folder / "model"), "--axes", "YXC"],
+    }[what]
+    n_blocks = {"predict": N_CHUNKS, "segment": ACROSS * DOWN}[what]
     os.waitpid(forked(lambda: prepare(folder)), 0)
     model = load(folder / "model")
     Kernel.of(parameters_of(model, STRUCTURES["full"])).labels(
@@ -92,7 +106,7 @@ def run(folder, n_kills, seed):
     )  # compiled before the forks
 
     def predict(out):
-        return lambda: main(["predict", str(folder / "model"), str(folder / "rows.zarr"), "-o", str(out), "--quiet"])
+        return lambda: main([*given, "-o", str(out), "--quiet"])
 
     begun = time.perf_counter()
     assert os.waitpid(forked(predict(folder / "whole.zarr")), 0)[1] == 0
@@ -104,7 +118,7 @@ def run(folder, n_kills, seed):
         while True:
             child = forked(predict(out))
             if kills < n_kills:
-                wait(kills, out, moments, uninterrupted)
+                wait(kills, out, moments, uninterrupted, n_blocks)
                 os.kill(
                     child, signal.SIGKILL
                 )  # one that has ended waits to be asked for its exit code, and is not hurt
@@ -113,8 +127,8 @@ def run(folder, n_kills, seed):
                 assert os.WEXITSTATUS(status) == 0
                 break
             kills += 1
-            amid += 0 < written(out) < N_CHUNKS
-            assert not out.exists() or len(list(out.glob("c/*"))) == N_CHUNKS
+            amid += 0 < n_files(out.with_name(out.name + ".partial")) < n_blocks
+            assert not out.exists() or n_files(out) == n_blocks
             if out.exists():  # killed after the last step
                 break
     # threads may be, now that nothing is forked any more
@@ -129,4 +143,4 @@ def run(folder, n_kills, seed):
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))))
+    print(json.dumps(run(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))))

@@ -21,12 +21,12 @@ def test_a_whole_result_says_of_what_it_is(path, record):
     assert stored.record == record
     assert stored.complete
     assert stored.faults() == {}
-    assert stored.chunks() == [(0,), (1,), (2,)]
+    assert stored.blocks() == [(0,), (1,), (2,)]
 
 
 def test_every_flipped_bit_of_every_chunk_is_found_out(path):
     stored, flips, found = Stored.open(path), 0, 0
-    for chunk in stored.chunks():
+    for chunk in stored.blocks():
         file = stored.file(chunk)
         whole = file.read_bytes()
         for bit in range(8 * len(whole)):
@@ -51,7 +51,7 @@ def test_zarr_itself_does_not_read_a_flipped_bit(path):
 
 def test_every_torn_zeroed_or_longer_chunk_is_found_out(path):
     stored = Stored.open(path)
-    for chunk in stored.chunks():
+    for chunk in stored.blocks():
         whole = stored.file(chunk).read_bytes()
         left = [whole[:length] for length in range(len(whole))] + [bytes(n) for n in range(1, len(whole))]
         left += [whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2), whole + b"\0"]

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from streamgmm.errors import InputError, ResultError
 from streamgmm.fingerprint import Fingerprint
-from streamgmm.results import check, write
-from streamgmm.results.writing import WholeChunks
+from streamgmm.results import Stored, check, write
 
 
 def counted(values, chunks, computed):
@@ -54,18 +53,17 @@ def test_every_chunk_on_disk_is_written_once_and_whole(tmp_path, record):
     assert sorted(regions) == [0, 100, 300, 300, 300]
 
 
-@pytest.mark.parametrize("key", [slice(5, 15), slice(0, 5), slice(10, 25)])
-def test_a_write_that_is_not_a_whole_chunk_raises_and_writes_nothing(tmp_path, key):
-    """Two tasks that share a chunk would each read, change and write it: one of the changes would be lost."""
-    array = zarr.create_array(tmp_path / "x.zarr", shape=25, chunks=10, dtype=int, fill_value=-1)
-    target = WholeChunks(array, [0, 2])
-    with pytest.raises(ResultError, match="not a whole chunk of"):
-        target[(key,)] = np.zeros(key.stop - key.start, int)
-    with pytest.raises(ResultError, match="not a whole chunk of"):
-        da.store(da.zeros(15, chunks=5, dtype=int), target, lock=False)
-    assert array[:20].tolist() == [-1] * 20  # the last block is the last chunk, indeed, and perhaps written
-    da.store(da.zeros(15, chunks=10, dtype=int), target, lock=False)
-    assert array[:].tolist() == [0] * 10 + [-1] * 10 + [0] * 5
+@pytest.mark.parametrize(
+    ("block", "shape"), [((0, 0), (5, 20)), ((0, 0), (10, 30)), ((2, 1), (10, 20)), ((0, 0), (200,))]
+)
+def test_a_write_that_is_not_a_whole_block_raises_and_writes_nothing(tmp_path, record, block, shape):
+    """Two tasks that share a file would each read, change and write it: one of the changes would be lost."""
+    stored = Stored.create(tmp_path / "x.zarr", da.zeros((25, 30), chunks=(10, 20), dtype=int), (5, 10), record)
+    with pytest.raises(ResultError, match="are not the whole of shard c/"):
+        stored.put(block, np.zeros(shape, int))
+    assert not list((tmp_path / "x.zarr").glob("c/*"))
+    stored.put((2, 1), np.zeros((5, 10), int))
+    assert (stored.array[:] == 0).sum() == 50
 
 
 def test_what_was_not_written_is_no_label(tmp_path, record):
@@ -118,7 +116,8 @@ def test_from_any_chunks_a_restart_gives_the_same_and_computes_only_what_is_not_
         ({"rows": Fingerprint(25, 3, "<f4", "chunks", "", "others")}, "other rows: other values"),
         ({"rows": Fingerprint(26, 3, "<f4", "chunks", "", "rows")}, "other rows: 26 rows, not 25"),
         ({"streamgmm": "0.0.1"}, "streamgmm 0.0.1, not 0.1.0"),
-        ({"chunks": 5}, r"chunks \(5,\), not \(10,\)"),
+        ({"chunks": 5}, r"blocks \(5,\), not \(10,\)"),
+        ({"settings": {"nodata": 3}}, "nodata 3, not null"),
         ({"values": np.arange(26)}, r"shape \(26,\), not \(25,\)"),
         ({"values": np.arange(25, dtype=np.int16)}, "dtype int16, not int64"),
     ],

@@ -1,0 +1,83 @@
+"""A mixture of pixels, its components in the order of the segments: of a given number of them, or of as many as pay."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import pairwise
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from streamgmm.errors import InputError
+from streamgmm.estimator import GaussianMixture
+from streamgmm.images.ordering import ORDERS, placed, reordered
+from streamgmm.sources import Source
+
+if TYPE_CHECKING:
+    from streamgmm.selection import Selection
+
+ROUNDING = 1 / 12  # squared grey levels: the variance of what rounding to whole numbers took away
+AUTO = range(1, 11)
+ENOUGH = 0.01  # nats a pixel: a component more that gains less is not worth it
+
+Sizes = int | tuple[int, ...]
+
+
+def checked_sizes(n_segments: Any) -> Sizes:
+    """Number of segments, or the numbers to try, in order.
+
+    Examples
+    --------
+    >>> checked_sizes(3), checked_sizes("auto"), checked_sizes(range(2, 5))
+    (3, (1, 2, 3, 4, 5, 6, 7, 8, 9, 10), (2, 3, 4))
+    """
+    if isinstance(n_segments, Integral) and int(n_segments) >= 1:
+        return int(n_segments)
+    given: Any = AUTO if isinstance(n_segments, str) and n_segments == "auto" else n_segments
+    sizes = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else []
+    if not sizes or not all(isinstance(size, Integral) and int(size) >= 1 for size in sizes):
+        raise InputError(
+            f"n_segments is {n_segments!r}; pass how many segments there shall be, an integer from 1, or numbers to "
+            "choose from, such as range(2, 9), or 'auto', which are 1 to 10."
+        )
+    return tuple(sorted({int(size) for size in sizes}))
+
+
+def fitted(
+    source: Source, sizes: Sizes, dtype: np.dtype[Any], chosen: dict[str, Any], verbose: int
+) -> tuple[GaussianMixture, Selection | None]:
+    """A mixture of pixels of a dtype, and of several sizes what they have come to."""
+    settings: dict[str, Any] = {"reg_covar": ROUNDING} if dtype.kind in "iu" else {}
+    settings |= {name: value for name, value in chosen.items() if name != "order"}
+    order = chosen.get("order", ORDERS[0])
+    if isinstance(sizes, int):
+        model = GaussianMixture(sizes, verbose=verbose, **settings).fit(source)
+        return reordered(model, placed(model, order)), None
+    from streamgmm.selection import select
+
+    family = settings.pop("covariance_type", "full")
+    found = select(source, sizes, [family], criterion="icl", verbose=verbose, **settings)  # which drops none
+    models = tuple(model and reordered(model, placed(model, order)) for model in found.models)
+    best = models[_first_enough(found)]
+    assert best is not None
+    return best, replace(found, best=best, criterion="gain", models=models)
+
+
+def _first_enough(found: Selection) -> int:
+    """Place of the smallest mixture from which the next larger gains too little; else of the largest."""
+    sound = [place for place, model in enumerate(found.models) if model is not None]
+    sound.sort(key=lambda place: int(found.table["n_components"][place]))
+    for place, following in pairwise(sound):
+        if found.table["gain"][following] < ENOUGH:
+            return place
+    if len(sound) > 1:
+        size = found.table["n_components"][sound[-1]]
+        warnings.warn(
+            f"{size} segments, the most that were tried, still explain every pixel better, by {ENOUGH} nats or more, "
+            f"than the next fewer; pass a range with more, such as n_segments=range({size}, {2 * size}).",
+            stacklevel=4,
+        )
+    return sound[-1]

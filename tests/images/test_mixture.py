@@ -1,0 +1,116 @@
+"""The mixture of an image: of its table as of its pixels, of several images as of one, of as many segments as pay."""
+
+import dask.array as da
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_sample_image
+
+from streamgmm import GaussianMixture, segment
+from streamgmm.errors import InputError
+from streamgmm.images.counting import Counted
+from streamgmm.images.image import Image
+from streamgmm.images.labelling import Labelling
+from streamgmm.images.mixture import AUTO, ENOUGH, checked_sizes
+
+CHINA, FLOWER = (load_sample_image(name)[50:210, 150:350] for name in ("china.jpg", "flower.jpg"))
+
+
+def sixteen_bits(photograph):
+    """A photograph of one band with 16 bits, all of which it uses."""
+    noise = np.random.default_rng(0).integers(0, 256, photograph.shape[:2])
+    return (photograph.astype(np.uint16).mean(axis=2).astype(np.uint16) * 256 + noise).astype(np.uint16)
+
+
+@pytest.mark.parametrize("nodata", [None, 1])
+@pytest.mark.parametrize("photograph", [CHINA, FLOWER], ids=["china", "flower"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_counts_are_pixels_to_rounding_and_labels_are_identical(bits, photograph, nodata):
+    image = photograph.copy() if bits == 8 else sixteen_bits(photograph)
+    if nodata is not None:
+        image[:, 30:50] = nodata
+    pixels = Image.of(da.from_array(image, 64), nodata=nodata, axes="YXC"[: image.ndim])
+    counted = Counted.of(pixels.rows(counted=False))
+    valid = image.reshape(-1, pixels.n_bands)
+    valid = valid if nodata is None else valid[(valid != nodata).all(axis=1)]
+    assert counted.n_pixels == len(valid) > len(counted.values) * (2 if bits == 16 and nodata is None else 1) / 2
+    start = np.quantile(valid.astype(float), [0.2, 0.5, 0.8], axis=0)
+    settings_ = {"means_init": start, "algorithm": "batch", "max_iter": 25, "tol": 0.0, "reg_covar": 1 / 12}
+    settings_ |= {"weights_init": np.full(3, 1 / 3)}
+    settings_["precisions_init"] = np.tile(
+        np.linalg.inv(np.cov(valid.T.astype(float)).reshape(2 * (valid.shape[1],))), (3, 1, 1)
+    )
+    with np.errstate(all="raise"), pytest.warns(match="converge"):
+        one = GaussianMixture(3, **settings_).fit(counted.source())
+        other = GaussianMixture(3, **settings_).fit(valid)
+    for name in ("weights_", "means_", "covariances_"):
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-10)
+    looked_up = counted.table(Labelling.by(one, np.dtype(np.uint8))(counted.values))
+    np.testing.assert_array_equal(looked_up(valid), other.predict(valid) + 1)
+
+
+@settings(max_examples=4)
+@given(st.integers(20, 140))
+def test_images_together_are_one_image_that_is_all_of_them_side_by_side(column):
+    parts = [CHINA[:, :column], CHINA[:, column:]]
+    found, whole = (segment(given, 3, random_state=0, axes="YXC") for given in (parts, CHINA))
+    assert [one.labels.shape for one in found] == [(160, column), (160, 200 - column)]
+    np.testing.assert_array_equal(np.concatenate([one.labels for one in found], axis=1), whole.labels)
+    for one in found:
+        np.testing.assert_array_equal(one.model.means_, whole.model.means_)
+    np.testing.assert_array_equal(sum(one.table["pixels"] for one in found), whole.table["pixels"])
+
+
+def test_images_that_stream_are_learnt_together_and_written_one_by_one(tmp_path):
+    image = levels(3, np.float32)
+    image[50:] += 0.5
+    parts = [da.from_array(image[:50], 40), image[50:]]
+    found = segment(parts, 3, random_state=0, output=[tmp_path / "a.zarr", tmp_path / "b.zarr"])
+    whole = segment(image, 3, random_state=0)
+    np.testing.assert_allclose(found[0].model.means_, whole.model.means_, rtol=1e-5)
+    assert found[0].model.n_samples_seen_ == image.size
+    np.testing.assert_array_equal(np.concatenate([one.labels[:] for one in found]), whole.labels)
+
+
+def test_paths_are_several_images_and_a_list_of_numbers_is_one(tmp_path):
+    for name in "ab":
+        np.save(tmp_path / f"{name}.npy", CHINA[:50, :50])
+    found = segment([tmp_path / "a.npy", tmp_path / "b.npy"], 2, random_state=0, axes="YXC")
+    np.testing.assert_array_equal(found[0].labels, found[1].labels)
+    assert segment([[1, 2, 90], [2, 1, 91]], 2, random_state=0).labels.tolist() == [[1, 1, 2], [1, 1, 2]]
+    with pytest.raises(InputError, match="same output"):
+        segment([CHINA, CHINA], 2, output=[tmp_path / "x.zarr", tmp_path / "x.zarr"])
+
+
+def levels(n, dtype=np.uint8):
+    """An image of n grey levels, far apart."""
+    random = np.random.default_rng(0)
+    return (random.integers(1, n + 1, (90, 90)) * 30 + random.normal(0, 2, (90, 90))).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_as_many_segments_are_found_as_there_are(dtype):
+    found = segment(levels(4, dtype), "auto", random_state=0, covariance_type="diag")
+    assert len(found.model.means_) == 4 == found.labels.max()
+    assert found.selection.table["n_components"].tolist() == list(AUTO)
+    assert found.selection.best is found.model or np.array_equal(found.selection.best.means_, found.model.means_)
+    gains = found.selection.table["gain"]
+    assert gains[4] < ENOUGH <= gains[1:4].min()
+    assert not found.selection.table["dropped"].any()
+    np.testing.assert_allclose(found.model.means_.ravel(), [30, 60, 90, 120], atol=1)
+
+
+def test_the_largest_of_a_range_is_taken_with_a_warning_where_more_would_be_better():
+    with pytest.warns(UserWarning, match=r"3 segments, the most that were tried.*range\(3, 6\)"):
+        found = segment(levels(5), range(2, 4), random_state=0)
+    assert found.labels.max() == 3
+    assert segment(levels(2), [2], random_state=0).selection.table["n_components"].tolist() == [2]
+
+
+def test_numbers_of_segments_are_sorted_and_taken_once():
+    assert checked_sizes([5, 2, np.int64(2)]) == (2, 5)
+    assert checked_sizes(np.int64(7)) == 7
+    for refused in ("4", [], [2, 0], 2.0, True and [1.5], None):
+        with pytest.raises(InputError, match="n_segments is"):
+            checked_sizes(refused)

@@ -1,0 +1,108 @@
+"""Results that are cut along several axes: blocks, shards of tiles, and restarts from any of them."""
+
+import tempfile
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamgmm.errors import ResultError
+from streamgmm.results import Stored, check, write
+
+VALUES = np.random.default_rng(0).integers(0, 9, (24, 30, 7)).astype(np.uint8)
+
+
+@st.composite
+def cuts(draw, length):
+    """Lengths of blocks along an axis, equal or not."""
+    ends = draw(st.lists(st.integers(3, length - 1), max_size=2, unique=True).map(sorted))
+    return tuple(np.diff([0, *ends, length]).tolist())
+
+
+@settings(max_examples=12)
+@given(
+    shape=st.sampled_from([(24,), (24, 30), (24, 30, 7)]),
+    chunks=st.tuples(cuts(24), cuts(30), cuts(7)),
+    tile=st.sampled_from([None, 3, 4, 8]),
+    missing=st.sets(st.integers(0, 12)),
+    torn=st.sets(st.integers(0, 12)),
+)
+def test_any_blocks_and_tiles_hold_the_same_and_are_gone_on_with_one_by_one(record, shape, chunks, tile, missing, torn):
+    values, computed, told = VALUES[tuple(slice(0, n) for n in shape) + (0,) * (3 - len(shape))], [], []
+
+    def noted(block, block_id):
+        computed.append(block_id)
+        return block
+
+    lazy = da.from_array(values, chunks[: len(shape)], meta=np.empty((0,) * len(shape), np.uint8))
+    places = min(2, len(shape))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "x.zarr")
+        assert write(lazy, path, record, tile=tile, places=places, wrote=told.append) == 0
+        assert sum(told) == np.prod(shape[:places])
+        stored = Stored.open(path)
+        np.testing.assert_array_equal(stored.array[:], values)
+        files = [stored.file(block) for block in stored.blocks()]
+        before = {file: file.read_bytes() for file in files}
+        lost = {block for number, block in enumerate(stored.blocks()) if number in missing | torn}
+        for number, file in enumerate(files):
+            if number in missing:
+                file.unlink()
+            elif number in torn:
+                file.write_bytes(before[file][:-3])
+        path.rename(path.with_name("x.zarr.partial"))
+        regular = lazy.rechunk(stored.lengths).map_blocks(noted, meta=np.empty((0,) * len(shape), np.uint8))
+        write(regular, path, record, tile=tile, places=places)
+        assert set(computed) == lost and len(computed) == len(lost)
+        assert {file: file.read_bytes() for file in path.rglob("*") if file.name != "zarr.json" and file.is_file()} == (
+            before
+        )
+        check(path)
+
+
+@pytest.mark.parametrize("part", ["first tile", "last tile", "index", "checksum"])
+def test_a_damaged_tile_inside_a_shard_is_found_and_named(tmp_path, record, part):
+    path = tmp_path / "x.zarr"
+    write(da.from_array(VALUES[..., 0], (16, 16)), path, record, tile=4, places=2)
+    stored = Stored.open(path)
+    assert (stored.array.shards, stored.array.chunks) == ((16, 16), (4, 4))
+    file = stored.file((0, 1))
+    content = bytearray(file.read_bytes())
+    place = {"first tile": 3, "last tile": len(content) - 16 * 16 - 8, "index": len(content) - 40, "checksum": -2}[part]
+    content[place] ^= 1
+    file.write_bytes(content)
+    assert stored.faults() == {(0, 1): "damaged"}
+    with pytest.raises(ResultError, match=r"shard c/0/1 \(0:16, 16:30\) is damaged"):
+        check(path)
+
+
+def test_files_are_as_many_as_blocks_however_small_the_tiles(tmp_path, record):
+    write(da.zeros((64, 96), chunks=(32, 48), dtype=np.uint8), tmp_path / "x.zarr", record, tile=4, places=2)
+    assert sum(1 for file in (tmp_path / "x.zarr" / "c").rglob("*") if file.is_file()) == 4
+    assert zarr.open_array(tmp_path / "x.zarr", mode="r").chunks == (4, 4)
+
+
+def test_places_are_told_whatever_is_kept_of_each(tmp_path, record):
+    told = []
+    cubes = da.zeros((20, 30, 5), chunks=(10, 20, 5), dtype=np.float32)
+    assert write(cubes, tmp_path / "x.zarr", record, tile=4, places=2, wrote=told.append) == 0
+    assert sorted(told) == [0, 100, 100, 200, 200]
+    assert zarr.open_array(tmp_path / "x.zarr", mode="r").chunks == (2, 4, 5)
+
+
+def test_no_lock_is_left_behind_whatever_happens(tmp_path, record):
+    for error in (OSError("full"), KeyboardInterrupt()):
+
+        def fail(block, error=error):
+            raise error
+
+        with pytest.raises(type(error)):
+            write(da.ones(4, chunks=2).map_blocks(fail, meta=np.empty(0)), tmp_path / "x.zarr", record)
+        assert [entry.name for entry in tmp_path.iterdir()] == ["x.zarr.partial"]
+    (tmp_path / "x.zarr.partial.lock").touch()  # of a process that was killed
+    write(da.ones(4, chunks=2), tmp_path / "x.zarr", record)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.zarr"]
