@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from errno import EEXIST, ENOENT
 from numbers import Integral
-from os import PathLike, fspath, strerror
-from pathlib import Path
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from streamgmm.errors import InputError, InputTypeError
 from streamgmm.estimator import GaussianMixture
+from streamgmm.images.axes import named_axes
 from streamgmm.images.ordering import ORDERS, placed, reordered
 from streamgmm.images.segmentation import Segmentation
 from streamgmm.loading import load
@@ -22,8 +21,9 @@ from streamgmm.progress import rows_bar
 if TYPE_CHECKING:  # these load dask and numba
     from streamgmm.images.counting import Counted
     from streamgmm.images.image import Image
+    from streamgmm.images.raster import Raster
+    from streamgmm.images.writers import Output
 
-PICTURE = ".png"
 ROUNDING = 1 / 12  # squared grey levels: the variance of what rounding to whole numbers took away
 
 
@@ -33,7 +33,9 @@ def segment(
     *,
     output: str | PathLike[str] | None = None,
     overwrite: bool = False,
+    ome_version: str | None = None,
     axes: str | None = None,
+    level: int | None = None,
     bands: Sequence[int] | None = None,
     nodata: float | None = None,
     mask: Any = None,
@@ -55,24 +57,39 @@ def segment(
 
     Parameters
     ----------
-    image : array-like, dask array, zarr array, or path; (height, width), or three axes of which one is of bands
-        Integers or floats. Paths are of ``.zarr``, ``.npy``, or pictures of moderate size, ``.png`` or ``.jpg``.
+    image : path, list of paths, array-like, dask array, zarr array, or xarray DataArray
+        Integers or floats; (height, width), or three axes of which one is of bands. Paths are of ``.zarr`` (OME-Zarr
+        too), ``.tif``, ``.npy``, what rasterio opens (GeoTIFF, ``.vrt``, ``.jp2``, ``.img``), or pictures of moderate
+        size, ``.png`` or ``.jpg``. Several paths are the bands of one image, a file each, on one grid.
     n_segments : int, optional
         Number of segments, k; may be left out where ``model`` is given.
     output : path, optional
-        ``.zarr`` to write the labels to, by this process, which appears once it is complete. A process that was stopped
-        is gone on with by the same call, if that has an integer for ``random_state``, or ``model``. Or ``.png``, for a
-        small image and up to 254 segments: its values are the labels, 0 is transparent, and its palette has the mean
-        colours where three bands of 8 bits are used.
+        What to write the labels to, by this process; it appears once it is complete. A process that was stopped is gone
+        on with by the same call, if that has an integer for ``random_state``, or ``model``.
+
+        * ``NAME.zarr``: an array.
+        * ``NAME.ome.zarr``: an OME-Zarr label image, a pyramid with colours; ``IMAGE.zarr/labels/NAME``: the same,
+          within an OME-Zarr image, which then lists it.
+        * ``NAME.tif``: a BigTIFF of tiles with a palette, nodata 0; a GeoTIFF where the image lies somewhere on earth.
+        * ``NAME.png``: for a small image and up to 254 segments; 0 is transparent.
+
+        Palettes have the mean colours where three bands of 8 bits are used.
     overwrite : bool, default=False
         Whether what is at ``output`` may be replaced.
+    ome_version : {'0.5', '0.4'}, optional
+        Of OME-Zarr: by default that of the image which the labels become a part of, else 0.5. With it a plain ``.zarr``
+        is OME-Zarr too.
     axes : {'YX', 'YXC', 'CYX', 'YCX'}, optional
-        What the axes are: lines Y, columns X, bands C. Needed where it is not certain, which it is of three axes if
-        either the first or the last has at most 4 places, and the others at least 32.
+        What the axes are: lines Y, columns X, bands C. By default what the format says; needed where it says nothing
+        and it is not certain, which it is of three axes if either the first or the last has at most 4 places, and the
+        others at least 32.
+    level : int, default=0
+        Which resolution of an OME-Zarr image, a pyramid in a TIFF, or the overviews of a GeoTIFF; 0 is the finest.
     bands : sequence of int, optional
         Bands to use, counted from 0; all by default.
     nodata : number, optional
-        A pixel with this value, or NaN, in any used band is nodata: it is not learnt from, and its label is 0.
+        A pixel with this value, or NaN, in any used band is nodata: it is not learnt from, and its label is 0. By
+        default what the format says. Where a file has alpha or a mask, what is fully transparent is nodata too.
     mask : array-like, dask or zarr array of bool, shape (height, width), optional
         True where a pixel is nodata.
     model : GaussianMixture or path, optional
@@ -128,26 +145,28 @@ def segment(
     k = _checked_number(n_segments, fitted)
     if chosen.get("order", ORDERS[0]) not in ORDERS:
         raise InputError(f"order={order!r} is not known; pass one of {', '.join(map(repr, ORDERS))}.")
-    target = None if output is None else _checked_output(output, overwrite)
-    if target is None and overwrite:
-        raise InputError("overwrite=True replaces what is at output, which is not given; leave it out.")
+    if output is None and (overwrite or ome_version is not None):
+        raise InputError("overwrite and ome_version are of output, which is not given; leave them out.")
 
     from streamgmm.images.counting import Counted, countable
+    from streamgmm.images.formats import opened, place
     from streamgmm.images.image import NO_PIXEL, Image
-    from streamgmm.images.opening import opened, place
-    from streamgmm.images.picture import check_picture
+    from streamgmm.images.writers import Output
 
-    array, axes = opened(image, axes)
-    if target is not None and target.resolve() in {path.resolve() for path in map(place, (image, array)) if path}:
-        raise InputError(f"{target} is the image; write the labels somewhere else.")
-    pixels = Image.of(array, axes=axes, bands=bands, nodata=nodata, mask=mask)
+    target = None if output is None else Output.of(output, overwrite=overwrite, ome_version=ome_version)
+    raster = opened(image, axes, level)
+    sources = image if isinstance(image, list | tuple) else (image, raster.array)
+    if target is not None and target.path.resolve() in {path.resolve() for path in map(place, sources) if path}:
+        raise InputError(f"{target.path} is the image; write the labels somewhere else.")
+    nodata = raster.nodata if nodata is None else nodata
+    pixels = Image.of(raster.array, axes=raster.axes, bands=bands, nodata=nodata, mask=raster.lacking(bands, mask))
     if fitted is not None and fitted.n_features_in_ != pixels.n_bands:
         raise InputError(
             f"The model is of {fitted.n_features_in_} bands, and the image has {pixels.n_bands} that are used; choose "
             "as many, in the same order, by bands=."
         )
-    if target is not None and target.suffix.lower() == PICTURE:
-        check_picture(pixels.shape, k)
+    if target is not None:
+        target.check(pixels.shape, k, raster.grid)
     counted = None
     if countable(pixels.dtype, pixels.n_bands):
         counted = Counted.of(pixels.rows(counted=False))
@@ -155,7 +174,7 @@ def segment(
             raise InputError(NO_PIXEL)
     if fitted is None:
         fitted = _fitted(pixels, counted, k, chosen, verbose)
-    return _labelled(pixels, counted, fitted, target, overwrite, verbose)
+    return _labelled(pixels, counted, fitted, target, raster, verbose)
 
 
 def _given(model: GaussianMixture | str | PathLike[str], chosen: dict[str, Any]) -> GaussianMixture:
@@ -201,8 +220,8 @@ def _labelled(
     pixels: Image,
     counted: Counted | None,
     model: GaussianMixture,
-    target: Path | None,
-    overwrite: bool,
+    target: Output | None,
+    raster: Raster,
     verbose: int,
 ) -> Segmentation:
     """Labels of all pixels by a fitted model, where they are wanted."""
@@ -220,31 +239,18 @@ def _labelled(
     if target is None:
         return Segmentation(lazy.compute() if pixels.at_hand else lazy, model, known)
 
-    if target.suffix.lower() == PICTURE:
-        from streamgmm.images.picture import palette, write_picture
+    from streamgmm.results import Record
 
-        written = lazy.compute()
-        write_picture(written, palette(np.asarray(model.means_), pixels.dtype), target, overwrite=overwrite)
-        return Segmentation(written, model, known)
-
-    import dask
-    import zarr
-
-    from streamgmm.results import Record, write
-
-    # what is written to is held by this process: the workers of a cluster could not share it
-    with rows_bar(pixels.shape[0], "labels", shown=bool(verbose)) as bar, dask.config.set(scheduler="threads"):
-        write(lazy, target, Record.of("segments", model, pixels.pixels()), overwrite=overwrite, wrote=bar.update)
-    return Segmentation(zarr.open_array(target, mode="r"), model, known)
-
-
-def _checked_output(output: str | PathLike[str], overwrite: bool) -> Path:
-    """Fail before the work, not after it."""
-    path = Path(fspath(output))
-    if path.suffix.lower() not in (".zarr", PICTURE):
-        raise InputError(f"output={fspath(output)!r} ends neither in .zarr nor in {PICTURE}; choose one of these.")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(ENOENT, strerror(ENOENT), str(path.parent))
-    if path.exists() and not overwrite:
-        raise FileExistsError(EEXIST, "it exists; choose another name, or pass overwrite=True (--overwrite)", str(path))
-    return path
+    axes = named_axes(raster.array.shape, raster.axes)
+    record = Record.of("segments", model, pixels.pixels())
+    with rows_bar(pixels.shape[0], "labels", shown=bool(verbose)) as bar:
+        written = target.write(
+            lazy,
+            record,
+            axes="".join(axis for axis in "TZYX" if axis in axes),
+            means=np.asarray(model.means_),
+            dtype=pixels.dtype,
+            grid=raster.grid,
+            wrote=bar.update,
+        )
+    return Segmentation(written, model, known)
