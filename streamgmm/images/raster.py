@@ -63,7 +63,7 @@ class Grid:
         return area, f"{SYMBOLS.get(str(self.unit), self.unit)}{'³' if 'Z' in lengths else '²'}"
 
 
-def possible_nodata(value: float, dtype: Any) -> float | None:
+def possible_nodata(value: float | None, dtype: Any) -> float | None:
     """A value that says nodata, if there can be one in a dtype; NaN, which says it always, need not be named.
 
     Examples
@@ -71,7 +71,7 @@ def possible_nodata(value: float, dtype: Any) -> float | None:
     >>> possible_nodata(-9999.0, np.int16), possible_nodata(-9999.0, np.uint8), possible_nodata(np.nan, np.float32)
     (-9999, None, None)
     """
-    if isnan(value):
+    if value is None or isnan(value):
         return None
     if np.dtype(dtype).kind not in "iu":
         return float(value)
@@ -132,8 +132,8 @@ class Raster:
         By the mask, that is: neither by the value nor by NaN.
         """
         own = self.mask
-        if own is not None and self.axes is not None and len(own.shape) == len(self.axes):
-            axis = self.axes.index("C")
+        if own is not None and "C" in (self.axes or "") and len(own.shape) == len(self.array.shape):
+            axis = str(self.axes).index("C")
             chosen = range(own.shape[axis]) if bands is None else bands
             if not all(0 <= band < own.shape[axis] for band in chosen):
                 return mask  # what these bands are is refused elsewhere

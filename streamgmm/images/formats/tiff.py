@@ -162,7 +162,7 @@ def _nodata(page: Any) -> float | None:
         value = float(str(tag.value).strip("\0 ")) if tag else None
     except ValueError:
         return None
-    return None if value is None else possible_nodata(value, page.dtype)
+    return possible_nodata(value, page.dtype)
 
 
 def _grid(file: Any, series: Any, chosen: Any) -> Grid | None:
