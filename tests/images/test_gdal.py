@@ -190,14 +190,13 @@ def test_an_overview_is_a_level(tmp_path):
         opened(path, level=3)
 
 
-def test_threads_and_processes_open_the_file_for_themselves(tmp_path):
+def test_threads_open_the_file_for_themselves_and_so_do_processes(tmp_path):
     values = scene("uint16", (2, 200, 210))
     array = opened(write(tmp_path / "scene.tif", values, tiled=True, blockxsize=16, blockysize=16)).array
     with ThreadPoolExecutor(8) as pool:
         for place, lines in enumerate(pool.map(lambda number: array[:, number], range(200))):
             np.testing.assert_array_equal(lines, values[:, place])
-    total = da.from_array(array, chunks=(2, 64, 64)).astype("int64").sum()
-    assert total.compute(scheduler="processes", num_workers=1) == values.astype("int64").sum()
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(array))[:, 20:30], values[:, 20:30])
 
 
 def test_only_the_windows_that_are_asked_for_are_read(tmp_path, monkeypatch):

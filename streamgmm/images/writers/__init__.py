@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from errno import EEXIST, ENOENT
 from os import PathLike, fspath, strerror
 from pathlib import Path
@@ -81,12 +81,20 @@ class Output:
             raise FileNotFoundError(ENOENT, strerror(ENOENT), str(path.parent if image is None else image))
         if kind == OME:
             ome_version = _version(ome_version, image)
+        found = cls(path, kind, overwrite, ome_version, image)
         if path.exists() and not overwrite:
-            if image is None or not _unlisted(path):
+            if not found._unlisted():
                 said = "it exists; choose another name, or pass overwrite=True (--overwrite)"
                 raise FileExistsError(EEXIST, said, str(path))
-            overwrite = True
-        return cls(path, kind, overwrite, ome_version, image)
+            return replace(found, overwrite=True)
+        return found
+
+    @property
+    def stage(self) -> Path:
+        """Folder of what is not complete: beside the output, or beside the image that labels become a part of."""
+        if self.image is None:
+            return self.path.with_name(f"{self.path.name}.partial.zarr")
+        return self.image.with_name(f"{self.image.name}.labels.{self.path.name}.partial.zarr")
 
     def check(self, shape: tuple[int, ...], n_segments: int, grid: Grid | None) -> None:
         """Refuse, before the work, what cannot be written; ImportError where a library for it is missing."""
@@ -166,7 +174,7 @@ class Output:
 
         if self.image is not None:
             self.path.parent.mkdir(exist_ok=True)
-        with staged(labels, self.path, record, wrote) as finished:
+        with staged(labels, self.stage, record, wrote) as finished:
             if self.kind == OME:
                 from streamgmm.images.writers.ome import Stated, enlist, write_ome
 
@@ -184,6 +192,14 @@ class Output:
                 from streamgmm.images.writers.tiff import write_tiff
 
                 write_tiff(finished, self.path, axes, legend, grid, overwrite=self.overwrite)
+
+    def _unlisted(self) -> bool:
+        """Whether labels within an image are what a call that was stopped has left: complete, but not in its list."""
+        if self.image is None or not self.stage.is_dir():
+            return False
+        from streamgmm.images.writers.ome import listed
+
+        return self.path.name not in listed(self.path.parent)
 
     def _written(self) -> Any:
         """Labels as they are stored, which are not read."""
@@ -216,11 +232,3 @@ def _version(asked: str | None, image: Path | None) -> str:
     if asked not in (None, there):
         raise InputError(f"ome_version={asked!r} was asked for, but {image} is of {there}; leave it out.")
     return there
-
-
-def _unlisted(path: Path) -> bool:
-    """Whether labels within an image are what a call that was stopped has left: complete, but not in its list."""
-    from streamgmm.images.writers.ome import listed
-    from streamgmm.images.writers.staging import stage
-
-    return stage(path).is_dir() and path.name not in listed(path.parent)

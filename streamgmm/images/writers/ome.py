@@ -5,6 +5,7 @@ Version 0.5 is zarr 3, with shards and checksums; 0.4 is zarr 2, which has neith
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,9 @@ def enlist(labels: Path, name: str, version: str) -> None:
         group.attrs["labels"] = names
     image = labels.parent
     if (image / ".zmetadata").is_file() or zarr.open_group(image, mode="r").metadata.consolidated_metadata is not None:
-        zarr.consolidate_metadata(image)  # a second copy of what all groups say, where there is one
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that this is no part of zarr 3 is known
+            zarr.consolidate_metadata(image)  # a second copy of what all groups say, where there is one
 
 
 def _level(group: Any, name: str, shape: tuple[int, ...], dtype: Any, stated: Stated) -> Any:

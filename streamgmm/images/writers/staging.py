@@ -10,15 +10,9 @@ from typing import Any
 from streamgmm.results import Record, held, remove, write
 
 
-def stage(target: Path) -> Path:
-    """Where labels are until they are complete at ``target``."""
-    return target.with_name(target.name + ".partial.zarr")
-
-
 @contextmanager
-def staged(labels: Any, target: Path, record: Record, wrote: Callable[[int], object]) -> Iterator[Any]:
-    """Give finished zarr, which is gone once the block ends; if that fails, the same call goes on from it."""
-    folder = stage(target)
+def staged(labels: Any, folder: Path, record: Record, wrote: Callable[[int], object]) -> Iterator[Any]:
+    """Give finished zarr, made in a folder that is gone once the block ends; if that fails, it is gone on from."""
     with held(folder):
         path = folder / "labels.zarr"
         if path.exists():  # what is complete is gone on with like what is not: nothing lacks
