@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.errors import InputError
+from streamgmm.images.formats.pictures import pillow
 from streamgmm.images.labelling import label_dtype
-from streamgmm.images.opening import MOST_PIXELS, pillow
 from streamgmm.results import complete_or_absent
+
+MOST_PIXELS = 2**26
 
 
 def check_picture(shape: tuple[int, int], n_segments: int) -> None:

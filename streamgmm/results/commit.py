@@ -38,7 +38,7 @@ def complete_or_absent(
     partial = path.with_name(path.name + ".partial")
     if not (restartable and partial.is_dir()):
         remove(partial)
-    with _held(partial) if restartable else nullcontext():
+    with held(partial) if restartable else nullcontext():
         try:
             yield partial
             _sync(partial)
@@ -91,7 +91,7 @@ def _rename(partial: Path, path: Path) -> None:
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def held(folder: Path) -> Iterator[None]:
     """Let no other process write to a folder, which is made if need be. A process that ends lets go of it.
 
     What is locked is a file beside it, since the folder gets another name while it is held. The file is removed by

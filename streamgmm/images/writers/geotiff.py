@@ -1,0 +1,49 @@
+"""Labels as a GeoTIFF, through rasterio: where they lie is where the image does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streamgmm.images.formats.gdal import rasterio
+from streamgmm.images.raster import Grid
+from streamgmm.images.writers.legend import Legend
+from streamgmm.images.writers.strips import windows
+from streamgmm.images.writers.tiff import TILE, class_tags
+from streamgmm.results import complete_or_absent
+
+
+def write_geotiff(labels: Any, path: Path, legend: Legend, grid: Grid, *, overwrite: bool = False) -> None:
+    """Write labels (height, width) with CRS, transform, palette and names; the file appears once it is complete."""
+    rio = rasterio()
+    from rasterio.transform import Affine
+    from rasterio.windows import Window
+
+    height, width = labels.shape
+    profile = {
+        "driver": "GTiff",
+        "height": height,
+        "width": width,
+        "count": 1,
+        "dtype": labels.dtype.name,
+        "nodata": 0,
+        "crs": grid.crs,
+        "transform": None if grid.transform is None else Affine(*grid.transform),
+        "compress": "deflate",
+        "BIGTIFF": "IF_SAFER",
+    }
+    if min(height, width) >= 16:  # a tile has whole multiples of 16
+        profile |= {"tiled": True, "blockxsize": TILE, "blockysize": TILE}
+    n_values = np.iinfo(labels.dtype).max + 1
+    with complete_or_absent(path, overwrite=overwrite) as partial:
+        with rio.open(partial, "w", **profile) as file:
+            if n_values <= 2**16:
+                colours = enumerate(legend.table(n_values, 255)[: len(legend.names) + 1].tolist())
+                file.write_colormap(1, {label: (*colour, 255 * (label > 0)) for label, colour in colours})
+            file.set_band_description(1, "segments")
+            file.update_tags(1, **class_tags(legend))
+            for lines, columns in windows(labels, TILE, TILE):
+                window = Window(columns.start, lines.start, columns.stop - columns.start, lines.stop - lines.start)
+                file.write(np.asarray(labels[lines, columns]), 1, window=window)

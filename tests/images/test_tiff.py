@@ -1,0 +1,289 @@
+import itertools
+import pickle
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import pytest
+
+from streamgmm import segment
+from streamgmm.errors import InputError
+from streamgmm.images.formats import opened, whole
+from streamgmm.images.formats.tiff import Mapped, Segments
+
+tifffile = pytest.importorskip("tifffile")
+
+
+def scene(dtype, shape=(75, 98, 3), seed=0):
+    values = np.random.default_rng(seed).integers(0, 200, shape).astype(dtype)
+    return values / np.asarray(7, dtype) if np.dtype(dtype).kind == "f" else values
+
+
+LAYOUTS = {
+    "one strip": {},
+    "strips": {"rowsperstrip": 11},
+    "tiles": {"tile": (32, 48)},
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("planar", "dtype", "compression", "bigtiff"),
+    [
+        *itertools.product([False, True], ["uint8", "uint16", "float32"], [None, "zlib"], [False]),
+        (False, "uint8", "lzw", True),
+        (False, "uint16", "zstd", True),
+        (True, "int16", None, True),
+        (True, ">u2", "packbits", False),
+    ],
+)
+def test_every_layout_is_read_as_the_array_that_it_is_of(tmp_path, layout, planar, dtype, compression, bigtiff):
+    values = scene(dtype)
+    stored = np.moveaxis(values, 2, 0) if planar else values
+    big_endian = np.dtype(dtype).byteorder == ">"
+    tifffile.imwrite(
+        tmp_path / "image.tif",
+        stored,
+        photometric="rgb",
+        planarconfig="separate" if planar else "contig",
+        compression=compression,
+        bigtiff=bigtiff,
+        byteorder=">" if big_endian else "<",
+        **LAYOUTS[layout],
+    )
+    raster = opened(tmp_path / "image.tif")
+    assert raster.axes == ("CYX" if planar else "YXC")
+    assert raster.array.shape == stored.shape and raster.array.dtype.newbyteorder("=") == values.dtype.newbyteorder("=")
+    np.testing.assert_array_equal(raster.array[:], stored)
+    for part in (np.s_[3:40, 2:9], np.s_[..., 1], np.s_[2], np.s_[1:2, 60:7:-3, ::2], np.s_[0:0]):
+        np.testing.assert_array_equal(raster.array[part], stored[part])
+    lazy = da.from_array(raster.array, chunks=20)
+    np.testing.assert_array_equal(lazy.compute(scheduler="threads"), stored)
+    again = pickle.loads(pickle.dumps(raster.array))
+    np.testing.assert_array_equal(again[:, 7:9], stored[:, 7:9])
+
+
+def test_only_the_tiles_that_are_asked_for_are_read(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "image.tif", scene("uint8", (320, 320, 3)), tile=(32, 32), compression="zlib")
+    array = opened(tmp_path / "image.tif").array
+    decoded = []
+    array[:1]  # opened
+    cache = type(array.read._array.store._filecache)
+    read = cache.read
+    monkeypatch.setattr(cache, "read", lambda *given: decoded.append(given[2]) or read(*given))
+    array[40:50, 100:110]
+    assert len(decoded) == 1
+    array[40:70, 100:110]
+    assert len(decoded) == 3
+
+
+def test_threads_read_at_once(tmp_path):
+    values = scene("uint16", (200, 210))
+    tifffile.imwrite(tmp_path / "image.tif", values, tile=(16, 16), compression="zlib")
+    array = opened(tmp_path / "image.tif").array
+    with ThreadPoolExecutor(8) as pool:
+        for place, line in enumerate(pool.map(lambda number: array[number], range(200))):
+            np.testing.assert_array_equal(line, values[place])
+
+
+def test_what_is_not_compressed_is_mapped_and_what_is_has_tiles(tmp_path):
+    tifffile.imwrite(tmp_path / "plain.tif", scene("uint8"))
+    tifffile.imwrite(tmp_path / "tiles.tif", scene("uint8"), tile=(32, 32), compression="zlib")
+    plain, tiles = (opened(tmp_path / name).array for name in ("plain.tif", "tiles.tif"))
+    assert isinstance(plain.read, Mapped) and isinstance(tiles.read, Segments)
+    assert tiles.chunks == (32, 32, 3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "metadata", "axes"),
+    [
+        ((4, 40, 50), {"axes": "ZYX"}, "ZYX"),
+        ((4, 2, 40, 50), {"axes": "TCYX"}, "TCYX"),
+        ((5, 4, 3, 40, 50), {"axes": "TZCYX"}, "TZCYX"),
+        ((4, 40, 50), {}, None),
+    ],
+)
+@pytest.mark.parametrize("ome", [True, False])
+def test_stacks_have_the_axes_that_the_file_says(tmp_path, shape, metadata, axes, ome):
+    values = scene("uint16", shape)
+    if ome and not metadata:
+        metadata, axes = {"axes": "CYX"}, "CYX"
+    tifffile.imwrite(
+        tmp_path / "stack.tif", values, metadata=metadata, ome=ome, photometric="minisblack", tile=(16, 16)
+    )
+    raster = opened(tmp_path / "stack.tif")
+    assert raster.axes == axes
+    np.testing.assert_array_equal(raster.array[:], values)
+    np.testing.assert_array_equal(raster.array[-1, ..., 3:20], values[-1, ..., 3:20])
+
+
+def test_axes_that_somebody_gives_are_believed(tmp_path):
+    tifffile.imwrite(tmp_path / "stack.tif", scene("uint8", (5, 40, 50)), metadata={"axes": "ZYX"})
+    assert opened(tmp_path / "stack.tif", "cyx").axes == "CYX"
+
+
+def test_ome_tiff_tells_lengths_and_channels(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "cells.ome.tif",
+        scene("uint16", (3, 2, 40, 50)),
+        metadata={
+            "axes": "ZCYX",
+            "PhysicalSizeX": 0.25,
+            "PhysicalSizeY": 0.5,
+            "PhysicalSizeZ": 2.0,
+            "Channel": {"Name": ["nuclei", "membrane"]},
+        },
+    )
+    raster = opened(tmp_path / "cells.ome.tif")
+    assert raster.axes == "ZCYX" and raster.bands == ("nuclei", "membrane")
+    assert dict(raster.grid.spacing) == {"Z": 2.0, "Y": 0.5, "X": 0.25}
+    assert raster.grid.unit == "micrometer" and raster.grid.pixel_size == (0.25, "µm³")
+
+
+def test_imagej_tells_lengths(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "cells.tif",
+        scene("uint16", (3, 40, 50)),
+        imagej=True,
+        resolution=(4.0, 2.0),
+        metadata={"axes": "ZYX", "unit": "um", "spacing": 1.5},
+    )
+    grid = opened(tmp_path / "cells.tif").grid
+    assert dict(grid.spacing) == {"Z": 1.5, "Y": 0.5, "X": 0.25} and grid.unit == "micrometer"
+
+
+def test_a_resolution_for_printers_is_no_length_of_pixels(tmp_path):
+    tifffile.imwrite(tmp_path / "photo.tif", scene("uint8"), resolution=(72, 72), resolutionunit="inch")
+    assert opened(tmp_path / "photo.tif").grid is None
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("planar", [True, False])
+def test_a_pixel_whose_alpha_is_0_is_nodata(tmp_path, layout, planar):
+    values = scene("uint8", (75, 98, 4))
+    values[10:20, 30:40, 3] = 0
+    values[values[:, :, 3] == 0] = 0
+    stored = np.moveaxis(values, 2, 0) if planar else values
+    options = {"photometric": "rgb", "extrasamples": ["unassalpha"], "planarconfig": "separate" if planar else "contig"}
+    tifffile.imwrite(tmp_path / "image.tif", stored, **options, **LAYOUTS[layout])
+    raster = opened(tmp_path / "image.tif")
+    axis = raster.axes.index("C")
+    assert raster.array.shape[axis] == 3
+    np.testing.assert_array_equal(np.moveaxis(raster.array[:], axis, 2), values[:, :, :3])
+    np.testing.assert_array_equal(raster.mask[:], values[:, :, 3] == 0)
+    found = segment(tmp_path / "image.tif", 2, random_state=0, max_iter=5, tol=100)
+    np.testing.assert_array_equal(np.asarray(found.labels) == 0, values[:, :, 3] == 0)
+
+
+def test_samples_that_are_no_alpha_are_bands(tmp_path):
+    values = scene("uint8", (40, 50, 5))
+    tifffile.imwrite(tmp_path / "image.tif", values, photometric="minisblack", planarconfig="contig")
+    raster = opened(tmp_path / "image.tif")
+    assert raster.axes == "YXC" and raster.array.shape[2] == 5 and raster.mask is None
+
+
+def test_numbers_of_a_palette_are_its_colours(tmp_path):
+    numbers = scene("uint8", (40, 50))
+    colours = np.random.default_rng(1).integers(0, 256, (3, 256)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "image.tif", numbers, photometric="palette", colormap=colours * 257, tile=(16, 16))
+    raster = opened(tmp_path / "image.tif")
+    assert raster.axes == "YXC" and raster.array.dtype == np.uint8
+    np.testing.assert_array_equal(raster.array[:], colours.T[numbers])
+
+
+def test_a_level_of_a_pyramid_is_chosen(tmp_path):
+    values = scene("uint8", (128, 160, 3))
+    with tifffile.TiffWriter(tmp_path / "slide.ome.tif", ome=True) as file:
+        lengths = {"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+        file.write(values, subifds=2, tile=(32, 32), metadata=lengths)
+        for step in (2, 4):
+            file.write(values[::step, ::step], subfiletype=1, tile=(32, 32))
+    for level, step in ((None, 1), (0, 1), (1, 2), (2, 4)):
+        raster = opened(tmp_path / "slide.ome.tif", level=level)
+        np.testing.assert_array_equal(raster.array[:], values[::step, ::step])
+        assert dict(raster.grid.spacing) == {"Y": 0.5 * step, "X": 0.5 * step}
+    with pytest.raises(InputError, match=r"level=3 was asked for, but .* has 3 levels, counted from 0, the finest"):
+        opened(tmp_path / "slide.ome.tif", level=3)
+
+
+def test_what_has_one_large_strip_is_refused_with_the_remedy(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "strip.tif", scene("uint8"), compression="zlib", rowsperstrip=75)
+    tifffile.imwrite(tmp_path / "tile.tif", scene("uint8"), compression="zlib", tile=(80, 112))
+    tifffile.imwrite(tmp_path / "plain.tif", scene("uint8"))
+    monkeypatch.setattr(whole, "MOST_BYTES", 20_000)
+    for name, piece in (("strip", "strip"), ("tile", "tile")):
+        with pytest.raises(
+            InputError, match=rf"a {piece} of shape .* decoded whole.*gdal_translate -co TILED=YES"
+        ) as e:
+            opened(tmp_path / f"{name}.tif")
+        assert "\n" not in str(e.value)
+    opened(tmp_path / "plain.tif")  # of which any part can be had
+
+
+def test_a_file_of_several_images_is_refused_unless_the_first_is_the_largest(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "thumbnail.tif") as file:
+        file.write(scene("uint8"))
+        file.write(scene("uint8", (9, 12, 3)))
+    assert opened(tmp_path / "thumbnail.tif").array.shape == (75, 98, 3)
+    with tifffile.TiffWriter(tmp_path / "two.tif") as file:
+        file.write(scene("uint8", (9, 12, 3)))
+        file.write(scene("uint8"))
+    with pytest.raises(InputError, match=r"holds 2 images, of shapes .*; save the one you mean by itself"):
+        opened(tmp_path / "two.tif")
+
+
+def test_nodata_that_gdal_has_written_is_known(tmp_path):
+    for name, value, expected in (("a", "0", 0), ("b", "-9999", None), ("c", "nan", None), ("d", "what", None)):
+        tag = (42113, "s", 0, value, True)
+        tifffile.imwrite(tmp_path / f"{name}.tif", scene("uint8", (40, 50)), extratags=[tag])
+        assert opened(tmp_path / f"{name}.tif").nodata == expected
+
+
+@pytest.mark.parametrize(("name", "axes"), [("multipage.tif", None), ("multipage_rgb.tif", None)])
+def test_the_stacks_of_scikit_image_are_read_as_it_reads_them(name, axes):
+    skimage = pytest.importorskip("skimage")
+    path = Path(skimage.__file__).parent / "data" / name
+    raster = opened(path)
+    assert raster.axes == axes
+    np.testing.assert_array_equal(raster.array[:], tifffile.imread(path))
+
+
+def test_a_tiff_is_segmented_as_the_array_is(tmp_path):
+    from sklearn.datasets import load_sample_image
+
+    photograph = load_sample_image("flower.jpg")[100:260, 200:400]
+    tifffile.imwrite(tmp_path / "photo.tif", photograph, tile=(64, 64), compression="zlib")
+    found, expected = (segment(one, 4, random_state=0) for one in (tmp_path / "photo.tif", photograph))
+    np.testing.assert_array_equal(found.labels.compute(), expected.labels)
+
+
+def test_what_is_no_tiff_is_one_sentence(tmp_path):
+    (tmp_path / "broken.tif").write_bytes(b"II*\0 nothing")
+    (tmp_path / "text.tif").write_bytes(b"not a picture")
+    values = scene("uint8", (400, 500))
+    tifffile.imwrite(tmp_path / "cut.tif", values, tile=(16, 16), compression="zlib")
+    whole_file = (tmp_path / "cut.tif").read_bytes()
+    (tmp_path / "cut.tif").write_bytes(whole_file[: len(whole_file) // 3])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in ("broken.tif", "text.tif", "cut.tif"):
+            with pytest.raises(InputError, match=r"cannot be opened as an image|ends before its image does") as error:
+                opened(tmp_path / name)
+            assert "\n" not in str(error.value)
+
+
+def test_a_tile_that_is_damaged_is_named_and_not_read_as_something_else(tmp_path):
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, scene("uint8", (400, 500)), tile=(16, 16), compression="zlib")
+    with tifffile.TiffFile(path) as file:
+        start, length = file.pages[0].dataoffsets[40], file.pages[0].databytecounts[40]
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(bytes(length))
+    array = opened(path).array
+    np.testing.assert_array_equal(array[100:120, 100:], scene("uint8", (400, 500))[100:120, 100:])
+    with pytest.raises(InputError, match=r"A part of .*image.tif' cannot be read .*damaged or incomplete") as error:
+        array[20:22, 130:140]
+    assert "\n" not in str(error.value)
