@@ -170,8 +170,8 @@ def segment(given: Namespace) -> int:
     if given.save is not None:
         found.model.save(given.save)
     if not given.quiet:
-        height, width = found.labels.shape
-        print(f"{given.output}: labels of {width:,} x {height:,} pixels, {found.labels.dtype}")
+        size = " x ".join(f"{length:,}" for length in reversed(found.labels.shape))
+        print(f"{given.output}: labels of {size} pixels, {found.labels.dtype}")
         table = found.table
         for label, pixels, mean in zip(table["label"], table["pixels"], table["mean"], strict=True):
             share = pixels / max(1, table["pixels"].sum())

@@ -74,9 +74,9 @@ class Counted:
         """Number of pixels that were counted."""
         return int(self.counts.sum())
 
-    def source(self) -> ArraySource:
-        """The table as rows with weights."""
-        return ArraySource(self.values, self.counts.astype(np.float64))
+    def source(self, features: NDArray[Any] | None = None) -> ArraySource:
+        """The table as rows with weights, or features of its values in their place."""
+        return ArraySource(self.values if features is None else features, self.counts.astype(np.float64))
 
     def table(self, results: NDArray[Any]) -> LookUp:
         """What gives each pixel the result of its value, of which there is one for each row of the table."""

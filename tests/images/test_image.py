@@ -66,7 +66,7 @@ def test_axes_that_are_not_certain_have_to_be_named(shape):
         named_axes(shape, None)
 
 
-@pytest.mark.parametrize(("shape", "axes"), [((50, 70, 3), "YX"), ((50, 70), "YXC"), ((5, 5, 5), "XYC"), ((5,), "Y")])
+@pytest.mark.parametrize(("shape", "axes"), [((50, 70, 3), "YX"), ((50, 70), "YXC"), ((5, 5, 5), "XYS"), ((5,), "Y"), ((5, 5, 5), "YYX"), ((5, 5, 5), "ZXC")])
 def test_names_that_are_not_those_of_the_axes_are_refused(shape, axes):
     with pytest.raises(InputError, match="does not name the axes"):
         named_axes(shape, axes)
@@ -153,7 +153,7 @@ def test_masked_pixels_have_no_weight_among_all():
         (np.ma.masked_equal(scene(), 3), {}, "masked array; pass its .data"),
         (xr.DataArray(scene()), {}, "DataArray; pass its .data, and axes="),
         (da.from_array(scene())[da.from_array(scene())[:, 0, 0] > 9], {}, "of unknown shape"),
-        (scene(shape=(4, 4, 4, 4)), {}, "two axes, or three"),
+        (scene(shape=(4, 4, 4, 4)), {}, "name them by axes=, a letter each, such as 'TZYX'"),
     ],
 )
 def test_what_is_no_image_is_refused_in_a_sentence(image, options, message):
