@@ -127,6 +127,11 @@ class Image:
         """Values and mask whose blocks have ``reach`` pixels more on both sides of each axis, as far as there are."""
         return _read(self.stored, reach)
 
+    def held(self) -> Image:
+        """The same, computed once, where it was made of an image in memory and is not much larger."""
+        dear = self.origin is not None and self.at_hand and self.values.nbytes <= HELD_BYTES
+        return replace(self, values=self.values.persist()) if dear else self
+
     def pixels(self) -> DaskSource:
         """All pixels, block by block; the weight of one that is masked is 0."""
         weights = None if self.mask is None else _in_rows(~self.mask, len(self.axes)).astype(np.float64)
@@ -206,6 +211,7 @@ class Place:
         return [int(along[number]) for along, number in zip(self.starts, block_id, strict=False)]
 
 
+HELD_BYTES = 2**28
 NO_PIXEL = "Every pixel of the image is nodata; check nodata, mask and bands."
 
 
@@ -222,8 +228,11 @@ def lacking(block: NDArray[Any], mask: NDArray[np.bool_] | None, nodata: float |
 
 def infinite(block: NDArray[Any], without: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
     """Which pixels (..., n_bands), ``without`` those that are nodata, have a value that cannot be squared."""
-    usable = np.isfinite(block) if block.dtype.itemsize <= 4 else np.abs(block) <= LARGEST
-    refused: NDArray[np.bool_] = ~usable.all(axis=-1)
+    refused = np.zeros(block.shape[:-1], np.bool_)
+    if block.dtype.kind == "f":
+        for band in range(block.shape[-1]):
+            values = block[..., band]
+            refused |= ~np.isfinite(values) if block.dtype.itemsize <= 4 else ~(np.abs(values) <= LARGEST)
     return refused if without is None else refused & ~without
 
 

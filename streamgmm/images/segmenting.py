@@ -155,7 +155,7 @@ def segment(
         raise InputError("overwrite=True replaces what is at output, which is not given; leave it out.")
 
     from streamgmm.images.counting import Counted, countable
-    from streamgmm.images.features import Features, numbered
+    from streamgmm.images.features import Features, features_of, numbered
     from streamgmm.images.image import NO_PIXEL, Image
     from streamgmm.images.opening import opened, place
     from streamgmm.images.picture import check_picture
@@ -176,11 +176,14 @@ def segment(
         counted = Counted.of(pixels.rows(counted=False))
         if not len(counted.values):
             raise InputError(NO_PIXEL)
+    if fitted is None and scaling == STANDARD:
+        features = _scaled(pixels, counted, features)
+    learnt = features_of(pixels, features)
+    if counted is None:
+        learnt = learnt.held()
     if fitted is None:
-        if scaling == STANDARD:
-            features = _scaled(pixels, counted, features)
-        fitted = _fitted(pixels, counted, features, k, chosen, verbose)
-    return _labelled(pixels, counted, features, fitted, target, overwrite, verbose)
+        fitted = _fitted(pixels, counted, features, learnt, k, chosen, verbose)
+    return _labelled(pixels, counted, features, learnt, fitted, target, overwrite, verbose)
 
 
 def _given(model: GaussianMixture | str | PathLike[str], chosen: dict[str, Any]) -> GaussianMixture:
@@ -246,11 +249,15 @@ def _scaled(pixels: Image, counted: Counted | None, features: Features) -> Featu
 
 
 def _fitted(
-    pixels: Image, counted: Counted | None, features: Features, n_segments: int, chosen: dict[str, Any], verbose: int
+    pixels: Image,
+    counted: Counted | None,
+    features: Features,
+    learnt: Image,
+    n_segments: int,
+    chosen: dict[str, Any],
+    verbose: int,
 ) -> GaussianMixture:
     """A mixture of the pixels that are not nodata, its components in the order of the segments."""
-    from streamgmm.images.features import features_of
-
     floor = features.rounding(pixels.dtype)
     settings: dict[str, Any] = {} if floor is None else {"reg_covar": floor}
     settings |= {name: value for name, value in chosen.items() if name != "order"}
@@ -261,7 +268,7 @@ def _fitted(
         )
     model = GaussianMixture(n_segments, verbose=verbose, **settings)
     if counted is None:
-        model.fit(features_of(pixels, features).rows())
+        model.fit(learnt.rows())
     else:
         model.fit(counted.source(features.of_rows(counted.values)))
     brightness = features.brightness(model.means_, pixels.n_bands)
@@ -272,19 +279,19 @@ def _labelled(
     pixels: Image,
     counted: Counted | None,
     features: Features,
+    learnt: Image,
     model: GaussianMixture,
     target: Path | None,
     overwrite: bool,
     verbose: int,
 ) -> Segmentation:
     """Labels of all pixels by a fitted model, where they are wanted."""
-    from streamgmm.images.features import features_of
     from streamgmm.images.labelling import Labelling, label_dtype
 
     k = len(model.means_)
     dtype = label_dtype(k)
     labelling: Any = Labelling.by(model, dtype)
-    known, learnt = None, features_of(pixels, features)
+    known = None
     if counted is None:
         lazy = learnt.map(labelling, dtype)
     else:

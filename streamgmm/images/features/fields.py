@@ -18,7 +18,8 @@ from streamgmm.images.features.scaling import Scaling
 from streamgmm.images.features.windows import reach_of, surroundings
 from streamgmm.images.image import Image, Place, infinite, infinite_error, lacking
 
-BLOCK_BYTES = 64 * 2**20  # of the features of a block; the surroundings that are read twice are less for larger ones
+BLOCK_BYTES = 2**26  # of the features of a block; for larger ones less of their surroundings is read twice
+AT_HAND_BYTES = 2**22  # of an image in memory, of which all threads shall have a part
 
 
 def features_of(image: Image, features: Features) -> Image:
@@ -40,7 +41,8 @@ def features_of(image: Image, features: Features) -> Image:
         return image
     n_features, dtype = features.n_features(image.n_bands, image.axes), features.dtype(image.dtype)
     reach = reach_of(image.axes, features.window)
-    cut = image.within(max(1, BLOCK_BYTES // (n_features * dtype.itemsize)), reach)
+    most = AT_HAND_BYTES if image.at_hand else BLOCK_BYTES
+    cut = image.within(max(1, most // (n_features * dtype.itemsize)), reach)
     values, mask = cut.around(reach)
     made = partial(
         _features,
@@ -101,7 +103,8 @@ def _features(
                 out[..., feature] = features.scaled(moment, feature)
     if features.coordinates is not None:
         out[..., features.n_scaled(n_bands) :] = features.coordinates * _coordinates(place.axes, first, size, shape)
-    out[~valid[inner]] = np.nan
+    if without is not None:
+        out[without[inner]] = np.nan
     return out
 
 
@@ -113,14 +116,12 @@ def _check(
     block_id: tuple[int, ...],
 ) -> None:
     """Refuse a pixel whose value cannot be used, and say where it is."""
-    if block.dtype.kind != "f":
-        return
     reach = reach_of(place.axes, features.window)
     refused = infinite(block, without)
     if refused.any():
         raise infinite_error(place.of(refused, block_id, reach))
-    if features.colour is not None:
-        refused = ((block < 0) | (block > 1)).any(axis=-1) & (True if without is None else ~without)
+    if features.colour is not None and block.dtype.kind == "f":
+        refused = np.any((block < 0) | (block > 1), axis=-1) & (True if without is None else ~without)
         if refused.any():
             raise InputError(
                 f"colour={features.colour!r} needs floats from 0 to 1, and the image holds "

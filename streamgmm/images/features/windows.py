@@ -49,20 +49,24 @@ def surroundings(
     Yields
     ------
     mean, deviation : ndarray
-        Of the shape of what is asked for.
+        Of the shape of what is asked for; the same arrays for each band.
     """
-    reach = reach_of(axes, window)
-    missing = [
-        (pixels - part.start, pixels - (length - part.stop))
-        for pixels, part, length in zip(reach, inner, valid.shape, strict=True)
-    ]
-    there = _ordered(np.pad(valid, missing), axes).astype(np.uint8, order="C")
-    shape = _ordered(valid[tuple(inner)], axes).shape
-    mean, deviation = np.empty(shape), np.empty(shape)
+    valid = _ordered(valid, axes)
+    shape, full, known = [], [], []  # of what is asked for; with all that may lie around; where that is known
+    for name, length in zip(ORDER, valid.shape, strict=True):
+        part = inner[axes.index(name)] if name in axes else slice(0, 1)
+        pixels = window // 2 if name in axes and name in AROUND else 0
+        shape.append(part.stop - part.start)
+        full.append(shape[-1] + 2 * pixels)
+        known.append(slice(pixels - part.start, pixels - part.start + length))
+    inside = tuple(known)
+    there = np.zeros(full, np.uint8)
+    there[inside] = valid
+    around, mean, deviation = np.zeros(full), np.empty(shape), np.empty(shape)
     for band in range(values.shape[-1]):
-        known = _ordered(np.pad(np.where(valid, values[..., band], 0).astype(np.float64), missing), axes)
-        for moment in range(len(known)):
-            local_moments(np.ascontiguousarray(known[moment]), there[moment], mean[moment], deviation[moment])
+        np.copyto(around[inside], _ordered(values[..., band], axes), where=valid)
+        for time in range(len(around)):
+            local_moments(around[time], there[time], mean[time], deviation[time])
         yield _given(mean, axes), _given(deviation, axes)
 
 
