@@ -112,6 +112,24 @@ class LookUp:
         return _spread, (len(self.entries), there.astype(np.uint32), self.entries[there])
 
 
+def distinct(rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.uint32]]:
+    """The values that there are among rows in memory, and for each row the place of its own.
+
+    Examples
+    --------
+    >>> values, places = distinct(np.array([[7], [2], [7]], np.uint8))
+    >>> values[places].ravel()
+    array([7, 2, 7], dtype=uint8)
+    """
+    counters = np.zeros(_n_counters(rows.dtype, rows.shape[1]), np.uint32)
+    codes = np.empty(min(len(rows), len(counters)), np.uint32)
+    codes = codes[: tallies.tally(_unsigned(rows), counters, codes)]
+    counters[codes] = np.arange(len(codes), dtype=np.uint32)
+    places = np.empty(len(rows), np.uint32)
+    tallies.look_up(_unsigned(rows), counters, places)
+    return _decoded(codes.astype(np.intp), rows.dtype, rows.shape[1]), places
+
+
 def _spread(n_entries: int, there: NDArray[np.uint32], results: NDArray[Any]) -> LookUp:
     entries = np.zeros(n_entries, results.dtype)
     entries[there] = results

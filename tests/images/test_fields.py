@@ -1,5 +1,7 @@
+import tracemalloc
 from itertools import permutations
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
@@ -221,3 +223,35 @@ def test_storage_is_not_read_many_times_for_what_is_around():
     array.read = 0
     image.map(lambda rows: np.ones(len(rows)), np.uint8).sum().compute()
     assert array.read / 4096**2 < 1.6
+
+
+class Endless:
+    """A stored image of noise, as long as is wanted, of which nothing is held."""
+
+    chunks, ndim = (128, 128, 3), 3
+
+    def __init__(self, lines, dtype):
+        self.shape, self.dtype = (lines, 512, 3), np.dtype(dtype)
+
+    def __getitem__(self, key):
+        lines, columns, bands = (np.arange(part.stop)[part] for part in key)
+        return ((lines[:, None, None] * 977 + columns[:, None] * 331 + bands) % 101).astype(self.dtype)
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), [("uint16", 50), ("float32", None)])
+def test_memory_does_not_grow_with_the_image(dtype, nodata, monkeypatch):
+    monkeypatch.setattr(fields, "BLOCK_BYTES", 2**20)
+
+    def peak(lines):
+        learnt = features_of(Image.of(Endless(lines, dtype), axes="YXC", nodata=nodata), Features(window=5))
+        with dask.config.set(scheduler="synchronous"):
+            tracemalloc.start()
+            Scaling.of(learnt.rows())
+            learnt.map(lambda rows: np.ones(len(rows)), np.uint8).sum().compute()
+            found = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        return found
+
+    peak(256)  # what is compiled and imported
+    more = (2048 - 512) * 512 * 9 * 4  # bytes of features
+    assert peak(2048) - peak(512) < more / 10

@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streamgmm.images.counting import distinct
+
 LIGHTEST = 100.0  # L* of white; that of black is 0
+MANY = 2**16  # pixels of 8 bits, among which there are far fewer colours
 
 
 def lab(pixels: NDArray[Any]) -> NDArray[Any]:
@@ -21,8 +24,11 @@ def lab(pixels: NDArray[Any]) -> NDArray[Any]:
     array([[100.  ,  -0.  ,   0.  ],
            [ 53.24,  80.09,  67.2 ]])
     """
-    colours: NDArray[Any] = _skimage().rgb2lab(pixels[:, None])[:, 0]
-    return colours
+    if pixels.dtype == np.uint8 and len(pixels) > MANY:
+        values, places = distinct(pixels)
+        colours: NDArray[Any] = _lab(values)[places]
+        return colours
+    return _lab(pixels)
 
 
 def rgb(colours: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.float64]:
@@ -35,6 +41,11 @@ def rgb(colours: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.float64]:
     """
     full = np.iinfo(dtype).max if dtype.kind == "u" else 1
     return full * np.asarray(_skimage().lab2rgb(colours[:, None])[:, 0], np.float64)
+
+
+def _lab(pixels: NDArray[Any]) -> NDArray[Any]:
+    colours: NDArray[Any] = _skimage().rgb2lab(pixels[:, None])[:, 0]
+    return colours
 
 
 def check_colour() -> None:
