@@ -321,10 +321,27 @@ def _add_segment(verb: Callable[..., ArgumentParser]) -> None:
     )
     segment.add_argument(
         "--axes",
-        help="what the axes are: YX, YXC, CYX or YCX; lines Y, columns X, bands C (default: as they are for certain)",
+        help="what the axes are, such as YXC or TZYX: time T, planes Z, lines Y, columns X, bands C (default: as they "
+        "are for certain)",
     )
     segment.add_argument("--bands", metavar="B,B,…", type=_bands, help="bands to use, counted from 0 (default: all)")
     segment.add_argument("--nodata", metavar="V", type=_number, help="a pixel with this value in a used band has none")
+    segment.add_argument("--colour", choices=("lab",), help="learn L*, a* and b* of red, green and blue")
+    segment.add_argument(
+        "--window",
+        metavar="N",
+        type=_count,
+        help="learn also the mean and the deviation of each band over the N x N pixels around, N odd",
+    )
+    segment.add_argument(
+        "--coordinates",
+        metavar="W",
+        type=_number,
+        help="learn also where a pixel is, the longer side of the image counting as W units of a band",
+    )
+    segment.add_argument(
+        "--scaling", choices=("standard",), help="divide each feature by its deviation over the image before learning"
+    )
     segment.add_argument(
         "--save",
         metavar="FILE",

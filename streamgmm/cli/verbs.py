@@ -169,6 +169,10 @@ def segment(given: Namespace) -> int:
         axes=given.axes,
         bands=given.bands,
         nodata=given.nodata,
+        colour=given.colour,
+        window=given.window,
+        coordinates=given.coordinates,
+        scaling=given.scaling,
         model=given.model,
         order=given.order,
         covariance_type=given.covariance,
@@ -181,8 +185,8 @@ def segment(given: Namespace) -> int:
     if figure is not None:
         found.plot(figure=figure).savefig(given.plot, dpi=100)
     if not given.quiet:
-        height, width = found.labels.shape
-        print(f"{given.output}: labels of {width:,} x {height:,} pixels, {found.labels.dtype}")
+        size = " x ".join(f"{length:,}" for length in reversed(found.labels.shape))
+        print(f"{given.output}: labels of {size} pixels, {found.labels.dtype}")
         if found.probabilities is not None:
             print(f"{found.probabilities.store.root}: probabilities, {found.probabilities.dtype}")
         if given.plot is not None:

@@ -89,9 +89,9 @@ class Counted:
         """Number of pixels that were counted."""
         return int(self.counts.sum())
 
-    def source(self) -> ArraySource:
-        """The table as rows with weights."""
-        return ArraySource(self.values, self.counts.astype(np.float64))
+    def source(self, features: NDArray[Any] | None = None) -> ArraySource:
+        """The table as rows with weights, or features of its values in their place."""
+        return ArraySource(self.values if features is None else features, self.counts.astype(np.float64))
 
     def table(self, results: NDArray[Any]) -> LookUp:
         """What gives each pixel the result of its value, of which there is one for each row of the table."""
@@ -122,6 +122,24 @@ class LookUp:
         """What goes to another process: only what was counted, since most entries are of values that are not there."""
         there = np.flatnonzero(self.entries)
         return _spread, (len(self.entries), there.astype(np.uint32), self.entries[there])
+
+
+def distinct(rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.uint32]]:
+    """The values that there are among rows in memory, and for each row the place of its own.
+
+    Examples
+    --------
+    >>> values, places = distinct(np.array([[7], [2], [7]], np.uint8))
+    >>> values[places].ravel()
+    array([7, 2, 7], dtype=uint8)
+    """
+    counters = np.zeros(_n_counters(rows.dtype, rows.shape[1]), np.uint32)
+    codes = np.empty(min(len(rows), len(counters)), np.uint32)
+    codes = codes[: tallies.tally(_unsigned(rows), counters, codes)]
+    counters[codes] = np.arange(len(codes), dtype=np.uint32)
+    places = np.empty(len(rows), np.uint32)
+    tallies.look_up(_unsigned(rows), counters, places)
+    return _decoded(codes.astype(np.intp), rows.dtype, rows.shape[1]), places
 
 
 def _spread(n_entries: int, there: NDArray[np.uint32], results: NDArray[Any]) -> LookUp:

@@ -6,9 +6,9 @@ It knows arrays and where pixels lie in them, nothing of models.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from math import isnan, nan
+from math import isnan, nan, prod
 from typing import Any
 
 import dask.array as da
@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.errors import InputError, InputTypeError, NonFiniteError
-from streamgmm.images.axes import named_axes
+from streamgmm.images.axes import BANDS, PLACES, named_axes
+from streamgmm.images.blocks import Blocks, Lengths, starts_of
 from streamgmm.sources.blocks import DaskSource, from_dask
 from streamgmm.sources.checks import as_dtype, usable_dtype
 from streamgmm.sources.storage import TASK_BYTES
@@ -29,26 +30,37 @@ class Image:
 
     Attributes
     ----------
-    values : dask.array.Array of shape (height, width, n_bands)
-        All bands of a block together.
-    mask : dask.array.Array of shape (height, width), or None
+    values : dask.array.Array of shape (..., n_bands)
+        All bands of a block together; before them the axes of the array that was given, in its order.
+    axes : str
+        These, a letter each: T time, Z planes, Y lines, X columns.
+    mask : dask.array.Array of the shape of the image, or None
         True where a pixel is nodata, in the blocks of the values.
     nodata : int, float or None
         Value that says so, in any band. NaN does always.
     at_hand : bool
         Whether the image is in memory, so that results are too.
+    stored : tuple of Blocks
+        What the values and the mask are read from, if they are to be cut otherwise.
+    origin : Image or None
+        Pixels that these were made of at a cost, which are nodata where these are, in the same blocks.
 
     Examples
     --------
     >>> image = Image.of(np.arange(6.0).reshape(2, 3), nodata=4)
     >>> image.n_bands, image.rows().n_rows
     (1, 5)
+    >>> Image.of(np.zeros((3, 20, 5, 40)), axes="CZYX").shape
+    (20, 5, 40)
     """
 
     values: Any
+    axes: str
     mask: Any
     nodata: float | None
     at_hand: bool
+    stored: tuple[Blocks, ...] = ()
+    origin: Image | None = None
 
     @classmethod
     def of(
@@ -66,25 +78,31 @@ class Image:
         names = named_axes(array.shape, axes)
         if 0 in array.shape:
             raise InputError(f"The image has shape {array.shape}, so that there is no pixel; pass one with some.")
-        values = _blocks(array, tuple(names.find(name) for name in "YXC"))
-        if values.dtype != dtype:
-            values = values.map_blocks(as_dtype, dtype, dtype=dtype)
-        if bands is not None:
-            chosen = _checked_bands(bands, values.shape[2])
-            chunks = (*values.chunks[:2], (len(chosen),))
-            values = values.map_blocks(_some_bands, chosen, chunks=chunks, dtype=dtype)
-        return cls(values, _checked_mask(mask, values), _checked_nodata(nodata, dtype), at_hand)
+        space = names.replace(BANDS, "")
+        order = [names.index(name) for name in space + BANDS * (BANDS in names)]
+        n_bands = array.shape[order[-1]] if BANDS in names else 1
+        chosen = tuple(range(n_bands)) if bands is None else _checked_bands(bands, n_bands)
+        most = TASK_BYTES // (array.dtype.itemsize * len(chosen))
+        blocks = Blocks.of(array, order, chosen if BANDS in names else None, most)
+        stored = (blocks, *_checked_mask(mask, blocks))
+        values, masked = _read(stored)
+        return cls(values, space, masked, _checked_nodata(nodata, dtype), at_hand, stored)
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width."""
-        height, width = self.values.shape[:2]
-        return int(height), int(width)
+    def shape(self) -> tuple[int, ...]:
+        """Along its axes, without bands: that of labels."""
+        return tuple(int(length) for length in self.values.shape[:-1])
+
+    @property
+    def lengths(self) -> Lengths:
+        """Of the blocks along each axis."""
+        lengths: Lengths = self.values.chunks[:-1]
+        return lengths
 
     @property
     def n_bands(self) -> int:
         """Number of bands that are used."""
-        return int(self.values.shape[2])
+        return int(self.values.shape[-1])
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -97,10 +115,27 @@ class Image:
         """Whether a pixel may be nodata."""
         return self.mask is not None or self.nodata is not None or self.dtype.kind == "f"
 
+    def within(self, most: int, reach: Sequence[int]) -> Image:
+        """The same in blocks of about ``most`` pixels, each of which can be had with ``reach`` pixels around it."""
+        blocks, *masks = self.stored
+        blocks = blocks.within(most, reach)
+        stored = (blocks, *(mask.cut_as(blocks.lengths) for mask in masks))
+        values, masked = _read(stored)
+        return replace(self, values=values, mask=masked, stored=stored)
+
+    def around(self, reach: Sequence[int]) -> tuple[Any, Any]:
+        """Values and mask whose blocks have ``reach`` pixels more on both sides of each axis, as far as there are."""
+        return _read(self.stored, reach)
+
+    def held(self) -> Image:
+        """The same, computed once, where it was made of an image in memory and is not much larger."""
+        dear = self.origin is not None and self.at_hand and self.values.nbytes <= HELD_BYTES
+        return replace(self, values=self.values.persist()) if dear else self
+
     def pixels(self) -> DaskSource:
         """All pixels, block by block; the weight of one that is masked is 0."""
-        weights = None if self.mask is None else _in_rows(~self.mask).astype(np.float64)
-        return from_dask(_in_rows(self.values), weights, kind="image")
+        weights = None if self.mask is None else _in_rows(~self.mask, len(self.axes)).astype(np.float64)
+        return from_dask(_in_rows(self.values, len(self.axes)), weights, kind="image")
 
     def rows(self, *, counted: bool = True) -> DaskSource:
         """The pixels that are not nodata, block by block.
@@ -110,27 +145,115 @@ class Image:
         counted : bool, default=True
             Whether it shall be known how many there are in each block, for which all are read if any may be nodata.
         """
-        rows = _in_rows(self.values)
+        rows, *mask = self._all_rows()
         if self.may_lack:
-            arrays = [rows] if self.mask is None else [rows, _in_rows(self.mask)[:, None]]
-            chunks = ((nan,) * rows.numblocks[0], (self.n_bands,))
+            n_rows = (self.origin or self)._n_valid() if counted else (nan,) * rows.numblocks[0]
+            chunks, meta = (n_rows, (self.n_bands,)), np.empty((0, 0), self.dtype)
             kept = partial(_valid_rows, nodata=self.nodata)
-            rows = da.map_blocks(kept, *arrays, chunks=chunks, dtype=self.dtype, meta=np.empty((0, 0), self.dtype))
-            if counted:
-                rows = rows.compute_chunk_sizes()
-                if rows.shape[0] == 0:
-                    raise InputError(NO_PIXEL)
+            rows = da.map_blocks(kept, rows, *mask, chunks=chunks, dtype=self.dtype, meta=meta)
         return from_dask(rows, kind="image")
 
     def map(self, function: Callable[[NDArray[Any]], NDArray[Any]], dtype: Any) -> Any:
-        """Results of ``function``, which takes rows, of every pixel, and 0 for nodata; a lazy array (height, width)."""
-        arrays = [self.values] if self.mask is None else [self.values, self.mask[:, :, None]]
-        starts = tuple(np.concatenate(([0], np.cumsum(lengths)))[:-1] for lengths in self.values.chunks[:2])
-        mapped = partial(_mapped, function=function, dtype=np.dtype(dtype), nodata=self.nodata, starts=starts)
-        return da.map_blocks(mapped, *arrays, drop_axis=2, dtype=dtype, meta=np.empty((0, 0), dtype))
+        """Results of ``function``, which takes rows, of every pixel, and 0 for nodata; a lazy array of its shape."""
+        arrays = [self.values] if self.mask is None else [self.values, self.mask[..., None]]
+        mapped = partial(_mapped, function=function, dtype=np.dtype(dtype), nodata=self.nodata, place=self.place())
+        meta = np.empty((0,) * len(self.axes), dtype)
+        return da.map_blocks(mapped, *arrays, drop_axis=len(self.axes), dtype=dtype, meta=meta)
+
+    def place(self) -> Place:
+        """Where the pixels of its blocks lie."""
+        return Place(self.axes, starts_of(self.lengths))
+
+    def _all_rows(self) -> list[Any]:
+        """Rows of all pixels, and of the mask where there is one."""
+        n_axes = len(self.axes)
+        mask = [] if self.mask is None else [_in_rows(self.mask, n_axes)[:, None]]
+        return [_in_rows(self.values, n_axes), *mask]
+
+    def _n_valid(self) -> tuple[int, ...]:
+        """How many pixels of each block are not nodata, from one reading."""
+        rows, *mask = self._all_rows()
+        count = partial(_n_rows, nodata=self.nodata)
+        chunks, meta = ((1,) * rows.numblocks[0],), np.empty(0, np.int64)
+        found = da.map_blocks(count, rows, *mask, drop_axis=1, chunks=chunks, dtype=np.int64, meta=meta).compute()
+        if not found.any():
+            raise InputError(NO_PIXEL)
+        return tuple(found.tolist())
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """Where in an image the pixels of a block lie.
+
+    Attributes
+    ----------
+    axes : str
+        Of the image.
+    starts : tuple of ndarray of int
+        First pixel of each block along each axis.
+    """
+
+    axes: str
+    starts: tuple[NDArray[np.intp], ...]
+
+    def of(self, refused: NDArray[np.bool_], block_id: Sequence[int], reach: Sequence[int] | None = None) -> str:
+        """Words for the first pixel that is True in a block, which may have been read with what lies around it."""
+        firsts = self.first(block_id)
+        if reach is not None:
+            firsts = [max(0, first - pixels) for first, pixels in zip(firsts, reach, strict=True)]
+        pixel = np.argwhere(refused)[0]
+        return ", ".join(
+            f"{PLACES[name]} {first + step}" for name, first, step in zip(self.axes, firsts, pixel, strict=True)
+        )
+
+    def first(self, block_id: Sequence[int]) -> list[int]:
+        """First pixel of a block."""
+        return [int(along[number]) for along, number in zip(self.starts, block_id, strict=False)]
+
+
+HELD_BYTES = 2**28
 NO_PIXEL = "Every pixel of the image is nodata; check nodata, mask and bands."
+
+
+def lacking(block: NDArray[Any], mask: NDArray[np.bool_] | None, nodata: float | None) -> NDArray[np.bool_] | None:
+    """Which pixels (..., n_bands) are nodata: masked, or with the value or NaN in any band; None where none is."""
+    found = np.zeros(block.shape[:-1], np.bool_) if mask is None else mask.reshape(block.shape[:-1]).copy()
+    for band in range(block.shape[-1]):
+        if nodata is not None:
+            found |= block[..., band] == nodata
+        if block.dtype.kind == "f":
+            found |= np.isnan(block[..., band])
+    return found if found.any() else None
+
+
+def infinite(block: NDArray[Any], without: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """Which pixels (..., n_bands), ``without`` those that are nodata, have a value that cannot be squared."""
+    refused = np.zeros(block.shape[:-1], np.bool_)
+    if block.dtype.kind == "f":
+        for band in range(block.shape[-1]):
+            values = block[..., band]
+            refused |= ~np.isfinite(values) if block.dtype.itemsize <= 4 else ~(np.abs(values) <= LARGEST)
+    return refused if without is None else refused & ~without
+
+
+def infinite_error(where: str) -> NonFiniteError:
+    """To be raised for a pixel at a place."""
+    return NonFiniteError(
+        f"The image holds a value that is infinite or too large to be squared at {where}; make it NaN, which is "
+        "nodata, or pass a mask."
+    )
+
+
+def _read(stored: tuple[Blocks, ...], reach: Sequence[int] | None = None) -> tuple[Any, Any]:
+    """Values, with an axis of bands, and mask."""
+    blocks, *masks = stored
+    values = blocks.lazy(reach)
+    if blocks.bands is None:
+        values = values[..., None]
+    dtype = usable_dtype(values.dtype)
+    if values.dtype != dtype:
+        values = values.map_blocks(as_dtype, dtype, dtype=dtype)
+    return values, next((mask.lazy(reach) for mask in masks), None)
 
 
 def _array(given: Any, what: str) -> tuple[Any, bool]:
@@ -148,38 +271,13 @@ def _array(given: Any, what: str) -> tuple[Any, bool]:
     return np.asarray(given), True
 
 
-def _blocks(array: Any, places: tuple[int, ...]) -> Any:
-    """Array (height, width, bands) in blocks of whole storage chunks; ``places`` says where these axes are, or −1.
-
-    Large blocks, since each counts from counters of its own, which are all to be made anew.
-    """
-    lines, columns, bands = places
-    if not isinstance(array, da.Array):
-        stored = getattr(array, "shards", None) or getattr(array, "chunks", None) or (1,) * array.ndim
-        lengths = list(array.shape)
-        most = TASK_BYTES // (array.dtype.itemsize * (1 if bands < 0 else array.shape[bands]))
-        # whole lines of storage chunks where they are not too many pixels, else a part of one
-        lengths[columns] = min(_whole(stored[columns], most // stored[lines]), array.shape[columns])
-        lengths[lines] = min(_whole(stored[lines], most // lengths[columns]), array.shape[lines])
-        name = {"name": False} if isinstance(array, np.ndarray) else {}  # a name would be a digest of all values
-        array = da.from_array(array, chunks=tuple(lengths), meta=np.empty((0,) * array.ndim, array.dtype), **name)
-    if bands < 0:
-        return array[:, :, None]
-    return array.transpose(lines, columns, bands).rechunk({2: -1})
+def _in_rows(array: Any, n_axes: int) -> Any:
+    """Its first axes as one: within each block C order, blocks one after the other."""
+    return da.reshape_blockwise(array, (prod(array.shape[:n_axes]), *array.shape[n_axes:]))
 
 
-def _whole(unit: int, most: int) -> int:
-    """As many whole units as are not more than ``most``, at least one."""
-    return unit * max(1, most // unit)
-
-
-def _in_rows(array: Any) -> Any:
-    """Array (height, width, …) as (height·width, …): within each block C order, blocks one after the other."""
-    return da.reshape_blockwise(array, (array.shape[0] * array.shape[1], *array.shape[2:]))
-
-
-def _checked_bands(bands: Sequence[int], n_bands: int) -> list[int]:
-    chosen = [int(band) for band in bands]
+def _checked_bands(bands: Sequence[int], n_bands: int) -> tuple[int, ...]:
+    chosen = tuple(int(band) for band in bands)
     if not chosen or len(set(chosen)) < len(chosen) or not all(0 <= band < n_bands for band in chosen):
         raise InputError(
             f"bands={list(bands)} cannot be taken of an image with {n_bands} bands; pass different numbers from 0 to "
@@ -199,38 +297,26 @@ def _checked_nodata(nodata: float | None, dtype: np.dtype[Any]) -> float | None:
     return int(nodata)
 
 
-def _checked_mask(mask: Any, values: Any) -> Any:
+def _checked_mask(mask: Any, blocks: Blocks) -> list[Blocks]:
     if mask is None:
-        return None
+        return []
     array, _ = _array(mask, "mask")
-    if array.dtype != np.bool_ or tuple(array.shape) != values.shape[:2]:
+    if array.dtype != np.bool_ or tuple(array.shape) != blocks.shape:
         raise InputError(
-            f"The mask is {array.dtype} of shape {tuple(array.shape)}; pass booleans of shape {values.shape[:2]}, True "
+            f"The mask is {array.dtype} of shape {tuple(array.shape)}; pass booleans of shape {blocks.shape}, True "
             "where a pixel is nodata."
         )
-    if isinstance(array, da.Array):
-        return array.rechunk(values.chunks[:2])
-    return da.from_array(array, chunks=values.chunks[:2], meta=np.empty((0, 0), bool))
-
-
-def _some_bands(block: NDArray[Any], bands: list[int]) -> NDArray[Any]:
-    return block[:, :, bands]
-
-
-def _lacking(rows: NDArray[Any], mask: NDArray[np.bool_] | None, nodata: float | None) -> NDArray[np.bool_] | None:
-    """Which rows are nodata: masked, or with the value or NaN in any band; None where none is."""
-    found = np.zeros(len(rows), np.bool_) if mask is None else mask.reshape(-1).copy()
-    for band in range(rows.shape[1]):
-        if nodata is not None:
-            found |= rows[:, band] == nodata
-        if rows.dtype.kind == "f":
-            found |= np.isnan(rows[:, band])
-    return found if found.any() else None
+    return [Blocks(array, tuple(range(array.ndim)), None, blocks.lengths)]
 
 
 def _valid_rows(rows: NDArray[Any], mask: NDArray[np.bool_] | None = None, *, nodata: float | None) -> NDArray[Any]:
-    lacking = _lacking(rows, mask, nodata)
-    return rows if lacking is None else rows[~lacking]
+    without = lacking(rows, mask, nodata)
+    return rows if without is None else rows[~without]
+
+
+def _n_rows(rows: NDArray[Any], mask: NDArray[np.bool_] | None = None, *, nodata: float | None) -> NDArray[np.int64]:
+    without = lacking(rows, mask, nodata)
+    return np.array([len(rows) - (0 if without is None else without.sum())], np.int64)
 
 
 def _mapped(
@@ -241,24 +327,15 @@ def _mapped(
     function: Callable[[NDArray[Any]], NDArray[Any]],
     dtype: np.dtype[Any],
     nodata: float | None,
-    starts: tuple[NDArray[np.intp], ...],
+    place: Place,
 ) -> NDArray[Any]:
-    rows = block.reshape(-1, block.shape[2])
-    lacking = _lacking(rows, mask, nodata)
-    valid = slice(None) if lacking is None else ~lacking
+    without = lacking(block, mask, nodata)
+    rows = block.reshape(-1, block.shape[-1])
+    valid = slice(None) if without is None else ~without.reshape(-1)
     out = np.zeros(len(rows), dtype)
-    if lacking is None or not lacking.all():
+    if without is None or not without.all():
         try:
             out[valid] = function(rows[valid])
         except NonFiniteError:
-            refused = (~(np.abs(block) <= LARGEST)).any(axis=2)
-            refused &= True if lacking is None else ~lacking.reshape(refused.shape)
-            line, column = (
-                first[number] + place
-                for first, number, place in zip(starts, block_id, np.argwhere(refused)[0], strict=False)
-            )
-            raise NonFiniteError(
-                f"The image holds a value that is infinite or too large to be squared at line {line}, column {column}; "
-                "make it NaN, which is nodata, or pass a mask."
-            ) from None
-    return out.reshape(block.shape[:2])
+            raise infinite_error(place.of(infinite(block, without), block_id)) from None
+    return out.reshape(block.shape[:-1])

@@ -17,10 +17,13 @@ from streamgmm.history import History
 ORDERS = ("brightness", "weight")
 
 
-def placed(model: GaussianMixture, order: str) -> NDArray[np.intp]:
-    """Components from the darkest to the brightest mean, or from the largest to the smallest weight."""
+def placed(model: GaussianMixture, order: str, brightness: NDArray[np.float64] | None = None) -> NDArray[np.intp]:
+    """Components from the darkest to the brightest, or from the largest to the smallest weight.
+
+    The brightness (k,) is that of their means over the features, where it is not given.
+    """
     means = np.asarray(model.means_, np.float64)
-    brightness = means.mean(axis=1)
+    brightness = means.mean(axis=1) if brightness is None else brightness
     first = brightness if order == "brightness" else -np.asarray(model.weights_, np.float64)
     return np.lexsort((*means.T, brightness, first))  # the last key counts most; others where it is equal
 

@@ -16,9 +16,11 @@ from streamgmm.results import complete_or_absent
 MOST_PIXELS = 2**26
 
 
-def check_picture(shape: tuple[int, int], n_segments: int) -> None:
+def check_picture(shape: tuple[int, ...], n_segments: int) -> None:
     """Refuse, before the work, labels that cannot be a picture, and pictures where there is no Pillow."""
     pillow()
+    if len(shape) != 2:
+        raise InputError(f"A picture has lines and columns only, and the image has shape {shape}; write to .zarr.")
     if shape[0] * shape[1] > MOST_PIXELS or label_dtype(n_segments) != np.uint8:
         raise InputError(
             f"Labels of {shape[1]:,} x {shape[0]:,} pixels, 1 to {n_segments}, cannot be a picture, which has at most "

@@ -15,10 +15,12 @@ from streamgmm.covariances import STRUCTURES
 from streamgmm.estimator import GaussianMixture
 from streamgmm.images.tallying import Tally
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # these load dask, or matplotlib
     from matplotlib.figure import Figure
 
+    from streamgmm.images.features import Features
     from streamgmm.images.image import Image
+    from streamgmm.images.raster import Grid
     from streamgmm.selection import Selection
 
 
@@ -28,26 +30,30 @@ class Segmentation:
 
     Attributes
     ----------
-    labels : ndarray, dask.array.Array or zarr.Array of shape (height, width)
+    labels : ndarray, dask.array.Array or zarr.Array of the shape of the image
+        Its axes without that of bands, in its order.
         1 to k, and 0 where a pixel is nodata, in the smallest unsigned integers that hold one more, which means "not
         written". An array in memory for an image in memory, a lazy one for any other, what was written where an output
         was given.
     model : GaussianMixture
         Label i is its component i − 1.
+    features : Features
+        What the model has learnt of each pixel.
     probabilities : dask.array.Array or zarr.Array, or None
-        Where they were asked for, of each segment, shape (height, width, k), or of the label alone, shape
-        (height, width); float16, 0 where a pixel is nodata.
+        Where they were asked for, of each segment, with an axis of k places more than the labels, or of the label
+        alone; float16, 0 where a pixel is nodata.
     selection : Selection or None
         All mixtures that were tried, where the number of segments was chosen.
-    grid : object or None
+    grid : Grid or None
         Where pixels lie; its ``pixel_size`` is the area of one and the unit of that.
     """
 
     labels: Any
     model: GaussianMixture
+    features: Features = field(repr=False)
     probabilities: Any = None
     selection: Selection | None = None
-    grid: Any = None
+    grid: Grid | None = None
     _image: Image | None = field(default=None, repr=False)
     _tally: Tally | None = field(default=None, repr=False)  # where it is known without a reading
 
@@ -71,7 +77,7 @@ class Segmentation:
             assert self._image is not None
             tally = Tally.read(self.labels, self._image.values, k + 1)
         pixels = tally.counts[1:]
-        size = getattr(self.grid, "pixel_size", None)
+        size = None if self.grid is None else self.grid.pixel_size
         return {
             "label": np.arange(1, k + 1),
             "weight": parameters.weights,

@@ -33,3 +33,13 @@ def cached(function: Callable[..., Any]) -> Any:
     """
     function.__qualname__ += f"_{_SOURCES[:16]}"
     return njit(cache=True, **{**OPTIONS, "no_cpython_wrapper": False})(function)
+
+
+def as_written(function: Callable[..., Any]) -> Any:
+    """Compile and keep a function whose sums are to have the order, and the roundings, that are written.
+
+    Otherwise the numbers at the end of a line, which do not fill a vector, are rounded in another way than those
+    before; and where a line ends is a matter of chunks.
+    """
+    function.__qualname__ += f"_{_SOURCES[:16]}"
+    return njit(cache=True, **{**OPTIONS, "no_cpython_wrapper": False, "fastmath": False})(function)

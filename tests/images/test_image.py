@@ -9,8 +9,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamgmm.errors import InputError, InputTypeError
-from streamgmm.images.axes import named_axes
+from streamgmm.errors import InputError, InputTypeError, NonFiniteError
 from streamgmm.images.image import Image
 from streamgmm.sources import as_source
 from streamgmm.testing.sources import SourceLaws
@@ -38,38 +37,18 @@ def scene(dtype="uint8", shape=(37, 41, 3), seed=0):
     return np.random.default_rng(seed).integers(0, 200, shape).astype(dtype)
 
 
+def stored(values, chunks):
+    array = zarr.create_array({}, shape=values.shape, chunks=chunks, dtype=values.dtype)
+    array[:] = values
+    return array
+
+
 def computed(source):
     return np.concatenate([chunk.rows.compute(scheduler="synchronous") for chunk in source.chunks()])
 
 
 def sums(rows):
     return rows.astype(np.int64).sum(axis=1)
-
-
-@pytest.mark.parametrize(
-    ("shape", "axes", "named"),
-    [
-        ((5, 7), None, "YX"),
-        ((50, 70, 3), None, "YXC"),
-        ((3, 50, 70), None, "CYX"),
-        ((5, 7, 12), "yxc", "YXC"),
-        ((5, 3, 7), "YCX", "YCX"),
-    ],
-)
-def test_axes_are_named_or_certain(shape, axes, named):
-    assert named_axes(shape, axes) == named
-
-
-@pytest.mark.parametrize("shape", [(3, 50, 4), (50, 60, 70), (3, 5, 7), (50, 3, 70), (4, 60, 12)])
-def test_axes_that_are_not_certain_have_to_be_named(shape):
-    with pytest.raises(InputError, match="is not certain; pass axes='YXC' or axes='CYX'"):
-        named_axes(shape, None)
-
-
-@pytest.mark.parametrize(("shape", "axes"), [((50, 70, 3), "YX"), ((50, 70), "YXC"), ((5, 5, 5), "XYC"), ((5,), "Y")])
-def test_names_that_are_not_those_of_the_axes_are_refused(shape, axes):
-    with pytest.raises(InputError, match="does not name the axes"):
-        named_axes(shape, axes)
 
 
 @pytest.mark.parametrize("axes", ["YXC", "CYX", "YCX"])
@@ -86,6 +65,63 @@ def test_the_axis_of_bands_may_be_any(axes, kind):
     image = Image.of(given, axes=axes)
     assert (image.shape, image.n_bands, image.at_hand) == ((37, 41), 3, kind == "numpy")
     np.testing.assert_array_equal(image.map(sums, np.int64), values.astype(np.int64).sum(axis=2))
+
+
+@pytest.mark.parametrize("kind", ["numpy", "dask", "zarr"])
+@pytest.mark.parametrize("axes", ["TZYXC", "CTZYX", "ZTXCY", "XYZ", "TYX"])
+def test_labels_have_the_axes_of_the_image_in_its_order(axes, kind):
+    lengths = {"T": 2, "Z": 5, "Y": 7, "X": 6, "C": 3}
+    values = scene(shape=tuple(lengths[name] for name in axes))
+    expected = values.sum(axis=axes.find("C")) if "C" in axes else values.astype(np.int64)
+    mask = expected % 3 == 0
+    given = {
+        "numpy": lambda: values,
+        "dask": lambda: da.from_array(values, chunks=4),
+        "zarr": lambda: stored(values, (2,) * values.ndim),
+    }[kind]()
+    image = Image.of(given, axes=axes.lower(), mask=stored(mask, (3,) * mask.ndim) if kind == "zarr" else mask)
+    assert image.axes == axes.replace("C", "") and image.shape == expected.shape
+    np.testing.assert_array_equal(image.map(sums, np.int64), np.where(mask, 0, expected))
+    assert image.rows().n_rows == np.count_nonzero(~mask)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "axes"), [((1, 512, 512), "ZYX"), ((64, 64, 64), "XYZ"), ((1, 100, 700), "TYX"), ((200, 8, 8), "ZYX")]
+)
+def test_blocks_of_volumes_are_large_and_of_whole_chunks(chunks, axes):
+    array = zarr.create_array({}, shape=(300, 900, 1100), chunks=chunks, dtype="uint16")
+    image = Image.of(array, axes=axes)
+    for lengths, chunk, length in zip(image.lengths, chunks, array.shape, strict=True):
+        assert sum(lengths) == length and not any(part % chunk for part in lengths[:-1])
+    assert 2**22 < 2 * np.prod([lengths[0] for lengths in image.lengths]) <= 2**24
+
+
+def test_bands_that_are_not_used_are_not_read():
+    class Reading:
+        shape, chunks, dtype, ndim = (12, 40, 50), (1, 40, 50), np.dtype(np.uint16), 3
+
+        def __getitem__(self, key):
+            bands.append(key[0])
+            return np.arange(12, dtype=np.uint16)[key[0], None, None] * np.ones((1, 40, 50), np.uint16)
+
+    bands = []
+    rows = computed(Image.of(Reading(), axes="CYX", bands=[5, 3]).rows())
+    np.testing.assert_array_equal(np.unique(rows, axis=0), [[5, 3]])
+    assert bands == [slice(3, 6)]
+
+
+def test_what_is_infinite_is_named_by_its_axes():
+    values = scene("float32", (3, 8, 9, 10))
+    values[2, 5, 1, 7] = np.inf
+    image = Image.of(da.from_array(values, chunks=(1, 3, 4, 9)), axes="TXZY")
+    with pytest.raises(NonFiniteError, match="at time 2, column 5, plane 1, line 7; make it NaN"):
+        image.map(finite, np.uint8).compute()
+
+
+def finite(rows):
+    if not np.isfinite(rows).all():
+        raise NonFiniteError("somewhere")
+    return np.ones(len(rows))
 
 
 @settings(max_examples=25)
@@ -153,7 +189,7 @@ def test_masked_pixels_have_no_weight_among_all():
         (np.ma.masked_equal(scene(), 3), {}, "masked array; pass its .data"),
         (xr.DataArray(scene()), {}, "DataArray; pass its .data, and axes="),
         (da.from_array(scene())[da.from_array(scene())[:, 0, 0] > 9], {}, "of unknown shape"),
-        (scene(shape=(4, 4, 4, 4)), {}, "two axes, or three"),
+        (scene(shape=(4, 4, 4, 4)), {}, "name them by axes=, a letter each, such as 'TZYX'"),
     ],
 )
 def test_what_is_no_image_is_refused_in_a_sentence(image, options, message):

@@ -1,0 +1,109 @@
+"""Compiled loops over lines of pixels: the mean and the deviation of those around each.
+
+Sums have one order for each pixel, that of its surroundings, wherever the array begins: first along a line, then over
+the lines of the window. Squares are of differences from the mean of the pixels added, so that nothing cancels. An array
+is (planes, lines, columns), with what lies around on all sides; a pixel that is not to be counted is 0 and not valid.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from streamgmm.kernels.compilation import as_written
+
+
+@as_written
+def add_runs(values: Any, valid: Any, counts: Any, sums: Any, means: Any, squares: Any) -> None:
+    """Count, sum, mean, and squared distances from that, of as many pixels of a line as a window has, from each on."""
+    size = values.size - counts.size + 1
+    counts[:] = 0.0
+    sums[:] = 0.0
+    squares[:] = 0.0
+    for offset in range(size):
+        for i in range(counts.size):
+            counts[i] += valid[i + offset]
+            sums[i] += values[i + offset]
+    for i in range(counts.size):
+        means[i] = sums[i] / max(counts[i], 1.0)
+    for offset in range(size):
+        for i in range(counts.size):
+            distance = values[i + offset] - means[i]
+            squares[i] += valid[i + offset] * distance * distance
+
+
+@as_written
+def add_lines(counts: Any, sums: Any, means: Any, squares: Any, first: int, total: Any, mean: Any, out: Any) -> None:
+    """Mean and deviation over runs (planes, lines, n); the line ``first`` is at the upper edge of the window."""
+    planes, lines, n = counts.shape
+    total[:] = 0.0
+    mean[:] = 0.0
+    out[:] = 0.0
+    for plane in range(planes):
+        for offset in range(lines):
+            line = (first + offset) % lines
+            c, s = counts[plane, line], sums[plane, line]
+            for i in range(n):
+                total[i] += c[i]
+                mean[i] += s[i]
+    for i in range(n):
+        mean[i] /= max(total[i], 1.0)
+    for plane in range(planes):
+        for offset in range(lines):
+            line = (first + offset) % lines
+            c, m, q = counts[plane, line], means[plane, line], squares[plane, line]
+            for i in range(n):
+                distance = m[i] - mean[i]
+                out[i] += q[i] + c[i] * distance * distance
+    for i in range(n):
+        out[i] = np.sqrt(out[i] / max(total[i], 1.0))
+
+
+@as_written
+def local_moments(values: Any, valid: Any, mean: Any, deviation: Any) -> None:
+    """Mean and standard deviation of the valid pixels in the window about each pixel; 0 where there is none.
+
+    Parameters
+    ----------
+    values : array of shape (planes + depth - 1, lines + size - 1, columns + size - 1)
+        float64.
+    valid : array of the same shape
+        uint8, 0 or 1.
+    mean, deviation : array of shape (planes, lines, columns)
+        float64, written to. The window is (depth, size, size).
+    """
+    planes, lines, columns = mean.shape
+    depth, size = values.shape[0] - planes + 1, values.shape[1] - lines + 1
+    shape = (
+        values.shape[0],
+        size,
+        columns,
+    )  # of the runs of the lines in the window; a new line takes the oldest's place
+    counts, sums, means, squares = np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape)
+    total = np.empty(columns)
+    for line in range(values.shape[1]):
+        at = line % size
+        for plane in range(values.shape[0]):
+            add_runs(
+                values[plane, line],
+                valid[plane, line],
+                counts[plane, at],
+                sums[plane, at],
+                means[plane, at],
+                squares[plane, at],
+            )
+        upper = line - size + 1
+        if upper >= 0:
+            for plane in range(planes):
+                near = slice(plane, plane + depth)
+                add_lines(
+                    counts[near],
+                    sums[near],
+                    means[near],
+                    squares[near],
+                    upper,
+                    total,
+                    mean[plane, upper],
+                    deviation[plane, upper],
+                )
