@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.errors import InputError, InputTypeError, NonFiniteError
-from streamgmm.images.axes import BANDS, PLACES, named_axes
+from streamgmm.images.axes import BANDS, named_axes
 from streamgmm.images.blocks import Blocks, Lengths, starts_of
+from streamgmm.images.pixels import Place, infinite, infinite_error, lacking
 from streamgmm.sources.blocks import DaskSource, from_dask
 from streamgmm.sources.checks import as_dtype, usable_dtype
 from streamgmm.sources.storage import TASK_BYTES
-from streamgmm.statistics import LARGEST
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,67 +181,8 @@ class Image:
         return tuple(found.tolist())
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Place:
-    """Where in an image the pixels of a block lie.
-
-    Attributes
-    ----------
-    axes : str
-        Of the image.
-    starts : tuple of ndarray of int
-        First pixel of each block along each axis.
-    """
-
-    axes: str
-    starts: tuple[NDArray[np.intp], ...]
-
-    def of(self, refused: NDArray[np.bool_], block_id: Sequence[int], reach: Sequence[int] | None = None) -> str:
-        """Words for the first pixel that is True in a block, which may have been read with what lies around it."""
-        firsts = self.first(block_id)
-        if reach is not None:
-            firsts = [max(0, first - pixels) for first, pixels in zip(firsts, reach, strict=True)]
-        pixel = np.argwhere(refused)[0]
-        return ", ".join(
-            f"{PLACES[name]} {first + step}" for name, first, step in zip(self.axes, firsts, pixel, strict=True)
-        )
-
-    def first(self, block_id: Sequence[int]) -> list[int]:
-        """First pixel of a block."""
-        return [int(along[number]) for along, number in zip(self.starts, block_id, strict=False)]
-
-
-HELD_BYTES = 2**28
+HELD_BYTES = 2**28  # of what was made of an image in memory
 NO_PIXEL = "Every pixel of the image is nodata; check nodata, mask and bands."
-
-
-def lacking(block: NDArray[Any], mask: NDArray[np.bool_] | None, nodata: float | None) -> NDArray[np.bool_] | None:
-    """Which pixels (..., n_bands) are nodata: masked, or with the value or NaN in any band; None where none is."""
-    found = np.zeros(block.shape[:-1], np.bool_) if mask is None else mask.reshape(block.shape[:-1]).copy()
-    for band in range(block.shape[-1]):
-        if nodata is not None:
-            found |= block[..., band] == nodata
-        if block.dtype.kind == "f":
-            found |= np.isnan(block[..., band])
-    return found if found.any() else None
-
-
-def infinite(block: NDArray[Any], without: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
-    """Which pixels (..., n_bands), ``without`` those that are nodata, have a value that cannot be squared."""
-    refused = np.zeros(block.shape[:-1], np.bool_)
-    if block.dtype.kind == "f":
-        for band in range(block.shape[-1]):
-            values = block[..., band]
-            refused |= ~np.isfinite(values) if block.dtype.itemsize <= 4 else ~(np.abs(values) <= LARGEST)
-    return refused if without is None else refused & ~without
-
-
-def infinite_error(where: str) -> NonFiniteError:
-    """To be raised for a pixel at a place."""
-    return NonFiniteError(
-        f"The image holds a value that is infinite or too large to be squared at {where}; make it NaN, which is "
-        "nodata, or pass a mask."
-    )
 
 
 def _read(stored: tuple[Blocks, ...], reach: Sequence[int] | None = None) -> tuple[Any, Any]:
@@ -273,7 +214,11 @@ def _array(given: Any, what: str) -> tuple[Any, bool]:
 
 def _in_rows(array: Any, n_axes: int) -> Any:
     """Its first axes as one: within each block C order, blocks one after the other."""
-    return da.reshape_blockwise(array, (prod(array.shape[:n_axes]), *array.shape[n_axes:]))
+    shape = (prod(array.shape[:n_axes]), *array.shape[n_axes:])
+    if shape[0] == 1:
+        return array[(0,) * (n_axes - 1)]
+    # dask gives another shape where an axis of one place is among several
+    return da.reshape_blockwise(array[tuple(0 if n == 1 else slice(None) for n in array.shape[:n_axes])], shape)
 
 
 def _checked_bands(bands: Sequence[int], n_bands: int) -> tuple[int, ...]:
@@ -337,5 +282,8 @@ def _mapped(
         try:
             out[valid] = function(rows[valid])
         except NonFiniteError:
-            raise infinite_error(place.of(infinite(block, without), block_id)) from None
+            refused = infinite(block, without)
+            if not refused.any():
+                raise
+            raise infinite_error(place.of(refused, block_id)) from None
     return out.reshape(block.shape[:-1])

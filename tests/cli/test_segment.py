@@ -39,6 +39,24 @@ def test_segment_writes_the_labels_that_the_library_gives(run, image, stored, tm
     assert f"    1  {expected.table['pixels'][0]:15,} pixels" in out
 
 
+def test_features_are_those_of_the_library(run, image, stored, tmp_path):
+    labels = tmp_path / "labels.zarr"
+    options = ["--axes", "CYX", "--window", "3", "--coordinates", "2.5", "--scaling", "standard", "--quiet"]
+    assert run("segment", stored, "-k", 3, "-o", labels, *options) == (0, "", "")
+    opened = zarr.open_array(stored, mode="r")
+    expected = segment(opened, 3, axes="CYX", window=3, coordinates=2.5, scaling="standard", random_state=0)
+    np.testing.assert_array_equal(zarr.open_array(labels)[:], expected.labels.compute())
+    assert run("segment", stored, "-k", 3, "-o", labels, "--axes", "CYX", "--window", "4", "--overwrite")[0] == 1
+    assert run("segment", stored, "-k", 3, "-o", labels, "--colour", "hsv")[0] == 2
+
+
+def test_a_volume_is_segmented(run, image, tmp_path):
+    np.save(tmp_path / "volume.npy", image[None, ..., 0])
+    code, out, err = run("segment", tmp_path / "volume.npy", "-k", 3, "-o", tmp_path / "labels.zarr", "--axes", "ZYX")
+    assert code == 0, err
+    assert "labels of 60 x 50 x 1 pixels, uint8" in out
+
+
 def test_another_image_is_labelled_by_a_saved_model(run, stored, tmp_path):
     saved, one, other = tmp_path / "model.gmm", tmp_path / "one.zarr", tmp_path / "other.zarr"
     assert run("segment", stored, "-k", 3, "--axes", "CYX", "-o", one, "--save", saved, "--quiet") == (0, "", "")

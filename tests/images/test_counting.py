@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.datasets import load_sample_image
 
 from streamgmm import GaussianMixture
-from streamgmm.images.counting import Counted, countable
+from streamgmm.images.counting import Counted, countable, distinct
 from streamgmm.sources import as_source
 
 SMALL = [("uint8", 1), ("uint8", 2), ("uint8", 3), ("int8", 3), ("uint16", 1), ("int16", 1)]
@@ -50,6 +50,14 @@ def test_what_is_looked_up_is_what_belongs_to_the_value(dtype, n_bands):
     counted = Counted.of(as_source(rows))
     sums = counted.values.astype(np.int64).sum(axis=1)
     np.testing.assert_array_equal(counted.table(sums)(rows), rows.astype(np.int64).sum(axis=1))
+
+
+@pytest.mark.parametrize(("dtype", "n_bands"), SMALL)
+def test_rows_are_their_distinct_values_at_their_places(dtype, n_bands):
+    rows = drawn(dtype, n_bands)
+    values, places = distinct(rows)
+    assert values.dtype == rows.dtype and len(values) == len(np.unique(rows, axis=0))
+    np.testing.assert_array_equal(values[places], rows)
 
 
 def test_a_value_that_was_not_counted_looks_up_0():

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.datasets import load_sample_image
 
 from streamgmm.errors import InputError, InputTypeError
-from streamgmm.images.features import Features, Scaling, numbered
+from streamgmm.images.features import Features, Scaling, colour, numbered
 from streamgmm.sources import as_source
 
 UINT8, FLOAT32 = np.dtype(np.uint8), np.dtype(np.float32)
@@ -20,6 +20,14 @@ def test_lab_is_that_of_scikit_image():
     for pixels in (photograph, photograph.astype(np.uint16) * 257, photograph / 255):
         found = Features(colour="lab").of_rows(pixels.reshape(-1, 3))
         np.testing.assert_allclose(found, color.rgb2lab(pixels).reshape(-1, 3), atol=2e-5)
+
+
+def test_many_pixels_have_the_colours_of_few(monkeypatch):
+    pytest.importorskip("skimage")
+    rows = load_sample_image("china.jpg")[:50, :60].reshape(-1, 3)
+    one = colour.lab(rows)
+    monkeypatch.setattr(colour, "MANY", 100)
+    assert colour.lab(rows).tobytes() == one.tobytes()
 
 
 @given(arrays(np.uint8, st.tuples(st.integers(1, 70), st.just(3))), st.data())

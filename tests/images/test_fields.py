@@ -225,6 +225,21 @@ def test_storage_is_not_read_many_times_for_what_is_around():
     assert array.read / 4096**2 < 1.6
 
 
+def test_blocks_of_dask_are_cut_where_their_features_are_too_many():
+    lazy = da.zeros((3000, 2500, 3), chunks=-1, dtype=np.float32)
+    image = features_of(Image.of(lazy), Features(window=5))
+    assert 2**24 < np.prod(image.values.chunksize) * 4 <= fields.BLOCK_BYTES
+    thin = features_of(Image.of(da.zeros((40, 300), chunks=(1, 3))), Features(window=9))
+    assert min(map(min, thin.lengths)) >= 4
+
+
+def test_images_in_memory_are_cut_for_all_threads():
+    image = features_of(Image.of(np.zeros((900, 1000), np.float32)), Features(window=5))
+    assert len(image.lengths[0]) * len(image.lengths[1]) >= 2
+    held = image.held()
+    assert len(image.values.dask) > len(held.values.dask) == held.values.npartitions
+
+
 class Endless:
     """A stored image of noise, as long as is wanted, of which nothing is held."""
 

@@ -85,6 +85,20 @@ def test_labels_have_the_axes_of_the_image_in_its_order(axes, kind):
     assert image.rows().n_rows == np.count_nonzero(~mask)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1), (1, 1, 5), (5, 1, 1), (1, 5, 1), (1, 5, 4), (1, 1, 1)])
+@pytest.mark.parametrize("n_bands", [1, 2])
+def test_an_axis_may_have_one_place(shape, n_bands):
+    values = scene("float32", (*shape, n_bands))
+    axes = "ZYX"[-len(shape) :]
+    given = (values, axes + "C") if n_bands > 1 else (values[..., 0], axes)
+    for mask in (None, np.zeros(shape, bool)):
+        image = Image.of(da.from_array(given[0], chunks=2), axes=given[1], mask=mask)
+        rows = computed(image.rows())
+        assert rows.shape == (np.prod(shape), n_bands)
+        np.testing.assert_array_equal(np.sort(rows.ravel()), np.sort(values.ravel()))
+        np.testing.assert_array_equal(image.map(sums, np.int64), values.sum(axis=-1))
+
+
 @pytest.mark.parametrize(
     ("chunks", "axes"), [((1, 512, 512), "ZYX"), ((64, 64, 64), "XYZ"), ((1, 100, 700), "TYX"), ((200, 8, 8), "ZYX")]
 )

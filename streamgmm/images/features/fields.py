@@ -16,7 +16,8 @@ from streamgmm.images.blocks import Lengths
 from streamgmm.images.features.features import Features
 from streamgmm.images.features.scaling import Scaling
 from streamgmm.images.features.windows import reach_of, surroundings
-from streamgmm.images.image import Image, Place, infinite, infinite_error, lacking
+from streamgmm.images.image import Image
+from streamgmm.images.pixels import Place, infinite, infinite_error, lacking
 
 BLOCK_BYTES = 2**26  # of the features of a block; for larger ones less of their surroundings is read twice
 AT_HAND_BYTES = 2**22  # of an image in memory, of which all threads shall have a part
