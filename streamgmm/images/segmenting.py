@@ -156,8 +156,8 @@ def segment(
     target = None if output is None else Output.of(output, overwrite=overwrite, ome_version=ome_version)
     raster = opened(image, axes, level)
     sources = image if isinstance(image, list | tuple) else (image, raster.array)
-    if target is not None and target.path.resolve() in {path.resolve() for path in map(place, sources) if path}:
-        raise InputError(f"{target.path} is the image; write the labels somewhere else.")
+    if target is not None and any(target.replaces(path) for path in map(place, sources) if path):
+        raise InputError(f"{target.path} is the image, or holds it; write the labels somewhere else.")
     nodata = raster.nodata if nodata is None else nodata
     pixels = Image.of(raster.array, axes=raster.axes, bands=bands, nodata=nodata, mask=raster.lacking(bands, mask))
     if fitted is not None and fitted.n_features_in_ != pixels.n_bands:
