@@ -38,6 +38,7 @@ def segment(
     level: int | None = None,
     bands: Sequence[int] | None = None,
     nodata: float | None = None,
+    scaled: bool = False,
     mask: Any = None,
     model: GaussianMixture | str | PathLike[str] | None = None,
     order: str | None = None,
@@ -90,6 +91,9 @@ def segment(
     nodata : number, optional
         A pixel with this value, or NaN, in any used band is nodata: it is not learnt from, and its label is 0. By
         default what the format says. Where a file has alpha or a mask, what is fully transparent is nodata too.
+    scaled : bool, default=False
+        Whether factors and offsets that a GeoTIFF or a DataArray says are applied, in float32. Without it the numbers
+        are as they are stored.
     mask : array-like, dask or zarr array of bool, shape (height, width), optional
         True where a pixel is nodata.
     model : GaussianMixture or path, optional
@@ -158,6 +162,8 @@ def segment(
     sources = image if isinstance(image, list | tuple) else (image, raster.array)
     if target is not None and any(target.replaces(path) for path in map(place, sources) if path):
         raise InputError(f"{target.path} is the image, or holds it; write the labels somewhere else.")
+    if scaled:
+        raster, nodata = raster.scaled(nodata), None
     nodata = raster.nodata if nodata is None else nodata
     pixels = Image.of(raster.array, axes=raster.axes, bands=bands, nodata=nodata, mask=raster.lacking(bands, mask))
     if fitted is not None and fitted.n_features_in_ != pixels.n_bands:

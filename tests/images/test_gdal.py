@@ -86,6 +86,8 @@ def test_descriptions_are_names_and_scales_are_told_but_not_applied(tmp_path):
     assert raster.bands == ("blue", "green", "red")
     assert raster.scale == ((1e-4, 0.0), (1e-4, -0.1), (2e-4, 0.0))
     np.testing.assert_array_equal(raster.array[:], values)
+    quantities = values * np.reshape([1e-4, 1e-4, 2e-4], (3, 1, 1)) + np.reshape([0.0, -0.1, 0.0], (3, 1, 1))
+    np.testing.assert_array_equal(raster.scaled().array[:], quantities.astype("float32"))
     plain = opened(write(tmp_path / "plain.tif", values))
     assert plain.bands is None and plain.scale is None
 
