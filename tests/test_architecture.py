@@ -58,7 +58,20 @@ LAYERS = [
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 MAY_IMPORT_STORAGE = {"sources", "execution", "checkpoint", "results", "images", "cli"}
-LAZY = ["numba", "dask", "zarr", "pandas", "xarray", "matplotlib", "h5py", "pyarrow", "distributed"]
+LAZY = [
+    "numba",
+    "dask",
+    "zarr",
+    "pandas",
+    "xarray",
+    "matplotlib",
+    "h5py",
+    "pyarrow",
+    "distributed",
+    "tifffile",
+    "rasterio",
+    "PIL",
+]
 
 
 def modules():

@@ -297,7 +297,10 @@ def _add_segment(verb: Callable[..., ArgumentParser]) -> None:
         "by whatever, the same command goes on with OUT.",
     )
     segment.add_argument(
-        "image", metavar="IMAGE", help="path to a .zarr array or .npy, read block by block, or to a .png or .jpg"
+        "image",
+        metavar="IMAGE",
+        help="path to a .zarr (OME-Zarr too), .tif, .npy, what rasterio opens, .png or .jpg; all but pictures are read "
+        "block by block",
     )
     what = segment.add_mutually_exclusive_group(required=True)
     what.add_argument(
@@ -317,13 +320,15 @@ def _add_segment(verb: Callable[..., ArgumentParser]) -> None:
         metavar="OUT",
         type=Path,
         required=True,
-        help=".zarr to write the labels to, or .png of a small image",
+        help="what to write the labels to: NAME.zarr, NAME.ome.zarr, IMAGE.zarr/labels/NAME, NAME.tif, or NAME.png of "
+        "a small image",
     )
     segment.add_argument(
         "--axes",
         help="what the axes are, such as YXC or TZYX: time T, planes Z, lines Y, columns X, bands C (default: as they "
         "are for certain)",
     )
+    segment.add_argument("--level", metavar="N", type=int, help="resolution of a pyramid, 0 the finest (default: 0)")
     segment.add_argument("--bands", metavar="B,B,…", type=_bands, help="bands to use, counted from 0 (default: all)")
     segment.add_argument("--nodata", metavar="V", type=_number, help="a pixel with this value in a used band has none")
     segment.add_argument("--colour", choices=("lab",), help="learn L*, a* and b* of red, green and blue")

@@ -167,6 +167,7 @@ def segment(given: Namespace) -> int:
         output=given.output,
         overwrite=given.overwrite,
         axes=given.axes,
+        level=given.level,
         bands=given.bands,
         nodata=given.nodata,
         colour=given.colour,

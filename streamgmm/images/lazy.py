@@ -149,6 +149,24 @@ def without(array: Any, axis: int) -> Lazy:
     return Lazy(shape, np.dtype(array.dtype), chunks, read)
 
 
+def rescaled(array: Any, factor: NDArray[Any], offset: NDArray[Any], nodata: float | None) -> Any:
+    """Values times a factor plus an offset, which have as many axes, as float32; NaN where they say nodata.
+
+    Examples
+    --------
+    >>> rescaled(np.array([[1, 9], [3, 4]]), np.array([[2.0]]), np.array([[-1.0]]), 9)[:]
+    array([[ 1., nan],
+           [ 5.,  7.]], dtype=float32)
+    """
+    if hasattr(array, "dask"):
+        import dask.array as da
+
+        values = array * factor + offset
+        return (values if nodata is None else da.where(array == nodata, np.nan, values)).astype(np.float32)
+    read = partial(_rescaled, array=array, factor=factor, offset=offset, nodata=nodata)
+    return Lazy(tuple(array.shape), np.dtype(np.float32), chunks_of(array), read)
+
+
 def nowhere(array: Any) -> Lazy:
     """False, everywhere in the shape of an array."""
     return Lazy(tuple(array.shape), np.dtype(bool), chunks_of(array), _nowhere)
@@ -166,6 +184,17 @@ def looked_up(array: Any, table: NDArray[Any]) -> Lazy:
     n_columns = table.shape[1]
     read = partial(_looked_up, array=array, table=table)
     return Lazy((*array.shape, n_columns), table.dtype, (*chunks_of(array), n_columns), read)
+
+
+def _rescaled(
+    key: Slices, array: Any, factor: NDArray[Any], offset: NDArray[Any], nodata: float | None
+) -> NDArray[Any]:
+    values = np.asarray(array[key])
+    along = tuple(one if n > 1 else slice(None) for one, n in zip(key, factor.shape, strict=True))
+    found: NDArray[Any] = (values * factor[along] + offset[along]).astype(np.float32)
+    if nodata is not None:
+        found[values == nodata] = np.nan
+    return found
 
 
 def _nowhere(key: Slices) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from streamgmm.errors import InputError
-from streamgmm.images.lazy import any_of, equals
+from streamgmm.images.lazy import any_of, equals, rescaled
 
 SPATIAL = "ZYX"
 SYMBOLS = {
@@ -96,7 +96,7 @@ class Raster:
     mask : array-like of bool, or None
         True where a pixel is nodata, lazily, along all axes but C; along C too where it is not the same for all bands.
     scale : tuple of (float, float), or None
-        Factor and offset of each band, by which values become quantities. They are only told, not applied.
+        Factor and offset of each band, by which values become quantities; `scaled` applies them.
     grid : Grid or None
         Where pixels lie.
     """
@@ -125,6 +125,20 @@ class Raster:
             )
         bands = self.bands if axes.find("C") == before.find("C") else None
         return replace(self, axes=axes, bands=bands, grid=grid)
+
+    def scaled(self, nodata: float | None = None) -> Raster:
+        """Quantities instead of the numbers that are stored for them, as float32, and NaN where there are none.
+
+        ``nodata`` is the stored value that says so, by default what the format names.
+        """
+        if self.scale is None:
+            raise InputError("scaled=True was asked for, but the image says no factors or offsets; leave it out.")
+        shape = [1] * len(self.array.shape)
+        if "C" in (self.axes or ""):
+            shape[str(self.axes).index("C")] = len(self.scale)
+        factors, offsets = (np.reshape(each, shape) for each in zip(*self.scale, strict=True))
+        nodata = self.nodata if nodata is None else nodata
+        return replace(self, array=rescaled(self.array, factors, offsets, nodata), nodata=None, scale=None)
 
     def lacking(self, bands: Sequence[int] | None = None, mask: Any = None) -> Any:
         """Where a pixel is nodata in any of some bands, by default all, or by another mask; None where nothing says so.

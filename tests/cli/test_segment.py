@@ -105,3 +105,20 @@ def test_what_cannot_be_segmented_is_one_line(run, stored, model, tmp_path):
 
 def test_help_has_examples(run):
     assert "streamgmm segment scan.zarr -k 6 -o labels.zarr" in run("segment", "--help")[1]
+
+
+def test_a_level_of_a_geotiff_is_labelled_as_a_geotiff(run, image, tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    scene, labels = tmp_path / "scene.tif", tmp_path / "labels.tif"
+    place = {"crs": "EPSG:32633", "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 5e6), "nodata": 255}
+    tiles = {"tiled": True, "blockxsize": 16, "blockysize": 16}
+    with rasterio.open(scene, "w", count=3, height=50, width=60, dtype="uint8", **place, **tiles) as file:
+        file.write(np.moveaxis(image, 2, 0))
+        file.build_overviews([2])
+    code, out, err = run("segment", scene, "-k", 3, "-o", labels, "--level", 1)
+    assert code == 0, err
+    assert "labels of 30 x 25 pixels, uint8" in out
+    with rasterio.open(labels) as file:
+        assert file.shape == (25, 30) and file.transform.a == 20 and file.crs.to_epsg() == 32633
+    code, _, err = run("segment", scene, "-k", 3, "-o", tmp_path / "other.tif", "--level", 4)
+    assert code == 1 and "has 2 levels, counted from 0, the finest" in err and err.count("\n") == 1

@@ -229,6 +229,27 @@ def test_what_is_made_of_lazy_arrays_is_what_is_made_of_arrays(key, places):
         np.testing.assert_array_equal(np.asarray(da.from_array(made, chunks=3)), expected)
 
 
+@pytest.mark.parametrize("axes", ["YXC", "CYX"])
+@pytest.mark.parametrize("kind", [_lazily, np.asarray, lambda array: da.from_array(array, chunks=7)])
+def test_factors_and_offsets_are_applied_when_it_is_asked_for(axes, kind):
+    values = np.moveaxis(VALUES, 2, axes.index("C"))
+    scale = ((0.5, 0.0), (2.0, -10.0), (1.0, 3.0))
+    raster = Raster(kind(values), axes, nodata=9, scale=scale)
+    for nodata, lacking in ((None, 9), (11, 11)):
+        found = raster.scaled(nodata)
+        factors, offsets = (
+            np.reshape(each, (3, 1, 1) if axes == "CYX" else (1, 1, 3)) for each in zip(*scale, strict=True)
+        )
+        expected = np.where(values == lacking, np.nan, values * factors + offsets).astype("float32")
+        assert found.array.dtype == np.float32 and found.nodata is None and found.scale is None
+        np.testing.assert_array_equal(np.asarray(found.array), expected)
+        np.testing.assert_array_equal(np.asarray(found.array[1:3, 2:5]), expected[1:3, 2:5])
+    labels = segment(raster, 2, scaled=True, random_state=0, tol=1).labels
+    np.testing.assert_array_equal(np.asarray(labels) == 0, (values == 9).any(axis=axes.index("C")))
+    with pytest.raises(InputError, match="scaled=True was asked for, but the image says no factors"):
+        segment(VALUES, 2, scaled=True)
+
+
 @pytest.mark.parametrize("kind", [np.asarray, da.from_array])
 def test_the_mask_of_a_caller_is_joined_with_that_of_a_file(tmp_path, kind):
     Image.fromarray(np.dstack([VALUES, ALPHA])).save(tmp_path / "image.png")

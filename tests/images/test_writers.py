@@ -23,7 +23,7 @@ from streamgmm.results import Record, held, write
 from streamgmm.sources import as_source
 
 K = 3
-SHAPE = (613, 1101)  # more than a tile, and no multiple of anything
+SHAPE = (530, 1030)  # more than a tile, and no multiple of anything
 
 
 def labels(dtype="uint8", shape=SHAPE, seed=0):
@@ -445,3 +445,22 @@ def test_without_a_library_its_extra_is_named_before_the_work(tmp_path, monkeypa
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ImportError, match=rf"pip install 'streamgmm\[{extra}\]'"):
         Output.of(tmp_path / "labels.tif").check((30, 40), 3, grid)
+
+
+def test_a_stack_that_lies_somewhere_is_refused_before_the_work(tmp_path):
+    with pytest.raises(InputError, match=r"Labels of shape \(4, 30, 40\) lie somewhere on earth.*write them to .zarr"):
+        Output.of(tmp_path / "labels.tif").check((4, 30, 40), 3, GRID)
+    with pytest.raises(InputError, match=r"Labels of shape \(4, 30, 40\) cannot be a picture.*write them to .zarr"):
+        Output.of(tmp_path / "labels.png").check((4, 30, 40), 3, None)
+
+
+def test_what_holds_the_image_is_not_replaced(tmp_path):
+    path = tmp_path / "scan.zarr"
+    values = _image(path, "0.5")
+    for image in (path, path / "0", zarr.open_array(path / "0"), zarr.open_group(path)):
+        with pytest.raises(InputError, match=r"scan.zarr is the image, or holds it; write the labels somewhere else"):
+            segment(image, model=mixture(2), axes="CYX", output=path, overwrite=True)
+    np.save(tmp_path / "b.npy", values[0])
+    with pytest.raises(FileExistsError):
+        segment([tmp_path / "b.npy"], 2, output=path)
+    np.testing.assert_array_equal(zarr.open_array(path / "0")[:], values)

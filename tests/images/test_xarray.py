@@ -55,6 +55,13 @@ def test_what_it_says_of_bands_and_nodata_is_known():
     np.testing.assert_array_equal(found.labels == 0, (VALUES == 7).any(axis=0))
 
 
+def test_factors_that_were_not_applied_are_told():
+    attrs = {"scale_factor": 0.5, "add_offset": -1.0}
+    assert opened(xr.DataArray(VALUES, dims=("band", "y", "x"), attrs=attrs)).scale == ((0.5, -1.0),) * 3
+    assert opened(xr.DataArray(VALUES[0], dims=("y", "x"), attrs=attrs)).scale == ((0.5, -1.0),)
+    assert opened(xr.DataArray(VALUES[0], dims=("y", "x"))).scale is None
+
+
 def test_where_pixels_lie_is_known():
     coords = {"y": 100.0 - 2.0 * np.arange(40), "x": 5.0 + np.arange(50)}
     plain = xr.DataArray(VALUES, dims=("band", "y", "x"), coords=coords)

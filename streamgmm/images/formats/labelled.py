@@ -28,7 +28,7 @@ def from_xarray(image: Any, axes: str | None) -> Raster:
     if image.chunks is None and not image._in_memory:
         image = image.chunk()  # a file that was opened without chunks would be read whole
     grid = None if found is None else _grid(image, found)
-    return Raster(image.data, found, _bands(image, found), _nodata(image), grid=grid)
+    return Raster(image.data, found, _bands(image, found), _nodata(image), scale=_scale(image, found), grid=grid)
 
 
 def _bands(image: Any, axes: str | None) -> tuple[str, ...] | None:
@@ -49,6 +49,13 @@ def _nodata(image: Any) -> float | None:
             if said.get(name) is not None:
                 return possible_nodata(float(np.ravel(said[name])[0]), image.dtype)
     return None
+
+
+def _scale(image: Any, axes: str | None) -> tuple[tuple[float, float], ...] | None:
+    """What the file says of values that xarray was told not to decode."""
+    said = float(image.attrs.get("scale_factor", 1.0)), float(image.attrs.get("add_offset", 0.0))
+    n_bands = 1 if axes is None or "C" not in axes else image.shape[axes.index("C")]
+    return None if said == (1.0, 0.0) else (said,) * n_bands
 
 
 def _grid(image: Any, axes: str) -> Grid | None:

@@ -96,6 +96,10 @@ class Output:
             return self.path.with_name(f"{self.path.name}.partial.zarr")
         return self.image.with_name(f"{self.image.name}.labels.{self.path.name}.partial.zarr")
 
+    def replaces(self, path: Path) -> bool:
+        """Whether what is at a path would be lost."""
+        return path.resolve().is_relative_to(self.path.resolve())
+
     def check(self, shape: tuple[int, ...], n_segments: int, grid: Grid | None) -> None:
         """Refuse, before the work, what cannot be written; ImportError where a library for it is missing."""
         if self.kind == PICTURE:
@@ -104,10 +108,15 @@ class Output:
             if len(shape) != 2:
                 raise InputError(f"Labels of shape {shape} cannot be a picture, which is flat; write them to .zarr.")
             check_picture((shape[0], shape[1]), n_segments)
-        elif self.kind == TIFF and len(shape) == 2 and _lies_somewhere(grid):
+        elif self.kind == TIFF and _lies_somewhere(grid):
             from streamgmm.images.formats.gdal import rasterio
 
             rasterio()
+            if len(shape) != 2:
+                raise InputError(
+                    f"Labels of shape {shape} lie somewhere on earth, which a TIFF of several pages cannot say; write "
+                    "them to .zarr."
+                )
         elif self.kind == TIFF:
             from streamgmm.images.formats.tiff import tifffile
 
@@ -184,7 +193,7 @@ class Output:
                 write_ome(finished, self.path, stated, overwrite=self.overwrite)
                 if self.image is not None:
                     enlist(self.path.parent, self.path.name, version)
-            elif len(finished.shape) == 2 and grid is not None and _lies_somewhere(grid):
+            elif grid is not None and _lies_somewhere(grid):
                 from streamgmm.images.writers.geotiff import write_geotiff
 
                 write_geotiff(finished, self.path, legend, grid, overwrite=self.overwrite)
