@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import pairwise
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamgmm.errors import InputError
 from streamgmm.estimator import GaussianMixture
@@ -19,7 +20,6 @@ from streamgmm.sources import Source
 if TYPE_CHECKING:
     from streamgmm.selection import Selection
 
-ROUNDING = 1 / 12  # squared grey levels: the variance of what rounding to whole numbers took away
 AUTO = range(1, 11)
 ENOUGH = 0.01  # nats a pixel: a component more that gains less is not worth it
 
@@ -47,20 +47,31 @@ def checked_sizes(n_segments: Any) -> Sizes:
 
 
 def fitted(
-    source: Source, sizes: Sizes, dtype: np.dtype[Any], chosen: dict[str, Any], verbose: int
+    source: Source,
+    sizes: Sizes,
+    floor: float | None,
+    brightness: Callable[[NDArray[Any]], NDArray[np.float64]],
+    chosen: dict[str, Any],
+    verbose: int,
 ) -> tuple[GaussianMixture, Selection | None]:
-    """A mixture of pixels of a dtype, and of several sizes what they have come to."""
-    settings: dict[str, Any] = {"reg_covar": ROUNDING} if dtype.kind in "iu" else {}
+    """A mixture of pixels, and of several sizes what they have come to.
+
+    What is added to variances by default is ``floor``; means, shape (k, n_features), have a ``brightness``.
+    """
+    settings: dict[str, Any] = {} if floor is None else {"reg_covar": floor}
     settings |= {name: value for name, value in chosen.items() if name != "order"}
     order = chosen.get("order", ORDERS[0])
+
+    def in_order(model: GaussianMixture) -> GaussianMixture:
+        return reordered(model, placed(model, order, brightness(np.asarray(model.means_))))
+
     if isinstance(sizes, int):
-        model = GaussianMixture(sizes, verbose=verbose, **settings).fit(source)
-        return reordered(model, placed(model, order)), None
+        return in_order(GaussianMixture(sizes, verbose=verbose, **settings).fit(source)), None
     from streamgmm.selection import select
 
     family = settings.pop("covariance_type", "full")
     found = select(source, sizes, [family], criterion="icl", verbose=verbose, **settings)  # which drops none
-    models = tuple(model and reordered(model, placed(model, order)) for model in found.models)
+    models = tuple(model and in_order(model) for model in found.models)
     best = models[_first_enough(found)]
     assert best is not None
     return best, replace(found, best=best, criterion="gain", models=models)

@@ -7,13 +7,16 @@ they were. It knows neither images nor models.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from streamgmm.errors import InputError
+
+if TYPE_CHECKING:  # it loads dask
+    from streamgmm.images.features import Features
 
 Scale = tuple[tuple[float, float], ...]
 Colour = tuple[int, int, int]
@@ -27,8 +30,8 @@ class Recipe:
     ----------
     dtype : str
         Of the image, such as ``'uint8'``.
-    bands : tuple of int, or None
-        Numbers of the bands that are used; None for all.
+    features : Features
+        What of a pixel is learnt, the numbers of the bands among it.
     names : tuple of str, or None
         Names of these, where the image has names.
     nodata : number or None
@@ -39,24 +42,22 @@ class Recipe:
         By what the segments are numbered; None where the components of a given model were taken as they are.
     palette : tuple of (int, int, int)
         Red, green and blue of each segment.
-    features : mapping
-        What of a pixel is learnt, in JSON's types; empty for its values.
 
     Examples
     --------
-    >>> recipe = Recipe("uint8", (3, 2), ("red", "green"), 0, None, "brightness", ((10, 20, 30),))
+    >>> from streamgmm.images.features import Features
+    >>> recipe = Recipe("uint8", Features((3, 2)), ("red", "green"), 0, None, "brightness", ((10, 20, 30),))
     >>> Recipe.read(recipe.written()) == recipe
     True
     """
 
     dtype: str
-    bands: tuple[int, ...] | None
+    features: Features
     names: tuple[str, ...] | None
     nodata: float | None
     scale: Scale | None
     order: str | None
     palette: tuple[Colour, ...]
-    features: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: Any) -> Self | None:
@@ -71,10 +72,12 @@ class Recipe:
     @classmethod
     def read(cls, text: str) -> Self:
         """What `written` made; InputError where it is something else."""
+        from streamgmm.images.features import Features
+
         try:
             said = json.loads(text)
-            for name in ("bands", "names"):
-                said[name] = None if said[name] is None else tuple(said[name])
+            said["features"] = Features.read(said["features"])
+            said["names"] = None if said["names"] is None else tuple(said["names"])
             for name in ("scale", "palette"):
                 said[name] = None if said[name] is None else tuple(tuple(part) for part in said[name])
             recipe = cls(**said)

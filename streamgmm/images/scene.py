@@ -1,35 +1,36 @@
-"""One image that is to be segmented: its pixels, the table of their values where they can be counted, its labels."""
+"""One image that is to be segmented: its pixels, what of them is learnt, the table of their values, its labels."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from math import prod
 from typing import Any, Self
 
-import dask
 import dask.array as da
 import numpy as np
 
 from streamgmm.errors import InputError
 from streamgmm.estimator import GaussianMixture
 from streamgmm.fingerprint import Fingerprint
-from streamgmm.images.axes import named_axes
 from streamgmm.images.counting import Counted, countable
+from streamgmm.images.features import Features, Scaling, features_of, numbered, rows_together, standardized
+from streamgmm.images.formats import opened, place
 from streamgmm.images.image import NO_PIXEL, Image
 from streamgmm.images.labelling import Certainty, Labelling, label_dtype
-from streamgmm.images.opening import opened, place
+from streamgmm.images.raster import Grid
 from streamgmm.images.recipe import Recipe, Scale
 from streamgmm.images.segmentation import Segmentation
 from streamgmm.images.tallying import Tally
+from streamgmm.images.writers import PICTURE, ZARR, Output
+from streamgmm.images.writers.legend import Legend
 from streamgmm.progress import rows_bar
-from streamgmm.results import Record, write
+from streamgmm.results import Record
 from streamgmm.sources import Source
 from streamgmm.sources.blocks import from_dask
 
 TILE = 1024  # longest side of a chunk of labels, which a viewer reads as one
-PICTURE = ".png"
 DIGESTED = 2**24  # bytes of a mask at once
 
 
@@ -41,6 +42,8 @@ class Scene:
     ----------
     pixels : Image
         Its pixels in blocks.
+    features : Features
+        What of them is learnt.
     counted : Counted or None
         The table of their values, once they are counted.
     settings : mapping
@@ -48,49 +51,72 @@ class Scene:
     names : tuple of str, or None
         Of the bands that are used.
     scale : tuple of (float, float), or None
-        Factor and offset of each of these.
-    grid : object or None
+        Factor and offset of each of these, which are not applied.
+    grid : Grid or None
         Where pixels lie.
-    target : pathlib.Path or None
+    target : Output or None
         Where labels are written to.
     """
 
     pixels: Image
+    features: Features
     counted: Counted | None
     settings: Mapping[str, Any]
     names: tuple[str, ...] | None
     scale: Scale | None
-    grid: Any
-    target: Path | None
+    grid: Grid | None
+    target: Output | None
 
     @classmethod
     def of(
         cls,
         image: Any,
+        wanted: Mapping[str, Any],
         *,
         axes: str | None,
-        bands: Sequence[int] | None,
+        level: int | None,
         nodata: float | None,
+        otherwise: float | None,
+        scaled: bool,
         mask: Any,
-        grid: Any,
-        target: Path | None,
+        grid: Grid | None,
+        target: Output | None,
     ) -> Self:
-        """Scene of an image as it was given; nothing of it is read."""
-        array, axes = opened(image, axes)
-        if target is not None and target.resolve() in {path.resolve() for path in map(place, (image, array)) if path}:
-            raise InputError(f"{target} is the image; write the labels somewhere else.")
-        pixels = Image.of(array, axes=axes, bands=bands, nodata=nodata, mask=mask)
-        settings = {
-            "axes": named_axes(tuple(np.shape(array)), axes),
-            "bands": None if bands is None else [int(band) for band in bands],
-            "nodata": pixels.nodata,
-            "mask": None if mask is None else _digest(mask),
-        }
-        return cls(pixels, None, settings, None, None, grid, target)
+        """Scene of an image as it was given, of whose pixels ``wanted`` is to be learnt; nothing of it is read.
+
+        What says nodata is ``nodata``, else what the format says, else, in case that it says nothing, ``otherwise``.
+        """
+        raster = opened(image, axes, level)
+        sources = image if isinstance(image, list | tuple) else (image, raster.array)
+        if target is not None and any(target.replaces(path) for path in map(place, sources) if path):
+            raise InputError(f"{target.path} is the image, or holds it; write the labels somewhere else.")
+        if scaled:
+            raster, nodata = raster.scaled(nodata), None
+        said = next((one for one in (nodata, raster.nodata, otherwise) if one is not None), None)
+        features = Features(**{**wanted, "bands": numbered(wanted["bands"], raster.bands)})
+        without = raster.lacking(features.bands, mask)
+        pixels = Image.of(raster.array, axes=raster.axes, bands=features.bands, nodata=said, mask=without)
+        features.check(pixels.n_bands, pixels.dtype)
+        used = range(pixels.n_bands) if features.bands is None else features.bands
+        return cls(
+            pixels,
+            features,
+            None,
+            {"axes": pixels.axes, "nodata": pixels.nodata, "mask": None if mask is None else _digest(mask)},
+            None if raster.bands is None else tuple(raster.bands[band] for band in used),
+            None if raster.scale is None else tuple(raster.scale[band] for band in used),
+            raster.grid if grid is None else grid,
+            target,
+        )
+
+    @property
+    def learnt(self) -> Image:
+        """The features of the pixels."""
+        return features_of(self.pixels, self.features)
 
     def with_table(self) -> Self:
-        """The same with its pixels counted, where they can be."""
-        if not countable(self.pixels.dtype, self.pixels.n_bands):
+        """The same with its pixels counted, where they can be and nothing else is learnt."""
+        if not (self.features.pointwise and countable(self.pixels.dtype, self.pixels.n_bands)):
             return self
         counted = Counted.of(self.pixels.rows(counted=False))
         if not len(counted.values):
@@ -98,92 +124,87 @@ class Scene:
         return replace(self, counted=counted)
 
     def segmented(
-        self, model: GaussianMixture, recipe: Recipe, certainty: bool | str, overwrite: bool, verbose: int
+        self, model: GaussianMixture, recipe: Recipe, learnt: Image, certainty: bool | str, verbose: int
     ) -> Segmentation:
-        """Labels of all pixels by a fitted model, where they are wanted."""
+        """Labels of all pixels by a fitted model of what is ``learnt`` of them, where they are wanted."""
         k = len(model.means_)
         dtype = label_dtype(k)
         labelling: Any = Labelling.by(model, dtype)
         tally = None
-        if self.counted is not None:
-            labels = labelling(self.counted.values)
+        if self.counted is None:
+            lazy = learnt.map(labelling, dtype)
+        else:
+            labels = labelling(self.features.of_rows(self.counted.values))
             tally = Tally.of(labels, self.counted.values, k + 1, self.counted.counts)
-            labelling = self.counted.table(labels)
-        lazy = self.pixels.map(labelling, dtype)
-        likely = self._certainty(model, certainty)
+            lazy = self.pixels.map(self.counted.table(labels), dtype)
+        likely = _certainty(learnt, model, certainty)
         if self.target is None:
             lazy = lazy.compute() if self.pixels.at_hand else lazy
-        elif self.target.suffix.lower() == PICTURE:
-            from streamgmm.images.picture import write_picture
-
-            lazy = lazy.compute()
-            write_picture(lazy, np.array(recipe.palette, np.uint8), self.target, overwrite=overwrite)
         else:
-            lazy = self._written("segments", lazy, self.target, model, recipe, overwrite, verbose)
-            if likely is not None:
+            lazy = self._written("segments", lazy, self.target, model, recipe, verbose)
+            if likely is not None and self.target.kind == ZARR:
                 kind = "probabilities" if certainty is True else "largest probabilities"
-                beside = beside_labels(self.target)
-                likely = self._written(kind, likely, beside, model, recipe, overwrite, verbose)
-        return Segmentation(lazy, model, likely, None, self.grid, self.pixels, tally)
-
-    def _certainty(self, model: GaussianMixture, certainty: bool | str) -> Any:
-        """Lazy probabilities, where they are wanted."""
-        if certainty is False:
-            return None
-        function = Certainty.by(model, largest=certainty == "largest")
-        lazy = self.pixels.map(function, function.dtype)
-        if certainty == "largest":
-            return lazy
-        field, k = function.dtype["probability"], len(model.means_)
-        return lazy.map_blocks(
-            _probability,
-            new_axis=lazy.ndim,
-            chunks=(*lazy.chunks, (k,)),
-            meta=np.empty((0,) * (lazy.ndim + 1), field.base),
-        )
+                likely = self._written(kind, likely, beside_labels(self.target), model, recipe, verbose)
+        return Segmentation(lazy, model, self.features, likely, None, self.grid, self.pixels, tally)
 
     def _written(
-        self,
-        kind: str,
-        lazy: Any,
-        target: Path,
-        model: GaussianMixture,
-        recipe: Recipe,
-        overwrite: bool,
-        verbose: int,
+        self, kind: str, lazy: Any, target: Output, model: GaussianMixture, recipe: Recipe, verbose: int
     ) -> Any:
-        """A lazy array as it is in a zarr, where it is once this returns."""
-        import zarr
+        """A lazy array as it is where it was written to, which it is once this returns."""
+        record = Record.of(kind, model, self.pixels.pixels(), {**self.settings, **self.features.written()})
+        shown = bool(verbose) and target.kind != PICTURE
+        with rows_bar(prod(self.pixels.shape), kind, shown=shown) as bar:
+            return target.write(
+                lazy,
+                record,
+                axes=self.pixels.axes,
+                legend=Legend.of(recipe.palette),
+                grid=self.grid,
+                tile=TILE,
+                wrote=bar.update,
+            )
 
-        record = Record.of(kind, model, self.pixels.pixels(), {**self.settings, "features": dict(recipe.features)})
-        n_axes = len(self.pixels.shape)
-        n_pixels = int(np.prod(self.pixels.shape))
-        # what is written to is held by this process: the workers of a cluster could not share it
-        with rows_bar(n_pixels, kind, shown=bool(verbose)) as bar, dask.config.set(scheduler="threads"):
-            write(lazy, target, record, tile=TILE, places=n_axes, overwrite=overwrite, wrote=bar.update)
-        return zarr.open_array(target, mode="r")
+
+def rows_of(scenes: Sequence[Scene], learnt: Sequence[Image]) -> Source:
+    """What one mixture of several images is fitted to: their tables together, or what is learnt of all pixels."""
+    tables = [scene.counted for scene in scenes if scene.counted is not None]
+    if not tables:
+        return rows_together(learnt)
+    together = Counted.together(tables)
+    return together.source(scenes[0].features.of_rows(together.values))
 
 
-def rows_of(scenes: Sequence[Scene]) -> Source:
-    """What one mixture of several images is fitted to: their tables together, or all of their pixels."""
+def on_one_scale(scenes: Sequence[Scene]) -> list[Scene]:
+    """The same with features on the scale that they have over the pixels of all."""
     tables = [scene.counted for scene in scenes if scene.counted is not None]
     if tables:
-        return Counted.together(tables).source()
-    rows = [scene.pixels.rows() for scene in scenes]
-    if len(rows) == 1:
-        return rows[0]
-    return from_dask(da.concatenate([one.array for one in rows]), kind="images")
+        together, features = Counted.together(tables), scenes[0].features
+        scaled = replace(features, scaling=Scaling.of(together.source(features.of_rows(together.values))))
+    else:
+        scaled = standardized([scene.pixels for scene in scenes], scenes[0].features)
+    return [replace(scene, features=replace(scene.features, scaling=scaled.scaling)) for scene in scenes]
 
 
-def beside_labels(target: Path) -> Path:
-    """Where the probabilities are of labels that are at a path.
+def beside_labels(target: Output) -> Output:
+    """Where the probabilities go of labels that go somewhere."""
+    return replace(target, path=target.path.with_name(f"{target.path.stem}_probabilities{target.path.suffix}"))
 
-    Examples
-    --------
-    >>> beside_labels(Path("scan.zarr")).name
-    'scan_probabilities.zarr'
-    """
-    return target.with_name(f"{target.stem}_probabilities{target.suffix}")
+
+def _certainty(learnt: Image, model: GaussianMixture, certainty: bool | str) -> Any:
+    """Lazy probabilities, where they are wanted."""
+    if certainty is False:
+        return None
+    function = Certainty.by(model, largest=certainty == "largest")
+    lazy = learnt.map(function, function.dtype)
+    if certainty == "largest":
+        return lazy
+    field, k = function.dtype["probability"], len(model.means_)
+    return lazy.map_blocks(
+        _probability,
+        new_axis=lazy.ndim,
+        chunks=(*lazy.chunks, (k,)),
+        meta=np.empty((0,) * (lazy.ndim + 1), field.base),
+    )
 
 
 def _digest(mask: Any) -> str:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
-from errno import EEXIST, ENOENT
-from os import PathLike, fspath, strerror
-from pathlib import Path
+from functools import partial
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from streamgmm.errors import InputError, InputTypeError
@@ -20,11 +18,13 @@ from streamgmm.images.ordering import ORDERS
 from streamgmm.images.recipe import Recipe
 from streamgmm.loading import load
 
-if TYPE_CHECKING:  # this loads dask and numba
+if TYPE_CHECKING:  # these load dask and numba
+    from streamgmm.images.features import Scaling
+    from streamgmm.images.raster import Grid
     from streamgmm.images.scene import Scene
 
-PICTURE = ".png"
 CERTAINTIES = (False, True, "largest")
+STANDARD = "standard"
 
 
 def segment(
@@ -33,11 +33,18 @@ def segment(
     *,
     output: Any = None,
     overwrite: bool = False,
+    ome_version: str | None = None,
     axes: str | None = None,
-    bands: Sequence[int] | None = None,
+    level: int | None = None,
+    bands: Sequence[int | str] | None = None,
     nodata: float | None = None,
+    scaled: bool = False,
     mask: Any = None,
-    grid: Any = None,
+    grid: Grid | Sequence[Grid] | None = None,
+    colour: str | None = None,
+    window: int | None = None,
+    coordinates: float | None = None,
+    scaling: str | Scaling | None = None,
     model: GaussianMixture | str | PathLike[str] | None = None,
     order: str | None = None,
     covariance_type: str | None = None,
@@ -52,64 +59,101 @@ def segment(
     """Segment an image by the values of its pixels, whatever its size.
 
     Pixels of one to three bands of 8 bits, or of one of 16 bits, are counted once; the mixture is then fitted to the
-    distinct values with their counts, which is the same as to all pixels, and labels are looked up. Any other image is
-    read block by block, a few times.
+    distinct values with their counts, which is the same as to all pixels, and labels are looked up. Any other image,
+    and any with ``window`` or ``coordinates``, is read block by block, a few times.
 
     Parameters
     ----------
-    image : array-like, dask array, zarr array, or path; (height, width), or three axes of which one is of bands
-        Integers or floats. Paths are of ``.zarr``, ``.npy``, or pictures of moderate size, ``.png`` or ``.jpg``. Or a
-        list of such arrays or paths, of one dtype and as many bands: one mixture is fitted to the pixels of all.
+    image : path, list of paths, array-like, dask array, zarr array, or xarray DataArray
+        Integers or floats; (height, width), or more axes, of which one may be of bands. Paths are of ``.zarr``
+        (OME-Zarr too), ``.tif``, ``.npy``, what rasterio opens (GeoTIFF, ``.vrt``, ``.jp2``, ``.img``), or pictures of
+        moderate size, ``.png`` or ``.jpg``. Several paths of files of one band each are the bands of one image, on one
+        grid. Any other list is of several images, of one dtype and as many bands: one mixture is fitted to the pixels
+        of all.
     n_segments : int, iterable of int, or 'auto', optional
         Number of segments, k; may be left out where ``model`` is given. Of several numbers, such as ``range(2, 9)``, or
         'auto', 1 to 10, all are fitted in the same readings, and the smallest is taken from which the next gains less
         than 0.01 nats a pixel: of very many pixels, BIC would take the most that there are.
     output : path, or list of paths for a list of images, optional
-        ``.zarr`` to write the labels to, by this process, which appears once it is complete. A process that was stopped
-        is gone on with by the same call, if that has an integer for ``random_state``, or ``model``. Or ``.png``, for a
-        small image and up to 254 segments: its values are the labels, 0 is transparent, and its palette has the mean
-        colours where three bands of 8 bits are used.
+        What to write the labels to, by this process; it appears once it is complete. A process that was stopped is gone
+        on with by the same call, if that has an integer for ``random_state``, or ``model``.
+
+        * ``NAME.zarr``: an array.
+        * ``NAME.ome.zarr``: an OME-Zarr label image, a pyramid with colours; ``IMAGE.zarr/labels/NAME``: the same,
+          within an OME-Zarr image, which then lists it.
+        * ``NAME.tif``: a BigTIFF of tiles with a palette, nodata 0; a GeoTIFF where the image lies somewhere on earth.
+        * ``NAME.png``: for a small image and up to 254 segments; 0 is transparent.
+
+        Palettes have the mean colours where three bands of 8 bits are used.
     overwrite : bool, default=False
         Whether what is at ``output`` may be replaced.
-    axes : {'YX', 'YXC', 'CYX', 'YCX'}, optional
-        What the axes are: lines Y, columns X, bands C. Needed where it is not certain, which it is of three axes if
-        either the first or the last has at most 4 places, and the others at least 32.
-    bands : sequence of int, optional
-        Bands to use, counted from 0; by default all, or those of the ``model``.
+    ome_version : {'0.5', '0.4'}, optional
+        Of OME-Zarr: by default that of the image which the labels become a part of, else 0.5. With it a plain ``.zarr``
+        is OME-Zarr too.
+    axes : str, optional
+        What the axes are, a letter each: time T, planes Z, lines Y, columns X, bands C; lines and columns at least, in
+        any order, such as ``'YXC'``, ``'ZYX'`` or ``'TCYX'``. By default what the format says; needed where it says
+        nothing and it is not certain, which it is of two axes, and of three if either the first or the last has at most
+        4 places, and the others at least 32.
+    level : int, default=0
+        Which resolution of an OME-Zarr image, a pyramid in a TIFF, or the overviews of a GeoTIFF; 0 is the finest.
+    bands : sequence of int or str, optional
+        Bands to use, counted from 0, or by name where they have names; by default all, or those of the ``model``.
     nodata : number, optional
         A pixel with this value, or NaN, in any used band is nodata: it is not learnt from, and its label is 0. By
-        default that of the ``model``.
-    mask : array-like, dask or zarr array of bool, shape (height, width), or list of them for a list, optional
+        default what the format says, or else the ``model``. Where a file has alpha or a mask, what is fully transparent
+        is nodata too.
+    scaled : bool, default=False
+        Whether factors and offsets that a GeoTIFF or a DataArray says are applied, in float32. Without it the numbers
+        are as they are stored.
+    mask : array-like, dask or zarr array of bool, of the shape of the labels, or list of them for a list, optional
         True where a pixel is nodata.
-    grid : object with ``pixel_size``, or list of them for a list, optional
-        Where pixels lie: the area of one, with its unit, by which the table has the areas of the segments.
+    grid : Grid, or list of them for a list, optional
+        Where pixels lie, by which the table has the areas of the segments; by default what the format says.
+    colour : {'lab'}, optional
+        Learn L*, a* and b* of three bands, which are red, green and blue of sRGB (under D65; through scikit-image), in
+        uint8, uint16, or floats from 0 to 1.
+    window : int, optional
+        Learn, beside each band, its mean and its standard deviation over a square of so many lines and columns, an odd
+        number, around the pixel; over a cube where there are planes. Pixels that are nodata are left out.
+    coordinates : float, optional
+        Learn, beside the bands, where a pixel is: its line and column, the longer side of the image counting as so many
+        units of the other features, and its plane, all planes counting as many.
+    scaling : {'standard'} or Scaling, optional
+        Divide each feature but the coordinates, less its mean, by its standard deviation over the image, for which it
+        is read once more where it was not counted; or the scaling of an earlier segmentation, as in
+        ``features.scaling``.
     model : GaussianMixture or path, optional
         A fitted model, or a file that it was saved to. Nothing is fitted then: label i is its component i − 1. One that
-        `segment` has fitted knows its bands, nodata, order and colours, and the dtype of the image, which must be the
-        same.
+        `segment` has fitted knows its features, nodata, order and colours, and the dtype of the image, which must be
+        the same.
     order : {'brightness', 'weight'}, default='brightness'
-        Which segment is the first: that with the lowest mean over the bands, or that with the largest weight.
+        Which segment is the first: that with the lowest mean over the bands (of L* where ``colour`` is Lab), or that
+        with the largest weight.
     covariance_type, n_init, max_iter, tol, random_state
         As in `GaussianMixture`, with its defaults.
     reg_covar : float, optional
-        Added to every variance, squared units of the image. By default 1/12 for integers: rounding to whole numbers
-        took as much away, and without it a component could shrink to one value with an infinite density. 1e-6 for
-        floats.
+        Added to every variance, squared units of the features. By default 1/12 for integers: rounding to whole numbers
+        took as much away, and without it a component could shrink to one value with an infinite density. As much in
+        their units for Lab (where a grey level of 8 bits is 100/255 of lightness) and for scaled features (by the
+        largest of their variances, and at least 1e-6). 1e-6 for floats.
     probabilities : bool or 'largest', default=False
         Whether there shall be, beside the labels, the probability of each segment, or that of the label alone. Where
-        the labels are written to ``labels.zarr`` they are to ``labels_probabilities.zarr``.
+        the labels are written to ``labels.zarr`` they are to ``labels_probabilities.zarr``, else they are lazy.
     verbose : int, default=0
         With 1, progress bars.
 
     Returns
     -------
     Segmentation, or list of Segmentation for a list of images
-        ``labels``, ``model`` and ``table``, what it can `~Segmentation.plot` and `~Segmentation.save`.
+        ``labels``, ``model``, ``features`` and ``table``, what it can `~Segmentation.plot` and `~Segmentation.save`.
 
     Raises
     ------
     InputError
         The image or an argument cannot be used; a ValueError. The message says what, where, and the remedy.
+    ImportError
+        What opens or writes a format is not installed.
     ResultError
         Another process is writing to ``output``.
     OSError
@@ -148,42 +192,64 @@ def segment(
         raise InputError(f"order={order!r} is not known; pass one of {', '.join(map(repr, ORDERS))}.")
     if probabilities not in CERTAINTIES:
         raise InputError(f"probabilities={probabilities!r} is not known; pass True, False or 'largest'.")
-    several = _are_several(image)
+    if output is None and (overwrite or ome_version is not None):
+        raise InputError("overwrite and ome_version are of output, which is not given; leave them out.")
+    recipe = None if given is None else Recipe.of(given)
+    wanted = {"bands": bands, "colour": colour, "window": window, "coordinates": coordinates, "scaling": scaling}
+    wanted = _checked_features(wanted, given, recipe)
+
+    from streamgmm.images.formats import is_bands
+    from streamgmm.images.scene import Scene, beside_labels, on_one_scale, rows_of
+    from streamgmm.images.writers import ZARR, Output
+
+    several = _are_several(image) and not is_bands(image)
     images = list(image) if several else [image]
     n_images = len(images) if several else None
-    targets = [None if path is None else _checked_output(path, overwrite) for path in _each(output, "output", n_images)]
-    if targets[0] is None and overwrite:
-        raise InputError("overwrite=True replaces what is at output, which is not given; leave it out.")
-
-    from streamgmm.images.scene import Scene, beside_labels, rows_of
-
+    targets = [
+        None if path is None else Output.of(path, overwrite=overwrite, ome_version=ome_version)
+        for path in _each(output, "output", n_images)
+    ]
     for target in targets if probabilities else ():
-        if target is not None and target.suffix.lower() != PICTURE:
-            _checked_output(beside_labels(target), overwrite)
-    recipe = None if given is None else Recipe.of(given)
-    if recipe is not None:
-        bands = recipe.bands if bands is None else bands
-        nodata = recipe.nodata if nodata is None else nodata
-    masks, grids = _each(mask, "mask", n_images), _each(grid, "grid", n_images)
+        if target is not None and target.kind == ZARR:
+            Output.of(beside_labels(target).path, overwrite=overwrite)
+    parts = (_each(mask, "mask", n_images), _each(grid, "grid", n_images))
     scenes = [
-        Scene.of(one, axes=axes, bands=bands, nodata=nodata, mask=part, grid=where, target=target)
-        for one, part, where, target in zip(images, masks, grids, targets, strict=True)
+        Scene.of(
+            one,
+            {**wanted, "scaling": None if scaling == STANDARD else wanted["scaling"]},
+            axes=axes,
+            level=level,
+            nodata=nodata,
+            otherwise=None if recipe is None else recipe.nodata,
+            scaled=scaled,
+            mask=without,
+            grid=where,
+            target=target,
+        )
+        for one, without, where, target in zip(images, *parts, targets, strict=True)
     ]
     _check_alike(scenes, sizes)
     if given is not None:
         _check_fits(given, recipe, scenes[0])
     scenes = [scene.with_table() for scene in scenes]
+    if scaling == STANDARD:
+        scenes = on_one_scale(scenes)
+    learnt = [scene.learnt.held() if scene.counted is None else scene.learnt for scene in scenes]
     selection = None
     if given is None:
-        dtype = scenes[0].pixels.dtype
         _check_distinct(scenes, sizes)
-        given, selection = fitted(rows_of(scenes), sizes, dtype, chosen, verbose)
+        pixels, features = scenes[0].pixels, scenes[0].features
+        brightness = partial(features.brightness, n_bands=pixels.n_bands)
+        floor = features.rounding(pixels.dtype)
+        given, selection = fitted(rows_of(scenes, learnt), sizes, floor, brightness, chosen, verbose)
     if recipe is None:
-        recipe = _recipe_of(scenes[0], given, bands, chosen.get("order", ORDERS[0]) if model is None else None)
+        recipe = _recipe_of(scenes[0], given, chosen.get("order", ORDERS[0]) if model is None else None)
         given = copy(given)
         given._recipe = recipe.written()
-    found = [scene.segmented(given, recipe, probabilities, overwrite, verbose) for scene in scenes]
-    found = [replace(one, selection=selection) for one in found]
+    found = [
+        replace(scene.segmented(given, recipe, rows, probabilities, verbose), selection=selection)
+        for scene, rows in zip(scenes, learnt, strict=True)
+    ]
     return found if several else found[0]
 
 
@@ -208,8 +274,30 @@ def _checked_sizes(n_segments: Any, given: GaussianMixture | None) -> Sizes:
     return k
 
 
+def _checked_features(wanted: dict[str, Any], given: GaussianMixture | None, recipe: Recipe | None) -> dict[str, Any]:
+    """What of a pixel is to be learnt: what a model knows of itself need not be said, and cannot be said otherwise."""
+    scaling = wanted["scaling"]
+    if isinstance(scaling, str) and scaling != STANDARD:
+        raise InputError(f"scaling={scaling!r} is not known; pass {STANDARD!r}, or the scaling of a segmentation.")
+    if recipe is not None:
+        known = {name: getattr(recipe.features, name) for name in wanted}
+        for name, value in wanted.items():
+            if name != "bands" and value is not None and value != known[name]:
+                raise InputError(
+                    f"The model has learnt with {name}={known[name]!r}, and {name}={value!r} was asked for; leave "
+                    f"{name} out, or fit another one."
+                )
+        return known if wanted["bands"] is None else {**known, "bands": wanted["bands"]}
+    if given is not None and scaling == STANDARD:
+        raise InputError(
+            f"model is given, and its features may not be scaled anew by scaling={STANDARD!r}; pass the scaling that "
+            "it was fitted with, features.scaling of its segmentation."
+        )
+    return wanted
+
+
 def _are_several(image: Any) -> bool:
-    """Whether these are several images, each an array or a path; a list of numbers is an array itself."""
+    """Whether these may be several images, each an array or a path; a list of numbers is an array itself."""
     if not isinstance(image, list | tuple) or not image:
         return False
     paths = [isinstance(one, str | PathLike) for one in image]
@@ -228,29 +316,38 @@ def _each(value: Any, name: str, n_images: int | None) -> list[Any]:
 
 
 def _check_alike(scenes: Sequence[Scene], sizes: Sizes) -> None:
-    """Refuse, before the work, images of which there cannot be one mixture, and labels that cannot be a picture."""
-    first = scenes[0].pixels
+    """Refuse, before the work, images of which there cannot be one mixture, and labels that cannot be written."""
+    first = scenes[0]
     for place, scene in enumerate(scenes):
-        if (scene.pixels.dtype, scene.pixels.n_bands) != (first.dtype, first.n_bands):
+        one, other = ((s.pixels.n_bands, s.pixels.dtype, _n_features(s)) for s in (scene, first))
+        if one != other:
             raise InputError(
-                f"Image {place} has {scene.pixels.n_bands} bands of {scene.pixels.dtype}, and image 0 has "
-                f"{first.n_bands} of {first.dtype}; pass images of one kind, or segment them one by one."
+                f"Image {place} has {one[0]} bands of {one[1]}, and image 0 has {other[0]} of {other[1]}; pass images "
+                "of one kind, or segment them one by one."
             )
-        if scene.target is not None and scene.target.suffix.lower() == PICTURE:
-            from streamgmm.images.picture import check_picture
-
-            check_picture(scene.pixels.shape, sizes if isinstance(sizes, int) else sizes[-1])
-    targets = [scene.target.resolve() for scene in scenes if scene.target is not None]
+        if scene.target is not None:
+            scene.target.check(scene.pixels.shape, sizes if isinstance(sizes, int) else sizes[-1], scene.grid)
+    targets = [scene.target.path.resolve() for scene in scenes if scene.target is not None]
     if len(set(targets)) < len(targets):
         raise InputError("Two images have the same output; pass a path of its own for each.")
 
 
+def _n_features(scene: Scene) -> int:
+    return scene.features.n_features(scene.pixels.n_bands, scene.pixels.axes)
+
+
 def _check_fits(given: GaussianMixture, recipe: Recipe | None, scene: Scene) -> None:
     """Refuse an image that a model is not of."""
-    if given.n_features_in_ != scene.pixels.n_bands:
+    n_features, n_bands = _n_features(scene), scene.pixels.n_bands
+    if given.n_features_in_ != n_features and scene.features.plain:
         raise InputError(
-            f"The model is of {given.n_features_in_} bands, and the image has {scene.pixels.n_bands} that are used; "
-            "choose as many, in the same order, by bands=."
+            f"The model is of {given.n_features_in_} bands, and the image has {n_bands} that are used; choose as many, "
+            "in the same order, by bands=."
+        )
+    if given.n_features_in_ != n_features:
+        raise InputError(
+            f"The model is of {given.n_features_in_} features, and {n_features} are made of the image; choose the same "
+            "by bands=, colour=, window= and coordinates=."
         )
     if recipe is not None:
         recipe.check(scene.pixels.dtype, scene.names, scene.scale)
@@ -267,29 +364,18 @@ def _check_distinct(scenes: Sequence[Scene], sizes: Sizes) -> None:
         )
 
 
-def _recipe_of(scene: Scene, model: GaussianMixture, bands: Sequence[int] | None, order: str | None) -> Recipe:
+def _recipe_of(scene: Scene, model: GaussianMixture, order: str | None) -> Recipe:
     """What is to be kept of how an image was segmented."""
     from streamgmm.images.picture import palette
 
-    colours = palette(np.asarray(model.means_), scene.pixels.dtype)
+    dtype = scene.pixels.dtype
+    means = scene.features.bands_of(model.means_, scene.pixels.n_bands, dtype)
     return Recipe(
-        dtype=scene.pixels.dtype.name,
-        bands=None if bands is None else tuple(int(band) for band in bands),
+        dtype=dtype.name,
+        features=scene.features,
         names=scene.names,
         nodata=scene.pixels.nodata,
         scale=scene.scale,
         order=order,
-        palette=tuple((int(red), int(green), int(blue)) for red, green, blue in colours),
+        palette=tuple((int(red), int(green), int(blue)) for red, green, blue in palette(means, dtype)),
     )
-
-
-def _checked_output(output: str | PathLike[str], overwrite: bool) -> Path:
-    """Fail before the work, not after it."""
-    path = Path(fspath(output))
-    if path.suffix.lower() not in (".zarr", PICTURE):
-        raise InputError(f"output={fspath(output)!r} ends neither in .zarr nor in {PICTURE}; choose one of these.")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(ENOENT, strerror(ENOENT), str(path.parent))
-    if path.exists() and not overwrite:
-        raise FileExistsError(EEXIST, "it exists; choose another name, or pass overwrite=True (--overwrite)", str(path))
-    return path

@@ -173,12 +173,12 @@ def test_standardized_features_have_mean_0_and_deviation_1(dtype):
     mask = np.zeros((40, 50), bool)
     mask[:5] = True
     image = Image.of(da.from_array(values, chunks=(7, 50, 2)), axes="YXC", mask=mask)
-    features = standardized(image, Features(window=3, coordinates=5.0))
+    features = standardized([image], Features(window=3, coordinates=5.0))
     found = computed(values, features, axes="YXC", mask=mask)[5:].reshape(-1, 11).astype(np.float64)
     np.testing.assert_allclose(found[:, :9].mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(found[:, :9].std(axis=0), 1, rtol=1e-5)
     assert found[:, 9:].max() < 5  # coordinates keep their weight
-    assert features.scaling == standardized(image, Features(window=3)).scaling
+    assert features.scaling == standardized([image], Features(window=3)).scaling
 
 
 def test_infinity_is_named_with_its_place_also_where_it_is_around():
@@ -188,7 +188,7 @@ def test_infinity_is_named_with_its_place_also_where_it_is_around():
     with pytest.raises(NonFiniteError, match="at time 1, line 7, column 9; make it NaN"):
         features_of(image, Features(window=5)).values.compute()
     with pytest.raises(NonFiniteError, match="at time 1, line 7, column 9; make it NaN"):
-        standardized(image, Features(window=5))
+        standardized([image], Features(window=5))
     values[1, 7, 9] = np.nan
     assert np.isfinite(computed(values, Features(window=5), axes="TYX")).sum() == 3 * (values.size - 1)
 

@@ -8,9 +8,10 @@ from sklearn.datasets import load_sample_image
 
 from streamgmm import GaussianMixture, load, segment
 from streamgmm.errors import CheckpointError, InputError
+from streamgmm.images.features import Features, Scaling
 from streamgmm.images.recipe import Recipe
 
-RECIPE = Recipe("uint8", (3, 2), ("red", "green"), 0, ((0.1, -2.0), (0.1, 0.0)), "brightness", ((1, 2, 3),))
+RECIPE = Recipe("uint8", Features((3, 2)), ("red", "green"), 0, ((0.1, -2.0), (0.1, 0.0)), "brightness", ((1, 2, 3),))
 PHOTOGRAPH = load_sample_image("flower.jpg")[100:180, 200:300]
 
 
@@ -21,10 +22,14 @@ PHOTOGRAPH = load_sample_image("flower.jpg")[100:180, 200:300]
     names=st.none() | st.lists(st.text()).map(tuple),
     nodata=st.none() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False),
     palette=st.lists(st.tuples(*[st.integers(0, 255)] * 3)).map(tuple),
-    features=st.dictionaries(st.text(), st.integers() | st.text() | st.none()),
+    window=st.none() | st.integers(1, 127).map(lambda half: 2 * half + 1),
+    coordinates=st.none() | st.floats(1e-9, 1e9),
+    moments=st.none() | st.lists(st.tuples(st.floats(-1e9, 1e9), st.floats(1e-9, 1e9)), min_size=1),
 )
-def test_what_is_written_is_read_again(dtype, bands, names, nodata, palette, features):
-    recipe = Recipe(dtype, bands, names, nodata, None, "weight", palette, features)
+def test_what_is_written_is_read_again(dtype, bands, names, nodata, palette, window, coordinates, moments):
+    scaling = moments and Scaling(*zip(*moments, strict=True))
+    features = Features(bands, "lab" if window is None else None, window, coordinates, scaling)
+    recipe = Recipe(dtype, features, names, nodata, None, "weight", palette)
     assert Recipe.read(recipe.written()) == recipe
     assert recipe.written().isascii()
 

@@ -1,3 +1,4 @@
+import copy
 import warnings
 
 import dask.array as da
@@ -161,10 +162,30 @@ def test_labels_of_features_are_written_and_gone_on_with(tmp_path):
         found.labels[:], segment(image, model=found.model, window=5, scaling=found.features.scaling).labels
     )
     (tmp_path / "labels.zarr").rename(tmp_path / "again.zarr.partial")
-    with pytest.warns(UserWarning, match="not gone on with, but replaced: it is of other rows"):
-        # other features of the same image, though as many
+    with pytest.warns(UserWarning, match="not gone on with, but replaced: it is of scaling"):
+        # other features of the same image, though as many, by a model that does not say what it has learnt
+        model = without_recipe(found.model)
         scaling = type(found.features.scaling)((0.0,) * 3, (1.0,) * 3)
-        segment(lazy, model=found.model, window=5, scaling=scaling, output=tmp_path / "again.zarr")
+        segment(lazy, model=model, window=5, scaling=scaling, output=tmp_path / "again.zarr")
+
+
+def without_recipe(model):
+    """The same mixture, that knows nothing of images."""
+    bare = copy.copy(model)
+    del bare._recipe
+    return bare
+
+
+def test_a_model_of_features_need_not_be_told_and_cannot_be_told_otherwise():
+    image, _ = textures()
+    found = segment(image, 2, window=5, coordinates=3.0, scaling="standard", random_state=0)
+    again = segment(image, model=found.model)
+    np.testing.assert_array_equal(again.labels, found.labels)
+    assert again.features == found.features
+    with pytest.raises(InputError, match=r"learnt with window=5, and window=7 was asked for; leave window out"):
+        segment(image, model=found.model, window=7)
+    with pytest.raises(InputError, match=r"learnt with colour=None, and colour='lab' was asked for"):
+        segment(image, model=found.model, colour="lab")
 
 
 IMAGE = load_sample_image("china.jpg")[:40, :50]

@@ -17,8 +17,10 @@ from PIL import Image
 import streamgmm
 from streamgmm import GaussianMixture, segment
 from streamgmm.errors import InputError, ResultError
+from streamgmm.images.picture import palette
 from streamgmm.images.raster import Grid
 from streamgmm.images.writers import Output, ome, staging, strips
+from streamgmm.images.writers.legend import Legend
 from streamgmm.results import Record, held, write
 from streamgmm.sources import as_source
 
@@ -60,7 +62,7 @@ def written(tmp_path, model):
         target.check(values.shape, K, grid)
         axes = axes or "TZYX"[-values.ndim :]
         record = Record.of("segments", model, RECORD_ROWS)
-        return target.write(lazy, record, axes=axes, means=MEANS, dtype=np.dtype(dtype), grid=grid)
+        return target.write(lazy, record, axes=axes, legend=Legend.of(palette(MEANS, np.dtype(dtype))), grid=grid)
 
     return write_to
 

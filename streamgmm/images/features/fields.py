@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,6 +19,8 @@ from streamgmm.images.features.scaling import Scaling
 from streamgmm.images.features.windows import reach_of, surroundings
 from streamgmm.images.image import Image
 from streamgmm.images.pixels import Place, infinite, infinite_error, lacking
+from streamgmm.sources import Source
+from streamgmm.sources.blocks import from_dask
 
 BLOCK_BYTES = 2**26  # of the features of a block; for larger ones less of their surroundings is read twice
 AT_HAND_BYTES = 2**22  # of an image in memory, of which all threads shall have a part
@@ -60,10 +63,19 @@ def features_of(image: Image, features: Features) -> Image:
     return Image(lazy, image.axes, None, None, image.at_hand, origin=cut)
 
 
-def standardized(image: Image, features: Features) -> Features:
-    """The same features, all but the coordinates on the scale that they have over the pixels of an image; one pass."""
+def standardized(images: Sequence[Image], features: Features) -> Features:
+    """The same features, all but the coordinates on the scale that they have over all pixels of images; one pass."""
     unscaled = replace(features, coordinates=None, scaling=None)
-    return replace(features, scaling=Scaling.of(features_of(image, unscaled).rows(counted=False)))
+    rows = rows_together([features_of(image, unscaled) for image in images], counted=False)
+    return replace(features, scaling=Scaling.of(rows))
+
+
+def rows_together(images: Sequence[Image], *, counted: bool = True) -> Source:
+    """The pixels of several images that are not nodata, one image after the other; see `Image.rows`."""
+    sources = [image.rows(counted=counted) for image in images]
+    if len(sources) == 1:
+        return sources[0]
+    return from_dask(da.concatenate([one.array for one in sources]), kind="images")
 
 
 def _features(

@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 from errno import EEXIST, ENOENT
 from os import PathLike, fspath, strerror
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from streamgmm.errors import InputError
 from streamgmm.images.raster import Grid
 from streamgmm.results import Record
+
+if TYPE_CHECKING:
+    from streamgmm.images.writers.legend import Legend
 
 __all__ = ["Output"]
 
@@ -105,9 +108,7 @@ class Output:
         if self.kind == PICTURE:
             from streamgmm.images.picture import check_picture
 
-            if len(shape) != 2:
-                raise InputError(f"Labels of shape {shape} cannot be a picture, which is flat; write them to .zarr.")
-            check_picture((shape[0], shape[1]), n_segments)
+            check_picture(shape, n_segments)
         elif self.kind == TIFF and _lies_somewhere(grid):
             from streamgmm.images.formats.gdal import rasterio
 
@@ -128,10 +129,10 @@ class Output:
         record: Record,
         *,
         axes: str,
-        means: Any,
-        dtype: Any,
+        legend: Legend,
         grid: Grid | None = None,
-        wrote: Callable[[int], object] = lambda n_lines: None,
+        tile: int | None = None,
+        wrote: Callable[[int], object] = lambda n_pixels: None,
     ) -> Any:
         """Write labels, and give them as they are there.
 
@@ -142,22 +143,23 @@ class Output:
         record : Record
             Of what they are; a call that was stopped is gone on with if it is the same.
         axes : str
-            A letter an axis, the last of which are YX.
-        means : ndarray of shape (k, n_bands)
-            Of the segments, for their colours, in an image of ``dtype``.
+            A letter an axis. All formats but an array have them in the order of TZYX.
+        legend : Legend
+            Colours and names of the segments.
         grid : Grid, optional
             Where pixels lie.
+        tile : int, optional
+            Longest side of a chunk of zarr, as in `streamgmm.results.write`.
         wrote : callable, optional
-            Told the number of lines that are done.
+            Told the number of pixels that are done.
 
         Returns
         -------
         ndarray, dask.array.Array or zarr.Array
             In memory, lazy, or as it is stored.
         """
-        from streamgmm.images.writers.legend import Legend
-
-        legend = Legend.of(means, dtype)
+        if self.kind != ZARR:
+            axes, labels = _in_order(axes, labels)
         if self.kind == PICTURE:
             from streamgmm.images.picture import write_picture
 
@@ -171,19 +173,27 @@ class Output:
             if self.kind == ZARR:
                 from streamgmm.results import write
 
-                write(labels, self.path, record, overwrite=self.overwrite, wrote=wrote)
+                n_axes = len(axes)
+                write(labels, self.path, record, tile=tile, places=n_axes, overwrite=self.overwrite, wrote=wrote)
             else:
-                self._converted(labels, record, axes, legend, grid, wrote)
+                self._converted(labels, record, axes, legend, grid, tile, wrote)
         return self._written()
 
     def _converted(
-        self, labels: Any, record: Record, axes: str, legend: Any, grid: Grid | None, wrote: Callable[[int], object]
+        self,
+        labels: Any,
+        record: Record,
+        axes: str,
+        legend: Legend,
+        grid: Grid | None,
+        tile: int | None,
+        wrote: Callable[[int], object],
     ) -> None:
         from streamgmm.images.writers.staging import staged
 
         if self.image is not None:
             self.path.parent.mkdir(exist_ok=True)
-        with staged(labels, self.stage, record, wrote) as finished:
+        with staged(labels, self.stage, record, tile, wrote) as finished:
             if self.kind == OME:
                 from streamgmm.images.writers.ome import Stated, enlist, write_ome
 
@@ -223,6 +233,12 @@ class Output:
         from streamgmm.images.formats import numbers
 
         return da.from_array(numbers(self.path), name=False)
+
+
+def _in_order(axes: str, labels: Any) -> tuple[str, Any]:
+    """Time first, then planes, lines and columns, as all formats have it."""
+    order = sorted(range(len(axes)), key=lambda place: "TZYX".index(axes[place]))
+    return "".join(axes[place] for place in order), labels.transpose(order)
 
 
 def _lies_somewhere(grid: Grid | None) -> bool:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
-
-from streamgmm.images.picture import palette
+from numpy.typing import ArrayLike, NDArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +22,7 @@ class Legend:
 
     Examples
     --------
-    >>> Legend.of(np.array([[10.0, 20.0, 30.0], [90.0, 80.0, 70.0]]), np.dtype(np.uint8)).names
+    >>> Legend.of([(10, 20, 30), (90, 80, 70)]).names
     ('segment 1', 'segment 2')
     """
 
@@ -32,9 +30,10 @@ class Legend:
     names: tuple[str, ...]
 
     @classmethod
-    def of(cls, means: NDArray[Any], dtype: np.dtype[Any]) -> Self:
-        """Legend of segments by their means, shape (k, n_bands), in an image of a dtype."""
-        return cls(palette(means, dtype), tuple(f"segment {label}" for label in range(1, len(means) + 1)))
+    def of(cls, colours: ArrayLike) -> Self:
+        """Legend of segments of given colours, shape (k, 3)."""
+        found = np.array(colours, np.uint8)
+        return cls(found, tuple(f"segment {label}" for label in range(1, len(found) + 1)))
 
     def table(self, n_values: int, highest: int) -> NDArray[np.uint16]:
         """Colours of all values that a dtype has, shape (n_values, 3), up to ``highest``; black where there is none."""

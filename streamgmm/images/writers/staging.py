@@ -11,14 +11,16 @@ from streamgmm.results import Record, held, remove, write
 
 
 @contextmanager
-def staged(labels: Any, folder: Path, record: Record, wrote: Callable[[int], object]) -> Iterator[Any]:
+def staged(
+    labels: Any, folder: Path, record: Record, tile: int | None, wrote: Callable[[int], object]
+) -> Iterator[Any]:
     """Give finished zarr, made in a folder that is gone once the block ends; if that fails, it is gone on from."""
     with held(folder):
         path = folder / "labels.zarr"
         if path.exists():  # what is complete is gone on with like what is not: nothing lacks
             remove(path.with_name(path.name + ".partial"))
             path.rename(path.with_name(path.name + ".partial"))
-        write(labels, path, record, wrote=wrote)
+        write(labels, path, record, tile=tile, places=labels.ndim, wrote=wrote)
         import zarr
 
         try:
