@@ -169,7 +169,9 @@ def test_after_a_failure_a_zarr_is_gone_on_with_and_an_npy_begun_anew(tmp_path, 
     notes = [f"run the same again: it goes on from {path}.partial"] if kept else []
     assert getattr(caught.value, "__notes__", []) == notes
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["x" + suffix] + ["x.zarr.partial"] * len(notes)
-    np.testing.assert_array_equal(np.load(path) if suffix == ".npy" else zarr.open_array(path, mode="r")[:], np.ones(10))
+    np.testing.assert_array_equal(
+        np.load(path) if suffix == ".npy" else zarr.open_array(path, mode="r")[:], np.ones(10)
+    )
     assert write(counted(np.arange(10), 5, computed), path, record, overwrite=True) == kept
     assert sum(n for _, n in computed) == 10 - kept
     assert [entry.name for entry in tmp_path.iterdir()] == ["x" + suffix]
