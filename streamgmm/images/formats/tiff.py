@@ -84,9 +84,9 @@ class Segments:
             raise unreadable(self.name, error) from None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Segments, (self.name, self.series, self.level, self.stamp)
+        return Segments, self.__dask_tokenize__()
 
-    def __dask_tokenize__(self) -> object:
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
         return self.name, self.series, self.level, self.stamp
 
     def _opened(self) -> Any:
