@@ -116,7 +116,9 @@ def test_what_is_not_compressed_is_mapped_and_what_is_has_tiles(tmp_path):
     tifffile.imwrite(tmp_path / "tiles.tif", scene("uint8"), tile=(32, 32), compression="zlib")
     plain, tiles = (opened(tmp_path / name).array for name in ("plain.tif", "tiles.tif"))
     assert isinstance(plain.read, Mapped) and isinstance(tiles.read, Segments)
-    assert tiles.chunks == (32, 32, 3)
+    assert tiles.chunks == (32, 32, 3) and plain.chunks == (1, 98, 3)
+    tifffile.imwrite(tmp_path / "grey.tif", scene("uint8", (75, 98)))
+    assert opened(tmp_path / "grey.tif").array.chunks == (1, 98)  # any lines can be read by themselves
 
 
 @pytest.mark.parametrize(
@@ -198,6 +200,17 @@ def test_a_pixel_whose_alpha_is_0_is_nodata(tmp_path, layout, planar):
     np.testing.assert_array_equal(raster.mask[:], values[:, :, 3] == 0)
     found = segment(tmp_path / "image.tif", 2, random_state=0, max_iter=5, tol=100)
     np.testing.assert_array_equal(np.asarray(found.labels) == 0, values[:, :, 3] == 0)
+
+
+@pytest.mark.parametrize("bands", [1, 3])
+def test_a_mask_that_is_a_page_of_its_own_says_what_is_nodata(tmp_path, bands):
+    values, valid = scene("uint8", (75, 98, bands)).squeeze(), scene("uint8", (75, 98)) > 50
+    with tifffile.TiffWriter(tmp_path / "image.tif") as file:
+        file.write(values, tile=(32, 32), photometric="rgb" if bands == 3 else "minisblack", metadata=None)
+        file.write(valid, tile=(32, 32), subfiletype=4, metadata=None)
+    raster = opened(tmp_path / "image.tif")
+    np.testing.assert_array_equal(raster.array[:], values)
+    np.testing.assert_array_equal(raster.mask[:], ~valid)
 
 
 def test_samples_that_are_no_alpha_are_bands(tmp_path):

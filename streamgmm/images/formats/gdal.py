@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,27 +33,24 @@ def open_gdal(name: str, level: int | None, *, colours: bool = True) -> Raster:
     """All bands of a dataset but alpha, which is a mask; ``colours`` says whether a palette is applied."""
     rio = rasterio()
     try:
-        with _dataset(name, 0) as dataset:
+        with _open(name, 0) as dataset:
             level = chosen_level(name, level, 1 + len(dataset.overviews(1)) if dataset.count else 1)
-        with _dataset(name, level) as dataset:
+        with _open(name, level) as dataset:
             return _raster(name, level, dataset, colours)
     except rio.errors.RasterioIOError as error:
-        raise InputError(f"{name!r} cannot be opened as an image ({error}); check that it was written.") from None
+        said = " ".join(str(error).split())
+        raise InputError(f"{name!r} cannot be opened as an image ({said}); check that it was written.") from None
 
 
-@contextmanager
-def _dataset(name: str, level: int) -> Iterator[Any]:
-    dataset = _open(name, level)
-    with dataset:
-        yield dataset
-
-
-def _open(name: str, level: int) -> Any:
+def _open(name: str, level: int, *, placed: bool = False) -> Any:
     """A dataset; overviews are counted from the first that is coarser. That it lies nowhere on earth is no fault."""
     rio = rasterio()
-    with _WARNINGS, warnings.catch_warnings():
+    options = {"overview_level": level - 1} if level else {}
+    if placed:
+        return rio.open(name, **options)
+    with _WARNINGS, warnings.catch_warnings():  # which is of all threads: so only where there may be one to catch
         warnings.simplefilter("ignore", rio.errors.NotGeoreferencedWarning)
-        return rio.open(name, **({"overview_level": level - 1} if level else {}))
+        return rio.open(name, **options)
 
 
 @dataclass(eq=False)
@@ -66,20 +61,21 @@ class Windows:
     level: int
     bands: tuple[int, ...]
     masks: bool
+    placed: bool
     stamp: tuple[int, int]
     _threads: Any = field(default_factory=threading.local, repr=False)
 
     def __call__(self, key: Slices) -> NDArray[Any]:
         """The part, decoded; GDAL keeps the blocks that it has read last."""
-        dataset = getattr(self._threads, "dataset", None)
-        if dataset is None:
-            dataset = self._threads.dataset = _open(self.name, self.level)
         from rasterio.windows import Window
 
         lines, columns = key[-2:]
         window = Window(columns.start, lines.start, columns.stop - columns.start, lines.stop - lines.start)
-        read = dataset.read_masks if self.masks else dataset.read
         try:
+            dataset = getattr(self._threads, "dataset", None)
+            if dataset is None:
+                dataset = self._threads.dataset = _open(self.name, self.level, placed=self.placed)
+            read = dataset.read_masks if self.masks else dataset.read
             if len(key) == 2:
                 return np.asarray(read(self.bands[0], window=window))
             return np.asarray(read(list(self.bands[key[0]]), window=window))
@@ -87,10 +83,10 @@ class Windows:
             raise unreadable(self.name, error.__cause__ or error) from None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Windows, (self.name, self.level, self.bands, self.masks, self.stamp)
+        return Windows, self.__dask_tokenize__()
 
-    def __dask_tokenize__(self) -> object:
-        return self.name, self.level, self.bands, self.masks, self.stamp
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return self.name, self.level, self.bands, self.masks, self.placed, self.stamp
 
 
 def _raster(name: str, level: int, dataset: Any, colours: bool) -> Raster:
@@ -104,7 +100,7 @@ def _raster(name: str, level: int, dataset: Any, colours: bool) -> Raster:
         inside = ", ".join(map(repr, dataset.subdatasets[:4]))
         raise InputError(f"{name!r} holds no bands{f', but {inside}; pass one of these' if inside else ''}.")
     places = [band - 1 for band in bands]
-    dtypes = {np.dtype(dataset.dtypes[place]) for place in places}
+    dtypes = [np.dtype(dataset.dtypes[place]) for place in places]
     lines, columns = dataset.block_shapes[places[0]]
     remedy = f"make tiles of it (gdal_translate -co TILED=YES {Path(name).name} tiled.tif)"
     n_bytes = lines * columns * sum(dtype.itemsize for dtype in dtypes)
@@ -112,10 +108,11 @@ def _raster(name: str, level: int, dataset: Any, colours: bool) -> Raster:
 
     status = os.stat(name) if os.path.exists(name) else None
     stamp = (status.st_mtime_ns, status.st_size) if status else (0, 0)
+    placed = not dataset.transform.is_identity
     shape, chunks = (dataset.height, dataset.width), (min(lines, dataset.height), min(columns, dataset.width))
 
     def windows(chosen: tuple[int, ...], dtype: Any, masks: bool = False) -> Lazy:
-        read = Windows(name, level, chosen, masks, stamp)
+        read = Windows(name, level, chosen, masks, placed, stamp)
         if len(chosen) == 1:
             return Lazy(shape, np.dtype(dtype), chunks, read)
         return Lazy((len(chosen), *shape), np.dtype(dtype), (len(chosen), *chunks), read)
@@ -124,7 +121,8 @@ def _raster(name: str, level: int, dataset: Any, colours: bool) -> Raster:
     nodata = [possible_nodata(dataset.nodatavals[place], dataset.dtypes[place]) for place in places]
     mask = _mask(dataset, windows, bands, alpha, nodata)
     same = nodata[0] if len(set(nodata)) == 1 else None
-    if colours and len(bands) == 1 and dataset.colorinterp[places[0]] == ColorInterp.palette:
+    palette = values.dtype in (np.uint8, np.uint16) and dataset.colorinterp[places[0]] == ColorInterp.palette
+    if colours and len(bands) == 1 and palette:
         mask = any_of([mask, None if same is None else equals(values, same)])
         return Raster(looked_up(values, _colours(dataset, bands[0])), "YXC", mask=mask, grid=_grid(dataset))
     names = [dataset.descriptions[place] for place in places]
@@ -163,12 +161,12 @@ def _colours(dataset: Any, band: int) -> NDArray[np.uint8]:
 
 
 def _grid(dataset: Any) -> Grid | None:
-    crs, transform = dataset.crs, tuple(dataset.transform)[:6]
-    if crs is None and dataset.transform.is_identity:
-        return None
-    a, b, _, d, e, _ = transform
-    spacing = (("Y", float(np.hypot(b, e))), ("X", float(np.hypot(a, d))))
+    crs = dataset.crs
     unit = None
     if crs is not None:
         unit = "degree" if crs.is_geographic else str(crs.linear_units)
-    return Grid(crs.to_string() if crs else None, transform, spacing, unit)
+    if dataset.transform.is_identity:  # which GDAL says where there is none
+        return None if crs is None else Grid(crs.to_string(), unit=unit)
+    a, b, c, d, e, f = tuple(dataset.transform)[:6]
+    spacing = (("Y", float(np.hypot(b, e))), ("X", float(np.hypot(a, d))))
+    return Grid(crs.to_string() if crs else None, (a, b, c, d, e, f), spacing, unit)

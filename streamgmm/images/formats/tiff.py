@@ -24,6 +24,7 @@ from streamgmm.images.raster import Grid, Raster, possible_nodata
 
 ALPHA = (1, 2)  # what ExtraSamples says of one
 PALETTE = 3
+MASK = 4  # bit of NewSubfileType
 
 
 def tifffile() -> Any:
@@ -44,12 +45,14 @@ def is_geotiff(name: str) -> bool:
 def open_tiff(name: str, level: int | None, *, colours: bool = True) -> Raster:
     """The image of a TIFF, the largest if there are several; ``colours`` says whether a palette is applied."""
     with tifffile().TiffFile(name) as file:
-        series = _first(name, file.series)
-        chosen = series.levels[chosen_level(name, level, len(series.levels))]
+        series, mask = _chosen(name, file.series)
+        level = chosen_level(name, level, len(series.levels))
+        chosen = series.levels[level]
         letters = chosen.get_axes(squeeze=True)
         page = chosen.keyframe
-        array: Any = _lazy(name, chosen, level or 0)
-        raster = Raster(array, _axes(letters), nodata=_nodata(page), grid=_grid(file, series, chosen))
+        lacking = None if mask is None else equals(_lazy(name, file.series, mask, level), 0)
+        array = _lazy(name, file.series, 0, level)
+        raster = Raster(array, _axes(letters), nodata=_nodata(page), mask=lacking, grid=_grid(file, series, chosen))
         palette = page.colormap if colours and page.photometric == PALETTE else None
         extra = page.extrasamples
         bands = ome_bands(file.ome_metadata)
@@ -67,6 +70,7 @@ class Segments:
     """Reads tiles or strips of a TIFF, which each process opens for itself, once."""
 
     name: str
+    series: int
     level: int
     stamp: tuple[int, int]  # of the file, so that dask takes no other one for the same
     _array: Any = field(default=None, repr=False)
@@ -80,10 +84,10 @@ class Segments:
             raise unreadable(self.name, error) from None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Segments, (self.name, self.level, self.stamp)
+        return Segments, self.__dask_tokenize__()
 
-    def __dask_tokenize__(self) -> object:
-        return self.name, self.level, self.stamp
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return self.name, self.series, self.level, self.stamp
 
     def _opened(self) -> Any:
         with self._opening:
@@ -92,7 +96,8 @@ class Segments:
 
                 # more than one, so that it decodes in threads
                 workers = max(2, os.cpu_count() or 1)
-                store = tifffile().imread(self.name, aszarr=True, series=0, level=self.level, maxworkers=workers)
+                which = {"series": self.series, "level": self.level}
+                store = tifffile().imread(self.name, aszarr=True, maxworkers=workers, **which)
                 weakref.finalize(self, store.close)
                 self._array = zarr.open_array(store, mode="r")
             return self._array
@@ -117,36 +122,39 @@ class Mapped:
         return np.array(mapped[key])
 
 
-def _first(name: str, found: Any) -> Any:
-    """The image; any other in the file is smaller, such as a thumbnail."""
-    sizes = [prod(series.shape) for series in found]
+def _chosen(name: str, found: Any) -> tuple[Any, int | None]:
+    """The image, and the number of its mask, if it has one; any other in the file is smaller, such as a thumbnail."""
+    masks = [number for number, series in enumerate(found) if number and series.keyframe.subfiletype & MASK]
+    sizes = [prod(series.shape) for number, series in enumerate(found) if number not in masks]
     if not sizes or not sizes[0]:
         raise InputError(f"{name!r} holds no image.")
     if max(sizes[1:], default=0) >= sizes[0]:
         shapes = ", ".join(str(series.shape) for series in found[:4])
         raise InputError(f"{name!r} holds {len(sizes)} images, of shapes {shapes}; save the one you mean by itself.")
-    return found[0]
+    fitting = (number for number in masks if len(found[number].levels) == len(found[0].levels))
+    return found[0], next(fitting, None)
 
 
-def _lazy(name: str, series: Any, level: int) -> Lazy:
-    """The values, with the axes of length 1 left out."""
+def _lazy(name: str, found: Any, number: int, level: int) -> Lazy:
+    """The values of a series, with the axes of length 1 left out."""
+    series = found[number].levels[level]
     status = os.stat(name)
     stamp = (status.st_mtime_ns, status.st_size)
     shape = tuple(int(length) for length in series.get_shape(squeeze=True))
     page = series.keyframe
-    if any(
-        start + length > status.st_size for start, length in zip(page.dataoffsets, page.databytecounts, strict=False)
-    ):
+    ends = map(sum, zip(page.dataoffsets, page.databytecounts, strict=False))
+    if not series.is_multifile and max(ends, default=0) > status.st_size:
         raise InputError(f"{name!r} ends before its image does, at {status.st_size:,} bytes; get it anew.")
     if series.dataoffset is not None and page.is_memmappable and not series.is_multifile:
         dtype = np.dtype(series.dtype).newbyteorder(series.parent.byteorder)
         read: Any = Mapped(name, int(series.dataoffset), shape, dtype.str, stamp)
-        return Lazy(shape, dtype, (1,) * (len(shape) - 2) + shape[-2:], read)
+        line = series.get_axes(squeeze=True).index("X")
+        return Lazy(shape, dtype, (1,) * line + shape[line:], read)
     chunks = (1,) * (len(shape) - len(page.chunks)) + tuple(page.chunks)
     piece = "tile" if page.is_tiled else "strip"
     remedy = f"make tiles of it (gdal_translate -co TILED=YES {Path(name).name} tiled.tif), or write it to .zarr"
     check_whole(name, prod(chunks) * series.dtype.itemsize, f"a {piece} of shape {tuple(page.chunks)}", remedy)
-    return Lazy(shape, np.dtype(series.dtype), chunks, Segments(name, level, stamp))
+    return Lazy(shape, np.dtype(series.dtype), chunks, Segments(name, number, level, stamp))
 
 
 def _axes(letters: str) -> str | None:
