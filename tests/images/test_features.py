@@ -99,7 +99,10 @@ def test_the_floor_of_variances_is_what_rounding_took_away():
 
 def test_bands_have_numbers_or_names():
     assert numbered(None, None) is None
-    assert numbered([2, 0], None) == (2, 0)
+    assert numbered([2, 0], None) == numbered(np.array([2, 0]), None) == (2, 0)
+    assert numbered(1, None) == (1,)
+    with pytest.raises(InputError, match=r"bands has 1\.5, which is neither a number"):
+        numbered([1.5], None)
     assert numbered(["nir", "red"], ("red", "nir")) == (1, 0)
     assert numbered("nir", ("red", "nir")) == (1,)
     with pytest.raises(InputError, match="have no names, such as 'nir'; pass numbers"):

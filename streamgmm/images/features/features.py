@@ -188,7 +188,7 @@ class Features:
         return values if self.scaling is None else self.scaling.unscaled(values)
 
 
-def numbered(bands: Sequence[int | str] | str | None, names: Sequence[str] | None) -> tuple[int, ...] | None:
+def numbered(bands: Sequence[int | str] | int | str | None, names: Sequence[str] | None) -> tuple[int, ...] | None:
     """Bands by their numbers, of which some may be given by their names.
 
     Examples
@@ -198,13 +198,15 @@ def numbered(bands: Sequence[int | str] | str | None, names: Sequence[str] | Non
     """
     if bands is None:
         return None
-    return tuple(
-        _number(band, names) if isinstance(band, str) else int(band)
-        for band in ([bands] if isinstance(bands, str) else bands)
-    )
+    several: Any = [bands] if isinstance(bands, str | Integral) else bands
+    return tuple(_number(band, names) for band in several)
 
 
-def _number(name: str, names: Sequence[str] | None) -> int:
+def _number(name: Any, names: Sequence[str] | None) -> int:
+    if isinstance(name, Integral):
+        return int(name)
+    if not isinstance(name, str):
+        raise InputError(f"bands has {name!r}, which is neither a number of a band, from 0, nor a name; pass such.")
     if names is None:
         raise InputError(f"The bands of the image have no names, such as {name!r}; pass numbers from 0.")
     if list(names).count(name) != 1:
