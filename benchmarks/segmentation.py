@@ -115,8 +115,8 @@ def write_image(path: Path, megapixels: float, noise: float, seed: int = 0) -> i
         here = np.random.default_rng([seed, *place])
         regions = [slice(at * CHUNK, min((at + 1) * CHUNK, n)) for at, n in zip(place, (lines, columns), strict=True)]
         places = [
-            np.arange(part.start, part.stop) * (side / n)
-            for part, side, n in zip(regions, photograph.shape, (lines, columns), strict=False)
+            np.arange(part.start, part.stop) * (length / n)
+            for part, length, n in zip(regions, photograph.shape, (lines, columns), strict=False)
         ]
         shape = tuple(len(part) for part in places)
         field = _turned(offsets[here.integers(FIELDS)], here)[: shape[0], : shape[1]]

@@ -92,10 +92,7 @@ class Scene:
         """The same with its pixels counted, where they can be."""
         if not countable(self.pixels.dtype, self.pixels.n_bands):
             return self
-        counted = Counted.of(self.pixels.rows(counted=False))
-        if not len(counted.values):
-            raise InputError(NO_PIXEL)
-        return replace(self, counted=counted)
+        return replace(self, counted=Counted.of(self.pixels.rows(counted=False)))
 
     def segmented(
         self, model: GaussianMixture, recipe: Recipe, certainty: bool | str, overwrite: bool, verbose: int
@@ -165,14 +162,23 @@ class Scene:
 
 
 def rows_of(scenes: Sequence[Scene]) -> Source:
-    """What one mixture of several images is fitted to: their tables together, or all of their pixels."""
+    """What one mixture of several images is fitted to: their tables together, or all of their pixels.
+
+    An image may be all nodata, but not every one; InputError then.
+    """
     tables = [scene.counted for scene in scenes if scene.counted is not None]
     if tables:
-        return Counted.together(tables).source()
-    rows = [scene.pixels.rows() for scene in scenes]
-    if len(rows) == 1:
-        return rows[0]
-    return from_dask(da.concatenate([one.array for one in rows]), kind="images")
+        counted = Counted.together(tables)
+        if not len(counted.values):
+            raise InputError(NO_PIXEL)
+        return counted.source()
+    if len(scenes) == 1:
+        return scenes[0].pixels.rows()
+    rows = [scene.pixels.rows(counted=False).array for scene in scenes]
+    together = da.concatenate(rows, allow_unknown_chunksizes=True).compute_chunk_sizes()
+    if not len(together):
+        raise InputError(NO_PIXEL)
+    return from_dask(together, kind="images")
 
 
 def beside_labels(target: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
@@ -15,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from streamgmm.errors import InputError, InputTypeError
 from streamgmm.estimator import GaussianMixture
-from streamgmm.images.mixture import Sizes, checked_sizes, fitted
+from streamgmm.images.mixture import ENOUGH, Sizes, checked_sizes, fitted
 from streamgmm.images.ordering import ORDERS
 from streamgmm.images.recipe import Recipe
 from streamgmm.loading import load
@@ -176,8 +177,10 @@ def segment(
     selection = None
     if given is None:
         dtype = scenes[0].pixels.dtype
-        _check_distinct(scenes, sizes)
-        given, selection = fitted(rows_of(scenes), sizes, dtype, chosen, verbose)
+        rows = rows_of(scenes)
+        possible = sizes if scenes[0].counted is None else _distinct_sizes(sizes, rows.n_rows or 0)
+        given, selection = fitted(rows, possible, dtype, chosen, verbose)
+        _warn_of_the_largest(sizes, len(given.means_))
     if recipe is None:
         recipe = _recipe_of(scenes[0], given, bands, chosen.get("order", ORDERS[0]) if model is None else None)
         given = copy(given)
@@ -212,8 +215,7 @@ def _are_several(image: Any) -> bool:
     """Whether these are several images, each an array or a path; a list of numbers is an array itself."""
     if not isinstance(image, list | tuple) or not image:
         return False
-    paths = [isinstance(one, str | PathLike) for one in image]
-    return all(paths) or all(len(getattr(one, "shape", ())) >= 2 for one in image)
+    return all(isinstance(one, str | PathLike) or len(getattr(one, "shape", ())) >= 2 for one in image)
 
 
 def _each(value: Any, name: str, n_images: int | None) -> list[Any]:
@@ -256,14 +258,25 @@ def _check_fits(given: GaussianMixture, recipe: Recipe | None, scene: Scene) -> 
         recipe.check(scene.pixels.dtype, scene.names, scene.scale)
 
 
-def _check_distinct(scenes: Sequence[Scene], sizes: Sizes) -> None:
-    """Refuse fewer distinct values than segments, where they were counted."""
-    most = sizes if isinstance(sizes, int) else sizes[-1]
-    tables = [len(scene.counted.values) for scene in scenes if scene.counted is not None]
-    if tables and max(tables) < max(2, most) and len(scenes) == 1:
+def _distinct_sizes(sizes: Sizes, n_values: int) -> Sizes:
+    """Numbers of segments that can be made of so many distinct values; InputError where there is none."""
+    possible = sizes if isinstance(sizes, int) else tuple(size for size in sizes if size <= n_values)
+    least = sizes if isinstance(sizes, int) else sizes[0]
+    if n_values < max(2, least):
         raise InputError(
-            f"The image has {tables[0]} distinct values, of which {most} segments cannot be made; pass a smaller "
+            f"The image has {n_values} distinct values, of which {least} segments cannot be made; pass a smaller "
             "n_segments, or label the values themselves."
+        )
+    return possible
+
+
+def _warn_of_the_largest(sizes: Sizes, n_segments: int) -> None:
+    """Say that a range may have ended too early."""
+    if isinstance(sizes, tuple) and len(sizes) > 1 and n_segments == sizes[-1]:
+        warnings.warn(
+            f"{n_segments} segments, the most that were tried, still gain {ENOUGH} nats a pixel or more over the next "
+            f"fewer; pass a range with more, such as n_segments=range({n_segments}, {2 * n_segments}).",
+            stacklevel=3,
         )
 
 
@@ -285,6 +298,8 @@ def _recipe_of(scene: Scene, model: GaussianMixture, bands: Sequence[int] | None
 
 def _checked_output(output: str | PathLike[str], overwrite: bool) -> Path:
     """Fail before the work, not after it."""
+    if not isinstance(output, str | PathLike):
+        raise InputTypeError(f"output is a {type(output).__name__}; pass the path of a .zarr or .png for each image.")
     path = Path(fspath(output))
     if path.suffix.lower() not in (".zarr", PICTURE):
         raise InputError(f"output={fspath(output)!r} ends neither in .zarr nor in {PICTURE}; choose one of these.")
