@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # this loads dask and numba
     from streamgmm.images.scene import Scene
 
 PICTURE = ".png"
+TABLE_PASSES = 500  # over a table of distinct values, which take little time however many pixels there are
 CERTAINTIES = (False, True, "largest")
 
 
@@ -91,7 +92,8 @@ def segment(
     order : {'brightness', 'weight'}, default='brightness'
         Which segment is the first: that with the lowest mean over the bands, or that with the largest weight.
     covariance_type, n_init, max_iter, tol, random_state
-        As in `GaussianMixture`, with its defaults.
+        As in `GaussianMixture`, with its defaults; but up to 500 passes where pixels are counted, since these take
+        little time.
     reg_covar : float, optional
         Added to every variance, squared units of the image. By default 1/12 for integers: rounding to whole numbers
         took as much away, and without it a component could shrink to one value with an infinite density. 1e-6 for
@@ -179,7 +181,8 @@ def segment(
         dtype = scenes[0].pixels.dtype
         rows = rows_of(scenes)
         possible = sizes if scenes[0].counted is None else _distinct_sizes(sizes, rows.n_rows or 0)
-        given, selection = fitted(rows, possible, dtype, chosen, verbose)
+        passes = {} if scenes[0].counted is None else {"max_iter": TABLE_PASSES}
+        given, selection = fitted(rows, possible, dtype, passes | chosen, verbose)
         _warn_of_the_largest(sizes, len(given.means_))
     if recipe is None:
         recipe = _recipe_of(scenes[0], given, bands, chosen.get("order", ORDERS[0]) if model is None else None)
