@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import pairwise
@@ -84,11 +83,4 @@ def _first_enough(found: Selection) -> int:
     for place, following in pairwise(sound):
         if found.table["gain"][following] < ENOUGH:
             return place
-    if len(sound) > 1:
-        size = found.table["n_components"][sound[-1]]
-        warnings.warn(
-            f"{size} segments, the most that were tried, still explain every pixel better, by {ENOUGH} nats or more, "
-            f"than the next fewer; pass a range with more, such as n_segments=range({size}, {2 * size}).",
-            stacklevel=4,
-        )
     return sound[-1]

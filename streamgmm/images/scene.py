@@ -118,10 +118,7 @@ class Scene:
         """The same with its pixels counted, where they can be and nothing else is learnt."""
         if not (self.features.pointwise and countable(self.pixels.dtype, self.pixels.n_bands)):
             return self
-        counted = Counted.of(self.pixels.rows(counted=False))
-        if not len(counted.values):
-            raise InputError(NO_PIXEL)
-        return replace(self, counted=counted)
+        return replace(self, counted=Counted.of(self.pixels.rows(counted=False)))
 
     def segmented(
         self, model: GaussianMixture, recipe: Recipe, learnt: Image, certainty: bool | str, verbose: int
@@ -166,23 +163,35 @@ class Scene:
 
 
 def rows_of(scenes: Sequence[Scene], learnt: Sequence[Image]) -> Source:
-    """What one mixture of several images is fitted to: their tables together, or what is learnt of all pixels."""
-    tables = [scene.counted for scene in scenes if scene.counted is not None]
-    if not tables:
+    """What one mixture of several images is fitted to: their tables together, or what is learnt of all pixels.
+
+    An image may be all nodata, but not every one; InputError then.
+    """
+    together = _table(scenes)
+    if together is None:
         return rows_together(learnt)
-    together = Counted.together(tables)
     return together.source(scenes[0].features.of_rows(together.values))
 
 
 def on_one_scale(scenes: Sequence[Scene]) -> list[Scene]:
     """The same with features on the scale that they have over the pixels of all."""
-    tables = [scene.counted for scene in scenes if scene.counted is not None]
-    if tables:
-        together, features = Counted.together(tables), scenes[0].features
-        scaled = replace(features, scaling=Scaling.of(together.source(features.of_rows(together.values))))
+    together, features = _table(scenes), scenes[0].features
+    if together is None:
+        scaling = standardized([scene.pixels for scene in scenes], features).scaling
     else:
-        scaled = standardized([scene.pixels for scene in scenes], scenes[0].features)
-    return [replace(scene, features=replace(scene.features, scaling=scaled.scaling)) for scene in scenes]
+        scaling = Scaling.of(together.source(features.of_rows(together.values)))
+    return [replace(scene, features=replace(scene.features, scaling=scaling)) for scene in scenes]
+
+
+def _table(scenes: Sequence[Scene]) -> Counted | None:
+    """The table of all pixels, where they were counted."""
+    tables = [scene.counted for scene in scenes if scene.counted is not None]
+    if not tables:
+        return None
+    together = Counted.together(tables)
+    if not len(together.values):
+        raise InputError(NO_PIXEL)
+    return together
 
 
 def beside_labels(target: Output) -> Output:

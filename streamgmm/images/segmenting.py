@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
@@ -13,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from streamgmm.errors import InputError, InputTypeError
 from streamgmm.estimator import GaussianMixture
-from streamgmm.images.mixture import Sizes, checked_sizes, fitted
+from streamgmm.images.mixture import ENOUGH, Sizes, checked_sizes, fitted
 from streamgmm.images.ordering import ORDERS
 from streamgmm.images.recipe import Recipe
 from streamgmm.loading import load
@@ -23,6 +24,7 @@ if TYPE_CHECKING:  # these load dask and numba
     from streamgmm.images.raster import Grid
     from streamgmm.images.scene import Scene
 
+TABLE_PASSES = 500  # over a table of distinct values, which take little time however many pixels there are
 CERTAINTIES = (False, True, "largest")
 STANDARD = "standard"
 
@@ -131,7 +133,8 @@ def segment(
         Which segment is the first: that with the lowest mean over the bands (of L* where ``colour`` is Lab), or that
         with the largest weight.
     covariance_type, n_init, max_iter, tol, random_state
-        As in `GaussianMixture`, with its defaults.
+        As in `GaussianMixture`, with its defaults; but up to 500 passes where pixels are counted, since these take
+        little time.
     reg_covar : float, optional
         Added to every variance, squared units of the features. By default 1/12 for integers: rounding to whole numbers
         took as much away, and without it a component could shrink to one value with an infinite density. As much in
@@ -237,18 +240,21 @@ def segment(
     learnt = [scene.learnt.held() if scene.counted is None else scene.learnt for scene in scenes]
     selection = None
     if given is None:
-        _check_distinct(scenes, sizes)
-        pixels, features = scenes[0].pixels, scenes[0].features
-        brightness = partial(features.brightness, n_bands=pixels.n_bands)
-        floor = features.rounding(pixels.dtype)
-        given, selection = fitted(rows_of(scenes, learnt), sizes, floor, brightness, chosen, verbose)
+        first = scenes[0]
+        rows = rows_of(scenes, learnt)
+        possible = sizes if first.counted is None else _distinct_sizes(sizes, rows.n_rows or 0)
+        passes = {} if first.counted is None else {"max_iter": TABLE_PASSES}
+        brightness = partial(first.features.brightness, n_bands=first.pixels.n_bands)
+        floor = first.features.rounding(first.pixels.dtype)
+        given, selection = fitted(rows, possible, floor, brightness, passes | chosen, verbose)
+        _warn_of_the_largest(sizes, len(given.means_))
     if recipe is None:
         recipe = _recipe_of(scenes[0], given, chosen.get("order", ORDERS[0]) if model is None else None)
         given = copy(given)
         given._recipe = recipe.written()
     found = [
-        replace(scene.segmented(given, recipe, rows, probabilities, verbose), selection=selection)
-        for scene, rows in zip(scenes, learnt, strict=True)
+        replace(scene.segmented(given, recipe, features, probabilities, verbose), selection=selection)
+        for scene, features in zip(scenes, learnt, strict=True)
     ]
     return found if several else found[0]
 
@@ -300,8 +306,7 @@ def _are_several(image: Any) -> bool:
     """Whether these may be several images, each an array or a path; a list of numbers is an array itself."""
     if not isinstance(image, list | tuple) or not image:
         return False
-    paths = [isinstance(one, str | PathLike) for one in image]
-    return all(paths) or all(len(getattr(one, "shape", ())) >= 2 for one in image)
+    return all(isinstance(one, str | PathLike) or len(getattr(one, "shape", ())) >= 2 for one in image)
 
 
 def _each(value: Any, name: str, n_images: int | None) -> list[Any]:
@@ -353,14 +358,25 @@ def _check_fits(given: GaussianMixture, recipe: Recipe | None, scene: Scene) -> 
         recipe.check(scene.pixels.dtype, scene.names, scene.scale)
 
 
-def _check_distinct(scenes: Sequence[Scene], sizes: Sizes) -> None:
-    """Refuse fewer distinct values than segments, where they were counted."""
-    most = sizes if isinstance(sizes, int) else sizes[-1]
-    tables = [len(scene.counted.values) for scene in scenes if scene.counted is not None]
-    if tables and max(tables) < max(2, most) and len(scenes) == 1:
+def _distinct_sizes(sizes: Sizes, n_values: int) -> Sizes:
+    """Numbers of segments that can be made of so many distinct values; InputError where there is none."""
+    possible = sizes if isinstance(sizes, int) else tuple(size for size in sizes if size <= n_values)
+    least = sizes if isinstance(sizes, int) else sizes[0]
+    if n_values < max(2, least):
         raise InputError(
-            f"The image has {tables[0]} distinct values, of which {most} segments cannot be made; pass a smaller "
+            f"The image has {n_values} distinct values, of which {least} segments cannot be made; pass a smaller "
             "n_segments, or label the values themselves."
+        )
+    return possible
+
+
+def _warn_of_the_largest(sizes: Sizes, n_segments: int) -> None:
+    """Say that a range may have ended too early."""
+    if isinstance(sizes, tuple) and len(sizes) > 1 and n_segments == sizes[-1]:
+        warnings.warn(
+            f"{n_segments} segments, the most that were tried, still gain {ENOUGH} nats a pixel or more over the next "
+            f"fewer; pass a range with more, such as n_segments=range({n_segments}, {2 * n_segments}).",
+            stacklevel=3,
         )
 
 

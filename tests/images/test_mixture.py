@@ -83,6 +83,25 @@ def test_paths_are_several_images_and_a_list_of_numbers_is_one(tmp_path):
         segment([CHINA, CHINA], 2, output=[tmp_path / "x.zarr", tmp_path / "x.zarr"])
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_an_image_without_a_pixel_may_be_among_others_but_not_alone(dtype):
+    empty, image = np.zeros((40, 40, 3), dtype), CHINA[:40, :40].astype(dtype)
+    found = segment([empty, image], 2, nodata=0, random_state=0)
+    assert not found[0].labels.any() and not found[0].table["pixels"].any()
+    np.testing.assert_array_equal(found[1].labels, segment(image, model=found[1].model).labels)
+    assert not segment(empty, model=found[1].model).labels.any()
+    for images in (empty, [empty, empty]):
+        with pytest.raises(InputError, match="Every pixel of the image is nodata"):
+            segment(images, 2, nodata=0)
+
+
+def test_no_more_segments_are_tried_than_there_are_values():
+    found = segment(np.array([[1, 2], [60, 61]], np.uint8), "auto", random_state=0)
+    assert found.selection.table["n_components"].tolist() == [1, 2, 3, 4]
+    with pytest.raises(InputError, match="1 distinct values, of which 1 segments cannot be made"):
+        segment(np.full((9, 9), 3, np.uint8), "auto")
+
+
 def levels(n, dtype=np.uint8):
     """An image of n grey levels, far apart."""
     random = np.random.default_rng(0)

@@ -452,7 +452,9 @@ def test_without_a_library_its_extra_is_named_before_the_work(tmp_path, monkeypa
 def test_a_stack_that_lies_somewhere_is_refused_before_the_work(tmp_path):
     with pytest.raises(InputError, match=r"Labels of shape \(4, 30, 40\) lie somewhere on earth.*write them to .zarr"):
         Output.of(tmp_path / "labels.tif").check((4, 30, 40), 3, GRID)
-    with pytest.raises(InputError, match=r"lines and columns only, and the image has shape \(4, 30, 40\); write to .zarr"):
+    with pytest.raises(
+        InputError, match=r"lines and columns only, and the image has shape \(4, 30, 40\); write to .zarr"
+    ):
         Output.of(tmp_path / "labels.png").check((4, 30, 40), 3, None)
 
 

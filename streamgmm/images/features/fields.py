@@ -17,7 +17,7 @@ from streamgmm.images.blocks import Lengths
 from streamgmm.images.features.features import Features
 from streamgmm.images.features.scaling import Scaling
 from streamgmm.images.features.windows import reach_of, surroundings
-from streamgmm.images.image import Image
+from streamgmm.images.image import NO_PIXEL, Image
 from streamgmm.images.pixels import Place, infinite, infinite_error, lacking
 from streamgmm.sources import Source
 from streamgmm.sources.blocks import from_dask
@@ -71,11 +71,19 @@ def standardized(images: Sequence[Image], features: Features) -> Features:
 
 
 def rows_together(images: Sequence[Image], *, counted: bool = True) -> Source:
-    """The pixels of several images that are not nodata, one image after the other; see `Image.rows`."""
-    sources = [image.rows(counted=counted) for image in images]
-    if len(sources) == 1:
-        return sources[0]
-    return from_dask(da.concatenate([one.array for one in sources]), kind="images")
+    """The pixels of several images that are not nodata, one image after the other; see `Image.rows`.
+
+    An image may be all nodata, but not every one; InputError then, if they are counted.
+    """
+    if len(images) == 1:
+        return images[0].rows(counted=counted)
+    rows = [image.rows(counted=False).array for image in images]
+    together = da.concatenate(rows, allow_unknown_chunksizes=True)
+    if counted:
+        together = together.compute_chunk_sizes()
+        if not len(together):
+            raise InputError(NO_PIXEL)
+    return from_dask(together, kind="images")
 
 
 def _features(

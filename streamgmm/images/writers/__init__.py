@@ -9,7 +9,7 @@ from os import PathLike, fspath, strerror
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from streamgmm.errors import InputError
+from streamgmm.errors import InputError, InputTypeError
 from streamgmm.images.raster import Grid
 from streamgmm.results import Record
 
@@ -67,6 +67,8 @@ class Output:
         OSError
             It exists, or its folder does not.
         """
+        if not isinstance(output, str | PathLike):
+            raise InputTypeError(f"output is a {type(output).__name__}; pass a path for each image.")
         path = Path(fspath(output))
         inside = path.parent.name == "labels" and path.parent.parent.suffix.lower() == ".zarr"
         kind = OME if inside else _KINDS.get(path.suffix.lower())
