@@ -206,9 +206,9 @@ class Course:
             moment = replace(moment, now=Ending(winner, pieces))
         ending = moment.now
         assert isinstance(ending, Ending)
-        covered = execution.expect_all(
+        (covered,) = execution.expect_all(
             self.source,
-            ending.winner.parameters,
+            (ending.winner.parameters,),
             ending.evaluation,
             lambda evaluation: saw(None, replace(ending, evaluation=evaluation)),
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import log, nan
 
 from streamgmm.covariances import CovarianceStructure
-from streamgmm.likelihood import LogLikelihood
+from streamgmm.likelihood import LogLikelihood, Spread
 
 
 def n_parameters(structure: CovarianceStructure, n_components: int, n_features: int) -> int:
@@ -101,6 +101,41 @@ class Prequential:
 
     log_likelihood: float
     n_samples: float
+
+    @property
+    def mean(self) -> float:
+        """Nats a row."""
+        return self.log_likelihood / self.n_samples
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Log-likelihood of rows that were not learnt, so that no penalty is added and it has no BIC.
+
+    Parameters
+    ----------
+    log_likelihood : float
+        Of these rows, nats.
+    n_samples : float
+        Their number, or the sum of their sample weights.
+    standard_error : float
+        Of the mean, nats a row, where the rows were drawn independently. It says little of the difference of two
+        mixtures, which is far surer where both are judged by the same rows: take that of the differences row by row.
+
+    Examples
+    --------
+    >>> HeldOut(log_likelihood=-100.0, n_samples=50.0, standard_error=0.1).mean
+    -2.0
+    """
+
+    log_likelihood: float
+    n_samples: float
+    standard_error: float
+
+    @classmethod
+    def of(cls, spread: Spread) -> HeldOut:
+        """Of the log-densities of rows."""
+        return cls(spread.weight * spread.mean, spread.weight, spread.standard_error)
 
     @property
     def mean(self) -> float:

@@ -78,6 +78,11 @@ def waves(source: Reading, taken: int = 0) -> Iterator[Wave]:
         wave = following
 
 
+def passes(source: Reading) -> Callable[[int, int], Iterator[Wave]]:
+    """Waves of any pass over a source, each the same, but for those taken before."""
+    return lambda number, taken: waves(source, taken)
+
+
 def _take(chunks: Iterator[Chunk]) -> list[Chunk]:
     """Lazy chunks by the wave; chunks at hand one by one, so that no more than one and the next are held."""
     wave = list(islice(chunks, 1))
@@ -172,32 +177,36 @@ class Evaluation:
     ----------
     taken : int
         Waves.
-    counter : Counter of Expectation
-        Their running tree sum.
+    counters : tuple of Counter of Expectation
+        Their running tree sums, one for each mixture; none before the first wave.
     """
 
     taken: int = 0
-    counter: Counter[Expectation] = ()
+    counters: tuple[Counter[Expectation], ...] = ()
 
 
 def expect_all(
     source: Source,
-    parameters: Parameters,
+    mixtures: Sequence[Parameters],
     since: Evaluation | None = None,
     watch: Callable[[Evaluation], None] | None = None,
-) -> Expectation:
-    """Statistics and exact log-likelihood of all rows under frozen parameters: one pass, or the rest of one."""
+) -> list[Expectation]:
+    """Statistics and exact log-likelihood of all rows under each of some frozen mixtures.
+
+    In one pass for all of them, or the rest of one.
+    """
     reading = Evaluation() if since is None else since
     for wave in waves(source, reading.taken):
-        counter = reading.counter
-        for expectation in expect(wave, (parameters,))[0]:
-            counter = push(counter, expectation)
-        reading = Evaluation(reading.taken + 1, counter)
+        counters = list(reading.counters or ((),) * len(mixtures))
+        for place, parts in enumerate(expect(wave, mixtures)):
+            for part in parts:
+                counters[place] = push(counters[place], part)
+        reading = Evaluation(reading.taken + 1, tuple(counters))
         if watch is not None:
             watch(reading)
-    if not reading.counter:
+    if not all(reading.counters) or not reading.counters:
         raise InputError("X has no rows; pass at least one.")
-    return total(reading.counter)
+    return [total(counter) for counter in reading.counters]
 
 
 @dataclass(frozen=True, slots=True)

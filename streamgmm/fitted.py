@@ -17,6 +17,7 @@ from streamgmm.checkpoint import save_model
 from streamgmm.covariances import STRUCTURES
 from streamgmm.criteria import Criterion, n_parameters
 from streamgmm.errors import InputError
+from streamgmm.likelihood import LogLikelihood
 from streamgmm.parameters import Array, Parameters
 from streamgmm.sampling import draw
 from streamgmm.sources import Source, as_source
@@ -110,7 +111,7 @@ class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         -------
         float
         """
-        return execution.expect_all(*self._ready(X)).likelihood.mean
+        return self._tally(X).mean
 
     def bic(self, X: Any) -> float:
         """Bayesian information criterion of the model on rows, in one pass; lower is better.
@@ -225,7 +226,13 @@ class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         return n_parameters(STRUCTURES[self.covariance_type], *np.shape(self.means_))
 
     def _criterion(self, X: Any) -> Criterion:
-        return Criterion.of(execution.expect_all(*self._ready(X)).likelihood, self._n_parameters())
+        return Criterion.of(self._tally(X), self._n_parameters())
+
+    def _tally(self, X: Any) -> LogLikelihood:
+        """Of all rows, in one pass."""
+        source, parameters = self._ready(X)
+        (expectation,) = execution.expect_all(source, (parameters,))
+        return expectation.likelihood
 
     def _ready(self, X: Any) -> tuple[Source, Parameters]:
         """Rows to predict, checked against the fit, and the parameters."""
