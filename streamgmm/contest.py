@@ -119,16 +119,17 @@ def contested(
     max_iter: int,
     drop_by: str | None,
     watch: Callable[[Step, Contest], None],
+    effective_n: float | None = None,
 ) -> Contest:
     """The contest after EM, in as many readings as the longest candidate takes.
 
-    ``drop_by`` is the criterion by which candidates that cannot win leave, 'bic' or 'aic'; None for none to leave. A
-    candidate that degenerates leaves, too. ``watch`` sees every step, and what the contest could be gone on with from
-    there.
+    ``drop_by`` is the criterion by which candidates that cannot win leave, 'bic' or 'aic', and ``effective_n`` the
+    number of rows it is of where that is not the sum of their weights; None for none to leave. A candidate that
+    degenerates leaves, too. ``watch`` sees every step, and what the contest could be gone on with from there.
     """
     while contest.places:
         some = [candidates[place] for place in contest.places]
-        round_ = _Round(candidates, contest, drop_by, watch)
+        round_ = _Round(candidates, contest, drop_by, effective_n, watch)
         try:
             found = fit(
                 contest.run,
@@ -171,6 +172,7 @@ class _Round:
     candidates: Sequence[Candidate]
     contest: Contest
     drop_by: str | None
+    effective_n: float | None
     seen: Callable[[Step, Contest], None]
 
     def watch(self, step: Step, run: Run) -> None:
@@ -183,7 +185,7 @@ class _Round:
         if self.drop_by is None or run.position is None:
             return ()
         contest = replace(self.contest, run=run)
-        weight = max(update.likelihood.weight for update in step.updates)
+        weight = self.effective_n or max(update.likelihood.weight for update in step.updates)
         price = PENALTIES[self.drop_by](weight)
         values = {
             place: self.candidates[place].n_parameters * price - 2.0 * weight * trajectory.lower_bound

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import log, nan
 
 from streamgmm.covariances import CovarianceStructure
+from streamgmm.errors import InputError
 from streamgmm.likelihood import LogLikelihood, Spread
 
 
@@ -57,6 +58,25 @@ class Criterion:
         if likelihood.version is None:
             raise ValueError("log-likelihoods of different parameters do not add up to an exact one")
         return cls(likelihood.total, likelihood.classification, likelihood.weight, n_parameters)
+
+    def of_effective(self, n: float) -> Criterion:
+        """Criterion of ``n`` independent rows with the same mean log-likelihood, where those there are say no more.
+
+        Rows that resemble each other, such as neighbouring pixels, repeat what others have said: both the likelihood
+        and N count it again. Of N rows worth n, the likelihood is to the power of n/N (a composite likelihood; Varin,
+        Reid & Firth, 2011), and BIC, AIC and ICL have n for N.
+
+        Examples
+        --------
+        >>> criterion = Criterion(log_likelihood=-100.0, classification=-5.0, n_samples=10.0, n_parameters=7)
+        >>> criterion.of_effective(1.0).bic
+        20.0
+        """
+        if not n > 0.0:
+            raise InputError(f"An effective number of rows is positive, and not {n!r}.")
+        share = n / self.n_samples
+        classification = None if self.classification is None else share * self.classification
+        return Criterion(share * self.log_likelihood, classification, n, self.n_parameters)
 
     @property
     def bic(self) -> float:

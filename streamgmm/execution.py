@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm import threads
-from streamgmm.em import Expectation, accumulate, kernels_of, unpacked
+from streamgmm.em import NO_WEIGHT, Expectation, accumulate, kernels_of, unpacked
 from streamgmm.errors import InputError, NonFiniteError
+from streamgmm.likelihood import Spread
 from streamgmm.parameters import Array, Parameters
 from streamgmm.reduction import Counter, push, total, tree_sum
 from streamgmm.sources.checks import check_one_weight_a_row, non_finite_error
@@ -209,6 +210,21 @@ def expect_all(
     return [total(counter) for counter in reading.counters]
 
 
+def spread_of_all(source: Source, parameters: Parameters) -> Spread:
+    """Mean log-density of all rows under frozen parameters, and how far rows are from it, in one pass."""
+    from streamgmm.kernels import Kernel
+
+    kernel = Kernel.of(parameters)
+    counter: Counter[Spread] = ()
+    for wave in waves(source):
+        for part in over_chunks(wave, _spread_of_chunk, kernel, isinstance(wave.chunks[0].rows, np.ndarray)):
+            counter = push(counter, part)
+    whole = total(counter) if counter else None
+    if whole is None or not whole.weight:
+        raise InputError(NO_WEIGHT if whole else "X has no rows; pass at least one.")
+    return whole
+
+
 @dataclass(frozen=True, slots=True)
 class _Accumulators:
     """One accumulator a kernel; they add up."""
@@ -249,3 +265,18 @@ def _expect_chunk(
     except NonFiniteError:
         raise non_finite_error(rows, chunk) from None
     return tree_sum(sums)
+
+
+def _spread_of_chunk(rows: NDArray[Any], weights: Array | None, chunk: Chunk, kernel: Kernel, spread: bool) -> Spread:
+    """Sum over the leaves of a chunk, as in `_expect_chunk`."""
+    check_one_weight_a_row(rows, weights, chunk.index)
+
+    def leaf(start: int) -> Spread:
+        part = slice(start, start + LEAF_ROWS)
+        return Spread.of(kernel.log_densities(rows[part]), None if weights is None else weights[part])
+
+    starts = range(0, max(1, len(rows)), LEAF_ROWS)
+    try:
+        return tree_sum(threads.ordered_map(leaf, starts) if spread else [leaf(start) for start in starts])
+    except NonFiniteError:
+        raise non_finite_error(rows, chunk) from None

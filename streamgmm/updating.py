@@ -45,7 +45,6 @@ class OnlineMixture(KeptMixture):
     half_life: float | None
     window: int | None
     lower_bounds_: list[float]
-    criteria_: dict[str, Criterion | Prequential]
     _covered: Expectation | None
     _ledger: Ledger | None
     _stream: online.Stream | None

@@ -11,8 +11,8 @@ import pytest
 import sklearn.mixture
 from sklearn.datasets import load_iris
 
-from streamgmm import GaussianMixture, load, select, selection
-from streamgmm.contest import SAFETY, Candidate, contested, left_to_gain
+from streamgmm import GaussianMixture, choosing, load, select
+from streamgmm.contest import SAFETY, Candidate, Contest, contested, left_to_gain
 from streamgmm.covariances import STRUCTURES
 from streamgmm.em import make_parameters
 from streamgmm.errors import DegenerateError, InputError, SinglePassError
@@ -139,7 +139,7 @@ def test_dropping_changes_no_choice(seed, criterion, monkeypatch):
     def without(*arguments, drop_by, **settings):
         return contested(*arguments, drop_by=None, **settings)
 
-    monkeypatch.setattr(selection, "contested", without)
+    monkeypatch.setattr(choosing, "contested", without)
     everyone = select(rows, range(1, 9), criterion=criterion, random_state=0)
     assert not everyone.table["dropped"].any()
     assert found.best.n_components == everyone.best.n_components
@@ -283,8 +283,7 @@ def test_every_candidate_learns_what_arrives_as_it_would_by_itself_from_one_read
     assert found.partial_fit(source, token="monday") is found
     assert set(source.reads.values()) == {1}
     for model, other in zip(found.models, alone, strict=True):
-        for part in np.split(rows[1000:], 4):
-            other.partial_fit(part)
+        other.partial_fit(rows[1000:])
         np.testing.assert_array_equal(model.means_, other.means_)
     scores = [other.criteria_["prequential"].mean for other in alone]
     np.testing.assert_array_equal(found.table["prequential"], scores)

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from streamgmm.checkpoint.container import Arrays
 from streamgmm.checkpoint.keeper import Checkpoint
+from streamgmm.choosing import Choice
+from streamgmm.contest import Contest
 from streamgmm.course import Ending, Moment, Task
-from streamgmm.criteria import Criterion, Prequential
+from streamgmm.criteria import Criterion, HeldOut, Prequential
 from streamgmm.drift import Monitor
 from streamgmm.em import Expectation, MStepInfo
 from streamgmm.execution import Evaluation
@@ -35,7 +37,7 @@ from streamgmm.pieces import Pieces
 from streamgmm.ranges import Ranges
 from streamgmm.reduction import Counter
 from streamgmm.schedules import Constant, HalfLife, PowerDecay, Reciprocal
-from streamgmm.search import Finishing, Restarts
+from streamgmm.search import Finishing, Restarts, Rung
 from streamgmm.statistics import Statistics
 from streamgmm.strategies import Entries, Learnt, Ring, Striding
 from streamgmm.strategies.incremental import leaves, placed
@@ -45,7 +47,9 @@ TYPES: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
         Checkpoint,
+        Choice,
         Constant,
+        Contest,
         Criterion,
         Drawn,
         Ending,
@@ -55,6 +59,7 @@ TYPES: dict[str, type[Any]] = {
         Fingerprint,
         Finishing,
         HalfLife,
+        HeldOut,
         Learnt,
         Ledger,
         LogLikelihood,
@@ -70,6 +75,7 @@ TYPES: dict[str, type[Any]] = {
         Restarts,
         Ring,
         Run,
+        Rung,
         Sampling,
         Segments,
         Statistics,
@@ -219,6 +225,11 @@ def _agrees(value: Any) -> bool:
                 return True
             places = {place for place, *_ in position.candidates}
             return len(bounds) == len(updates) == len(trajectories) > max(places, default=0)
+        case Contest(places, run, ended, dropped, degenerate):
+            known = {*places, *(place for place, _ in ended)}
+            return len(places) == len(run.trajectories) and known >= {*dropped, *degenerate}
+        case Choice(rungs=rungs, judged=judged):
+            return judged.shape == (len(rungs), 2)
         case Task(random=random):
             arrays = [part for part in random if isinstance(part, np.ndarray)]
             if any(array.dtype != np.uint32 for array in arrays):

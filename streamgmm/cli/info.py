@@ -13,7 +13,7 @@ import numpy as np
 
 from streamgmm import GaussianMixture, load
 from streamgmm.checkpoint import generations, verified
-from streamgmm.criteria import Criterion
+from streamgmm.criteria import Criterion, HeldOut
 from streamgmm.errors import CheckpointError
 from streamgmm.keeping import Held
 from streamgmm.results import Stored, model_digest
@@ -42,6 +42,8 @@ def info(given: Namespace) -> int:
             icl = "" if isnan(criterion.icl) else f", ICL {criterion.icl:.10g}"
             print(f", BIC {criterion.bic:.10g}, AIC {criterion.aic:.10g}{icl}", end="")
             print(f" ({criterion.n_parameters} parameters; lower is better)", end="")
+        elif isinstance(criterion, HeldOut):
+            print(f", {criterion.mean:.10g} ± {criterion.standard_error:.2g} nats/row", end="")
         print()
     print("\nmeans ± standard deviations")
     print(_table(model, shutil.get_terminal_size((120, 24)).columns))

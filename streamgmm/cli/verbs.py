@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 
 import streamgmm.images
-from streamgmm import GaussianMixture, load, plot, selection
+from streamgmm import GaussianMixture, load, plot, selecting
 from streamgmm.cli.chunks import chunked
 from streamgmm.cli.info import outcome
 from streamgmm.errors import InputError
 from streamgmm.progress import rows_bar
 from streamgmm.results import Record, write
+from streamgmm.selection import Selection
 
 
 def fit(given: Namespace) -> int:
@@ -56,7 +57,7 @@ def select(given: Namespace) -> int:
     if given.plot is not None:
         _check_output(given.plot, given.source)
         figure = plot.new_figure()  # before the work, lest matplotlib is missing after it
-    found = selection.select(
+    found = selecting.select(
         given.source,
         given.components,
         given.covariance,
@@ -82,7 +83,7 @@ def select(given: Namespace) -> int:
     return 0
 
 
-def _criteria(found: selection.Selection) -> str:
+def _criteria(found: Selection) -> str:
     """A line a candidate, the best marked."""
     shown = ["bic", "aic", "icl", *(["heldout", "heldout_error"] if found.criterion == "heldout" else [])]
     names = ["components", "covariance", *shown, "gain, nats/row", "passes", ""]
