@@ -211,9 +211,9 @@ def selection(found: Any, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     found : Selection
-        What `streamgmm.select` returned. Where it chose by ICL, that is drawn, too; where by rows held out, or by rows
-        that have arrived since, their log-density alone, with error bars for rows held out: a standard error of the
-        difference from the best to either side.
+        What `streamgmm.select` returned. Where it chose by ICL, that is drawn, too; where by the evidence of rows that
+        have arrived since, that alone; where by rows held out or the prequential score, their log-density alone, with
+        error bars for rows held out: a standard error of the difference from the best to either side.
     ax : matplotlib Axes, optional
         Where to draw; the current axes by default.
 
@@ -229,9 +229,9 @@ def selection(found: Any, *, ax: Axes | None = None) -> Axes:
     ax = _axes(ax)
     table, chosen = found.table, found.criterion
     density = chosen in ("heldout", "prequential")
-    names = [chosen] if density else ["bic", "aic", *(["icl"] if chosen == "icl" else [])]
+    names = [chosen] if density or chosen == "evidence" else ["bic", "aic", *(["icl"] if chosen == "icl" else [])]
     lines = {"aic": ":", "icl": "--"}
-    labels = {"heldout": "held-out rows", "prequential": "rows before they were learnt"}
+    labels = {"heldout": "held-out rows", "prequential": "rows before they were learnt", "evidence": "evidence"}
     families = list(dict.fromkeys(table["covariance_type"].tolist()))
     for family, color in zip(families, _colors(len(families), None), strict=True):
         own = np.flatnonzero(table["covariance_type"] == family)

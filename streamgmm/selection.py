@@ -40,7 +40,8 @@ class Selection:
         ``log_likelihood``
             Of all rows under its parameters, nats; exact. NaN where it has degenerated.
         ``bic``, ``aic``, ``icl``
-            As in `streamgmm.criteria`: lower is better.
+            As in `streamgmm.criteria`: lower is better. Of as many rows as were said to be independent, where that was
+            said; ``criteria_`` of the models is of all.
         ``gain``
             Nats a row more than the next smaller size of its family; NaN for the smallest.
         ``heldout``, ``heldout_error``
@@ -51,11 +52,21 @@ class Selection:
         ``dropped``
             Whether it left before, because it could not win.
 
-        After `partial_fit` only which ones, ``n_parameters``, ``dropped``, and ``prequential`` and ``bound``: mean
-        log-density of the rows that have arrived since, each before it was learnt, and a lower bound of the
-        log-likelihood of all rows learnt, nats a row.
+        After rows have arrived only which ones, ``n_parameters``, ``dropped``, and
+
+        ``bic_at_first``
+            BIC of the rows that were there before.
+        ``prequential``
+            Mean log-density of the rows that have arrived since, each before it was learnt, nats a row.
+        ``evidence``
+            ``bic_at_first`` less twice the prequential log-likelihood: BIC estimates −2 log p of the rows before (the
+            marginal likelihood), and the prequential likelihood is p of the others given these, without an estimate;
+            lower is better.
+        ``bound``
+            A lower bound of the log-likelihood of all rows learnt, nats a row.
     criterion : str
-        By which ``best`` was chosen; 'prequential' after `partial_fit`.
+        By which ``best`` was chosen; after rows have arrived 'evidence', or 'prequential' where it had been 'aic' or
+        'heldout'.
     models : tuple of GaussianMixture or None
         All candidates, fitted, in the order of the table; None where one has degenerated.
     """
@@ -68,9 +79,13 @@ class Selection:
     def partial_fit(self, X: Any, sample_weight: ArrayLike | None = None, token: Any = None) -> Self:
         """Learn rows that have arrived, every candidate in the same reading, and choose anew.
 
-        The best is then the one that has expected the rows best before it learnt them (the prequential score; Dawid,
-        1984), over all rows since `select`. It pays for its parameters itself, so that there is no penalty on top.
-        Candidates that were dropped learn as well.
+        The best is then the one for which there is most evidence: by the rows before, as BIC has it, and by how well it
+        has expected those that have arrived since, each before it was learnt (the prequential likelihood; Dawid, 1984),
+        which pays for the parameters itself. So a few rows change little, and many decide. Where density was asked for
+        (AIC, rows held out), the prequential likelihood alone decides. Candidates that were dropped learn as well.
+
+        All candidates are in memory; ``best.save`` keeps the best of them, and the others, each a model, can be saved
+        like it. A selection itself is not saved.
 
         Parameters
         ----------
@@ -96,7 +111,7 @@ class Selection:
         >>> for part in np.split(rows[500:], 5):
         ...     found = found.partial_fit(part)
         >>> found.best.n_components, found.criterion, found.best.n_samples_seen_
-        (2, 'prequential', 2000)
+        (2, 'evidence', 2000)
         """
         if token is not None and any(token in getattr(model, "_tokens", ()) for model in self.models if model):
             return self
