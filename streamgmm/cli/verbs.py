@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from errno import EISDIR, ENOENT
 from os import strerror
 from pathlib import Path
@@ -38,12 +40,8 @@ def fit(given: Namespace) -> int:
         checkpoint=given.checkpoint,
         resume=given.resume,
     )
-    try:
+    with _telling_of_checkpoints(given):
         model.fit(given.source)
-    except KeyboardInterrupt as interruption:
-        if given.checkpoint is None:
-            interruption.add_note("with --checkpoint it could be gone on with")
-        raise
     model.save(given.output)
     if not given.quiet:
         print(f"{given.output}: {outcome(model)}")
@@ -57,19 +55,23 @@ def select(given: Namespace) -> int:
     if given.plot is not None:
         _check_output(given.plot, given.source)
         figure = plot.new_figure()  # before the work, lest matplotlib is missing after it
-    found = selecting.select(
-        given.source,
-        given.components,
-        given.covariance,
-        n_init=given.n_init,
-        criterion=given.criterion,
-        tol="auto" if given.tol is None else given.tol,
-        reg_covar=given.reg_covar,
-        max_iter=given.max_iter,
-        init_params=given.init,
-        random_state=given.seed,
-        verbose=not given.quiet,
-    )
+    with _telling_of_checkpoints(given):
+        found = selecting.select(
+            given.source,
+            given.components,
+            given.covariance,
+            n_init=given.n_init,
+            criterion=given.criterion,
+            tol="auto" if given.tol is None else given.tol,
+            reg_covar=given.reg_covar,
+            max_iter=given.max_iter,
+            init_params=given.init,
+            random_state=given.seed,
+            verbose=not given.quiet,
+            effective_n=given.effective_n,
+            checkpoint=given.checkpoint,
+            resume=given.resume,
+        )
     if not given.quiet:
         print(_criteria(found))
     found.best.save(given.output)
@@ -186,6 +188,17 @@ def demo(given: Namespace) -> int:
     from streamgmm.cli.landscape import blue_marble
 
     return 0 if demonstrate(blue_marble, given.folder, out=sys.stdout) else 1
+
+
+@contextmanager
+def _telling_of_checkpoints(given: Namespace) -> Iterator[None]:
+    """Say of what is interrupted that it could have been kept."""
+    try:
+        yield
+    except KeyboardInterrupt as interruption:
+        if given.checkpoint is None:
+            interruption.add_note("with --checkpoint it could be gone on with")
+        raise
 
 
 def _check_output(path: Path, source: str) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
-import dask
 import numpy as np
 from numpy.typing import NDArray
 
@@ -109,7 +108,9 @@ def _places(shape: tuple[int, ...]) -> list[tuple[slice, ...]]:
 
 def _window(image: Image, place: tuple[slice, ...]) -> tuple[Array, NDArray[np.bool_]]:
     """Values of a window, with 0 for nodata, and where they are valid."""
-    values, valid = dask.compute(image.values[place], image.map(_there, np.bool_)[place])
+    from dask.base import compute
+
+    values, valid = compute(image.values[place], image.map(_there, np.bool_)[place])
     filled: Array = np.where(valid[..., None], values, 0).astype(np.float64)
     return filled, valid
 
