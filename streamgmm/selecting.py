@@ -24,7 +24,7 @@ from streamgmm.course import Task
 from streamgmm.covariances import STRUCTURES
 from streamgmm.errors import InputError, SinglePassError
 from streamgmm.estimator import GaussianMixture
-from streamgmm.initialization import RESERVOIR
+from streamgmm.initialization import rows_to_keep
 from streamgmm.iteration import Step
 from streamgmm.keeping import Guard
 from streamgmm.kept_choice import KeptChoice
@@ -297,8 +297,7 @@ def _selection(
 def _once(source: Source, asked: _Asked, settings: dict[str, Any], learning: Learning, task: Task) -> Selection:
     """The selection by rows that come by once: by the first of them, which are kept, and then by all others."""
     largest = max(size for _, size in asked.keys)
-    most = max(RESERVOIR, 100 * largest * source.n_features)
-    waiting, rest = online.collected(online.Waiting(), source, most)
+    waiting, rest = online.collected(online.Waiting(), source, rows_to_keep(largest, source.n_features))
     first, chunks = waiting.reservoir(), rest.chunks()
     more = next(chunks, None)
     at_hand = as_source(first.rows, first.weights)

@@ -417,7 +417,7 @@ def test_few_rows_of_an_iterator_are_learnt_as_an_array_is():
 
 
 def test_many_rows_of_an_iterator_are_learnt_as_they_come_by_and_none_is_kept(monkeypatch):
-    monkeypatch.setattr(selecting, "RESERVOIR", 1000)
+    monkeypatch.setattr(selecting, "rows_to_keep", lambda k, d: 1000)
     rows = blobs(k=3, n=8000, apart=8.0)
     batches, read = once(rows, 16)
     found = select(batches, range(1, 6), ["full", "diag"], random_state=0)
