@@ -105,9 +105,10 @@ class Contest:
 
     @property
     def lean(self) -> Contest:
-        """The same, without what is not looked at again."""
-        ended = tuple((place, replace(one, state=None)) for place, one in self.ended)
-        return replace(self, run=self.run.lean, ended=ended)
+        """The same, without what is not looked at again: the loop goes on from its position, and ended is ended."""
+        ended = tuple((place, replace(one, state=None, covered=None)) for place, one in self.ended)
+        trajectories = tuple(replace(one, state=None, covered=None) for one in self.run.trajectories)
+        return replace(self, run=replace(self.run, trajectories=trajectories), ended=ended)
 
 
 def contested(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,13 +22,15 @@ from streamgmm.checkpoint import (
 )
 from streamgmm.choosing import Choice
 from streamgmm.course import Task
-from streamgmm.errors import CheckpointError, CheckpointMismatch
+from streamgmm.errors import CheckpointError, CheckpointMismatch, CheckpointWarning, CheckpointWriteError
 from streamgmm.fingerprint import Fingerprint
 from streamgmm.keeping import REMEDY, state_of, warn_of_changes
 from streamgmm.restoring import CONTRADICTIONS
 from streamgmm.sources import Source
 
 Settings = Mapping[str, Any]
+
+MOST_STARTS = 256  # that the manifest of a generation has room for
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,6 +150,13 @@ class KeptChoice:
             "environment": environment(),
         }
         return self.keeper.write({"selection": kept}, arrays)
+
+    def write_last(self, choice: Choice) -> None:
+        """Write a generation of what has ended, whose result is there whether or not there is room for it."""
+        try:
+            self.write(choice)
+        except CheckpointWriteError as error:
+            warnings.warn(f"{error} The selection has ended nevertheless.", CheckpointWarning, stacklevel=5)
 
 
 def held_choice(folder: Path) -> HeldChoice | None:

@@ -27,7 +27,7 @@ from streamgmm.estimator import GaussianMixture
 from streamgmm.initialization import rows_to_keep
 from streamgmm.iteration import Step
 from streamgmm.keeping import Guard
-from streamgmm.kept_choice import KeptChoice
+from streamgmm.kept_choice import MOST_STARTS, KeptChoice
 from streamgmm.planning import Learning
 from streamgmm.progress import Progress
 from streamgmm.selection import Selection
@@ -93,9 +93,10 @@ def select(
     verbose : int, default=0
         With 1 or more, a progress bar, and in a terminal a table below it of the candidates that are best so far.
     effective_n : float, optional
-        How many independent rows the rows are worth, where they are fewer than there are: neighbouring pixels say
+        How many independent rows the rows are worth, where that is fewer than there are: neighbouring pixels say
         nearly the same (`streamgmm.images.effective_n` estimates it), or weights are no counts ((Σw)²/Σw²). BIC, AIC
-        and ICL are then those of so many rows with the same mean log-likelihood.
+        and ICL are then those of so many rows with the same mean log-likelihood. With ``criterion='heldout'`` it
+        changes no choice.
     checkpoint : str, path-like or `Checkpoint`, optional
         Folder in which the selection keeps what it has come to, so that the same call goes on where a process was
         killed, to the same bits.
@@ -133,6 +134,11 @@ def select(
     Aitken's extrapolation, that of accelerated EM, and what its last six passes have gained. The log-likelihoods
     compared are of all rows, so that no error of sampling is to be allowed for. The table has the exact criteria of
     what a dropped candidate had come to. With 'icl' and 'heldout' none is dropped.
+
+    N in BIC is the number of rows; with weights, which are frequencies, their sum.
+
+    An iterator is read once. What is then known of a candidate is not its likelihood for all rows, but that of the
+    first, and of each later one before it was learnt; see ``evidence`` in `Selection`.
 
     scikit-learn's sign: lower is better. mclust's BIC and ICL are the negatives.
 
@@ -179,6 +185,11 @@ def select(
             "random_state": int(random_state) if isinstance(random_state, Integral) else None,
         }
         random = deepcopy(check_random_state(random_state))
+        if len(asked.keys) * n_init > MOST_STARTS:
+            raise InputError(
+                f"{len(asked.keys)} candidates from {n_init} starts each are more than the {MOST_STARTS} starts that a "
+                "checkpoint keeps; give fewer of them, or checkpoint=None."
+            )
         with KeptChoice(checkpoint, resume, kept_settings, source, task, random) as kept:
             found = _chosen(source, source, asked, settings, largest._learning(), kept.task, kept)
     if not found.best.converged_ and max_iter > 0 and found.criterion in CRITERIA:
@@ -264,7 +275,7 @@ def _chosen(
 
         winners, choice = choosing.run(begin, watch)
     if kept is not None and not begin.complete:
-        kept.write(choice.lean)
+        kept.write_last(choice.lean)
     return _selection(named, asked, settings, learning, winners, choice)
 
 

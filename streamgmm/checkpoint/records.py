@@ -88,6 +88,8 @@ TYPES: dict[str, type[Any]] = {
 }
 
 
+LONGEST = 2**16  # words that are written as repeated: a history has fewer records
+
 STATE = Counter[Expectation] | Entries | Learnt | Striding  # of the strategies of a fit
 
 
@@ -107,6 +109,10 @@ def packed(value: Any, name: str, arrays: Arrays) -> Any:
         return {"float": float(value).hex()}
     if isinstance(value, bytes):
         return {"bytes": value.hex()}
+    if isinstance(value, tuple) and len(value) > 1 and all(type(part) is float for part in value):
+        return {"floats": packed(np.array(value), name, arrays)}  # thousands of strings would take longer
+    if isinstance(value, tuple) and len(value) > 1 and all(type(part) is str for part in value):
+        return {"repeated": [[word, len(list(run))] for word, run in groupby(value)]}
     if isinstance(value, tuple | list):
         return {"list": [packed(part, f"{name}.{place}", arrays) for place, part in enumerate(value)]}
     if isinstance(value, History):
@@ -162,6 +168,10 @@ def _unpacked(value: Any, arrays: Arrays) -> Any:
             return bytes.fromhex(inner)
         case "list", list():
             return tuple(_unpacked(part, arrays) for part in inner)
+        case "floats", _:
+            return tuple(unpacked(inner, arrays, NDArray[np.float64]).ravel().tolist())
+        case "repeated", list():
+            return _repeated(inner)
         case "ranges", _:
             return _ranges(unpacked(inner, arrays, NDArray[np.int64]))
         case "tokens", dict():
@@ -298,6 +308,13 @@ _DIGEST = 16
 def _tokens(columns: _TokenColumns) -> Tokens:
     digests = frozenset(row.tobytes() for row in columns.digests.reshape(-1, _DIGEST))
     return Tokens(columns.numbers, (digests,) if digests else ())
+
+
+def _repeated(runs: list[Any]) -> tuple[str, ...]:
+    proper = all(type(word) is str and type(number) is int and number > 0 for word, number in runs)
+    if not proper or sum(number for _, number in runs) > LONGEST:
+        raise ValueError("words that are repeated otherwise")
+    return tuple(word for word, number in runs for _ in range(number))
 
 
 def _ranges(spans: NDArray[np.int64]) -> Ranges:

@@ -28,8 +28,9 @@ def effective_n(
     """Estimate how many independent pixels an image is worth.
 
     The number of pixels, divided along each axis by the sum of their autocorrelation over all distances: as many
-    independent ones would tell the mean as well. For `streamgmm.select`, whose ``effective_n`` it is meant for, it is
-    a guide: what a mixture learns of pixels is more than their mean.
+    independent ones would tell the mean as well. To choose between mixtures (``effective_n`` of `streamgmm.select`),
+    pass for an image the difference of the log-densities of two of them, pixel by pixel: its mean is what they are
+    compared by. That is a guide to the order of magnitude, other for every two mixtures.
 
     Parameters
     ----------
