@@ -190,7 +190,7 @@ class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         >>> model = GaussianMixture(1).fit(rows[:2000])
         >>> found = model.judge(rows[2000:])
         >>> round(found.mean, 3), round(found.standard_error, 3), model.criteria_["heldout"] == found
-        (-1.427, 0.022, True)
+        (-1.401, 0.02, True)
         """
         source, parameters = self._ready(X, sample_weight)
         found = HeldOut.of(execution.spread_of_all(source, parameters))

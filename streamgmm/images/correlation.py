@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.errors import InputError
-from streamgmm.images.image import NO_PIXEL, Image
+
+if TYPE_CHECKING:
+    from streamgmm.images.image import Image
 
 Array = NDArray[np.float64]
 
@@ -72,6 +74,8 @@ def effective_n(
     >>> round(effective_n(noise) / 200**2, 1), round(effective_n(blocky) / 200**2, 1)
     (1.0, 1.0)
     """
+    from streamgmm.images.image import NO_PIXEL, Image  # which loads dask
+
     whole = Image.of(image, axes=axes, bands=bands, nodata=nodata, mask=mask)
     shape = whole.values.shape[:-1]
     windows = [_window(whole, place) for place in _places(shape)]
