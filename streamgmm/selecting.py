@@ -22,7 +22,8 @@ from streamgmm.choosing import Choice, Choosing
 from streamgmm.comparison import Key, Outcome, table
 from streamgmm.course import Task
 from streamgmm.covariances import STRUCTURES
-from streamgmm.errors import InputError, SinglePassError
+from streamgmm.em import ILL_DEFINED
+from streamgmm.errors import DegenerateError, InputError, SinglePassError
 from streamgmm.estimator import GaussianMixture
 from streamgmm.initialization import rows_to_keep
 from streamgmm.iteration import Step
@@ -300,6 +301,8 @@ def _selection(
         models.append(model)
     values = -columns["heldout"] if asked.criterion == "heldout" else columns[asked.criterion]
     values = np.where([model is None for model in models], np.nan, values)
+    if np.isnan(values).all():  # what rows held out were to judge has degenerated on the others
+        raise DegenerateError(ILL_DEFINED)
     best = models[int(np.nanargmin(values))]
     assert best is not None
     return Selection(best, columns, asked.criterion, tuple(models))

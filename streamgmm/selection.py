@@ -13,9 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from streamgmm import plot
 from streamgmm.criteria import Prequential
+from streamgmm.errors import DegenerateError
 from streamgmm.estimator import GaussianMixture
 from streamgmm.shuffling import in_groups, loaded
 from streamgmm.sources import as_source
+from streamgmm.sources.checks import check_finite
 from streamgmm.sources.source import Reading
 
 if TYPE_CHECKING:
@@ -98,8 +100,11 @@ class Selection:
 
         Raises
         ------
-        InputError, DegenerateError
-            As in `GaussianMixture.partial_fit`. The selection is then as it was before the call.
+        InputError
+            The data cannot be used; a ValueError. The selection is then as it was before the call.
+        DegenerateError
+            No candidate has a covariance that can be inverted any more; a ValueError. The selection is then as it was.
+            A single one that has not leaves.
 
         Examples
         --------
@@ -119,13 +124,17 @@ class Selection:
 
     def _learn(self, reading: Reading, token: Any = None) -> Self:
         """`partial_fit` of rows whose name was not seen before."""
-        models = tuple(None if model is None else copy(model) for model in self.models)
-        learning = [model for model in models if model is not None]
+        models = {place: copy(model) for place, model in enumerate(self.models) if model is not None}
         for rows, weights, last in _parts(reading):
-            for model in learning:
-                model.partial_fit(rows, sample_weight=weights, token=token if last else None)
-        if all("prequential" in model.criteria_ for model in learning):
-            self.__dict__ = _after(self, models).__dict__
+            for place, model in list(models.items()):
+                try:
+                    model.partial_fit(rows, sample_weight=weights, token=token if last else None)
+                except DegenerateError:
+                    if len(models) == 1:
+                        raise
+                    del models[place]
+        if all("prequential" in model.criteria_ for model in models.values()):
+            self.__dict__ = _after(self, tuple(models.get(place) for place in range(len(self.models)))).__dict__
         return self
 
     def to_pandas(self) -> Any:
@@ -177,6 +186,8 @@ def _parts(reading: Reading) -> Iterator[tuple[NDArray[Any], NDArray[np.float64]
         if pending is not None:
             yield *pending, False
         chunks = loaded([chunk for (chunk,) in group])
+        for chunk in chunks:
+            check_finite(chunk)
         rows = chunks[0].rows if len(chunks) == 1 else np.concatenate([chunk.rows for chunk in chunks])
         weights = None if chunks[0].weights is None else np.concatenate([chunk.weights for chunk in chunks])
         pending = rows, weights

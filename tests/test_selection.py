@@ -429,6 +429,43 @@ def test_many_rows_of_an_iterator_are_learnt_as_they_come_by_and_none_is_kept(mo
     np.testing.assert_array_equal(found.table["bic_at_first"], first.table["bic"])
 
 
+def test_weights_of_batches_are_numbers_of_rows(monkeypatch):
+    monkeypatch.setattr(selecting, "rows_to_keep", lambda k, d: 1000)
+    rows, twos = blobs(k=3, n=4000, apart=8.0), np.full(4000, 2.0)
+    found = select(once(rows)[0], [2, 3], sample_weight=iter(np.split(twos, 10)), random_state=0)
+    assert {model.criteria_["bound"].n_samples for model in found.models} == {8000.0}
+    assert found.best.criteria_["prequential"].n_samples == 2.0 * 2800  # but for the first batches
+
+
+def test_a_row_of_a_late_batch_that_is_not_finite_is_named(monkeypatch):
+    monkeypatch.setattr(selecting, "rows_to_keep", lambda k, d: 1000)
+    rows = blobs(k=3, n=4000, apart=8.0)
+    rows[3317, 1] = np.inf
+    with pytest.raises(InputError, match="row 3317, column 1"):
+        select(once(rows)[0], [2, 3], random_state=0)
+
+
+def test_a_candidate_that_degenerates_on_what_arrives_leaves_the_others_to_go_on(monkeypatch):
+    rows = blobs(k=3, n=2000, apart=8.0)
+    found = select(rows[:1000], [2, 3, 4], random_state=0)
+    learn = GaussianMixture.partial_fit
+
+    def degenerating(model, *arguments, **settings):
+        if model.n_components >= least:
+            raise DegenerateError("cannot be inverted")
+        return learn(model, *arguments, **settings)
+
+    monkeypatch.setattr(GaussianMixture, "partial_fit", degenerating)
+    least, before = 2, dict(vars(found))
+    with pytest.raises(DegenerateError):
+        found.partial_fit(rows[1000:])
+    assert vars(found) == before
+    least = 3
+    found.partial_fit(rows[1000:])
+    assert [model is None for model in found.models] == [False, True, True]
+    assert np.isnan(found.table["evidence"][1:]).all() and found.best is found.models[0]
+
+
 def test_columns_of_batches_keep_their_names():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(blobs(n=400), columns=["length", "width"])
