@@ -173,6 +173,11 @@ def select(
                 "A selection that is interrupted is gone on with by reading X again, which is an iterator that can be "
                 "read only once. Pass a function that returns a fresh iterator for each pass, or an array."
             )
+        if effective_n is not None:
+            raise InputError(
+                "effective_n is of all rows, and X is an iterator, of which nobody knows how many it has. Pass a "
+                "function that returns a fresh iterator for each pass, or an array."
+            )
         found = _once(source, asked, settings, largest._learning(), task)
     elif checkpoint is None:
         found = _chosen(source, source, asked, settings, largest._learning(), task, None)
@@ -305,7 +310,8 @@ def _selection(
         raise DegenerateError(ILL_DEFINED)
     best = models[int(np.nanargmin(values))]
     assert best is not None
-    return Selection(best, columns, asked.criterion, tuple(models))
+    worth = 1.0 if asked.effective_n is None else asked.effective_n / best.criteria_["exact"].n_samples
+    return Selection(best, columns, asked.criterion, tuple(models), worth)
 
 
 def _once(source: Source, asked: _Asked, settings: dict[str, Any], learning: Learning, task: Task) -> Selection:

@@ -63,7 +63,7 @@ class Selection:
         ``evidence``
             ``bic_at_first`` less twice the prequential log-likelihood: BIC estimates −2 log p of the rows before (the
             marginal likelihood), and the prequential likelihood is p of the others given these, without an estimate;
-            lower is better.
+            lower is better. Where rows are worth fewer independent ones, so are those that have arrived.
         ``bound``
             A lower bound of the log-likelihood of all rows learnt, nats a row.
     criterion : str
@@ -71,12 +71,15 @@ class Selection:
         'heldout'.
     models : tuple of GaussianMixture or None
         All candidates, fitted, in the order of the table; None where one has degenerated.
+    worth : float
+        Independent rows that a row is worth: 1 unless ``effective_n`` was given.
     """
 
     best: GaussianMixture
     table: dict[str, NDArray[Any]]
     criterion: str
     models: tuple[GaussianMixture | None, ...]
+    worth: float = 1.0
 
     def partial_fit(self, X: Any, sample_weight: ArrayLike | None = None, token: Any = None) -> Self:
         """Learn rows that have arrived, every candidate in the same reading, and choose anew.
@@ -206,11 +209,11 @@ def _after(before: Selection, models: tuple[GaussianMixture | None, ...]) -> Sel
         **{name: before.table[name] for name in LASTING},
         "bic_at_first": at_first,
         "prequential": means,
-        "evidence": at_first - 2.0 * sums,
+        "evidence": at_first - 2.0 * before.worth * sums,
         "bound": bounds,
     }
     criterion = "prequential" if before.criterion in ("aic", "heldout", "prequential") else "evidence"
     values = -means if criterion == "prequential" else table["evidence"]
     best = models[int(np.nanargmin(values))]
     assert best is not None
-    return Selection(best, table, criterion, models)
+    return Selection(best, table, criterion, models, before.worth)

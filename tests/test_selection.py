@@ -373,6 +373,16 @@ def test_what_arrives_is_weighted_and_shown():
     assert found.plot(ax=Figure().subplots()).get_ylabel() == "criterion, nats x 2"
 
 
+def test_rows_that_arrive_are_worth_as_much_as_those_before():
+    rows = blobs(k=3, n=2000, apart=8.0)
+    found = select(rows[:1000], [2, 3], random_state=0, effective_n=100).partial_fit(rows[1000:]).partial_fit(rows)
+    sums = [model.criteria_["prequential"].log_likelihood for model in found.models]
+    expected = found.table["bic_at_first"] - 2.0 * 0.1 * np.array(sums)
+    np.testing.assert_allclose(found.table["evidence"], expected, rtol=1e-12)
+    with pytest.raises(InputError, match="effective_n is of all rows"):
+        select(iter([rows]), [2, 3], effective_n=100)
+
+
 def test_a_few_rows_that_arrive_do_not_overturn_what_many_have_said():
     rows = blobs(k=3, n=3000, apart=8.0)
     found = select(rows[:2990], [1, 2, 3, 4], random_state=0)
