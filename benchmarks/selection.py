@@ -1,7 +1,8 @@
 """How many components ``select`` finds, and how long it takes: ``python -m benchmarks.selection``.
 
-choice: on generated mixtures, beside the best of ten fits of scikit-learn's for every size. cost: seconds and readings
-beside scikit-learn's loop over the same sizes, to log-likelihoods as good.
+choice: on generated mixtures, beside the best of ten fits of scikit-learn's for every size. once: the same from rows
+that come by once, by each of the numbers that could choose. cost: seconds and readings beside scikit-learn's loop over
+the same sizes, to log-likelihoods as good.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import fmean, median
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +22,13 @@ from sklearn import mixture
 from benchmarks.onepass import observed
 from benchmarks.timing import Rounds, Table, describe_machine, seconds, verdict
 from benchmarks.workloads import Population
-from streamgmm import GaussianMixture, select
+from streamgmm import GaussianMixture, select, selecting
 from streamgmm.sources import as_source
 from streamgmm.sources.source import Chunk
 
-SECTIONS = ("choice", "cost")
+SECTIONS = ("choice", "once", "cost")
 SIZES, ROWS = range(1, 11), 2_000
+ONCE_ROWS, FIRST = 6_000, 2_000  # rows that come by once, and those of them that are kept to start from: 32,768 else
 SAME = 2.0  # of BIC: sizes whose best fits are so near are equally good
 SEPARATIONS = (3.0, 8.0)  # typical standard deviations between means: below 5 components overlap
 REFERENCE_SEED, OTHER_SEED = 1, 2
@@ -107,6 +110,46 @@ def choice(seeds: Sequence[int], n: int, sizes: Sequence[int], n_init: int, judg
         table.row(name, f"{share:.1f} %", verdict(share, bar if judged else None, at_least=True, unit=" %"))
 
 
+def by_each_number(rows: Rows, sizes: Sequence[int], first: int) -> dict[str, int]:
+    """Sizes chosen from rows that come by once, by each of the numbers that are known of the candidates then."""
+    with patch.object(selecting, "rows_to_keep", lambda k, d: first):
+        found = observed(partial(select, iter(np.array_split(rows, 20)), sizes, random_state=0))[0]
+    size = dict(enumerate(found.table["n_components"].tolist()))
+    bounds = [model.criteria_["bound"].bic for model in found.models]
+    assert size[int(found.table["evidence"].argmin())] == found.best.n_components
+    return {
+        "evidence": found.best.n_components,
+        "BIC of the bound": size[int(np.argmin(bounds))],
+        "prequential alone": size[int(found.table["prequential"].argmax())],
+        "BIC of the first rows alone": size[int(found.table["bic_at_first"].argmin())],
+    }
+
+
+def once(seeds: Sequence[int], n: int, first: int, sizes: Sequence[int], n_init: int, judged: bool) -> None:
+    """How often the choice of one reading is the reference's, and the true one."""
+    print(f"\n## Once: {len(seeds)} mixtures as above, {n:,} rows each, of which the first {first:,} can be kept\n")
+    agreed: dict[str, list[bool]] = {}
+    true: dict[str, list[bool]] = {}
+    theirs: list[bool] = []
+    for seed in seeds:
+        one = puzzle(seed, n)
+        bics = reference(one.rows, sizes, n_init, REFERENCE_SEED)
+        theirs.append(chosen(bics) == one.k)
+        found = by_each_number(one.rows, sizes, first)
+        for name, k in found.items():
+            agreed.setdefault(name, []).append(same(k, bics))
+            true.setdefault(name, []).append(k == one.k)
+        if not agreed["evidence"][-1]:
+            print(f"mixture {seed}, {one.k} components: {found}; the reference says {chosen(bics)}", flush=True)
+    print()
+    table = Table(chosen_by=27, as_the_reference=16, bar=12, true=7, true_by_the_reference=21)
+    for name in agreed:
+        shares = [100.0 * fmean(column) for column in (agreed[name], true[name], theirs)]
+        bar = 90.0 if judged and name == "evidence" else None
+        told = (f"{share:.1f} %" for share in shares)
+        table.row(name, next(told), verdict(shares[0], bar, at_least=True, unit=" %"), *told)
+
+
 class Counting:
     """A source that counts how often it is read."""
 
@@ -163,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.selection", description=__doc__)
     parser.add_argument("--toy", action="store_true", help="a few hundred rows, two mixtures, nothing judged")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
-    parser.add_argument("--mixtures", type=int, help="of choice; by default 200")
+    parser.add_argument("--mixtures", type=int, help="of choice, by default 200, and of once, by default 40")
     parser.add_argument("--first", type=int, default=0, help="number of the first of them")
     options = parser.parse_args(arguments)
     toy = options.toy
@@ -173,6 +216,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         number = options.mixtures or (2 if toy else 200)
         n, sizes = (300, range(1, 4)) if toy else (ROWS, SIZES)
         choice(range(options.first, options.first + number), n, sizes, 2 if toy else 10, not toy)
+    if "once" in options.only:
+        number = options.mixtures or (2 if toy else 40)
+        n, first, sizes = (600, 200, range(1, 4)) if toy else (ONCE_ROWS, FIRST, SIZES)
+        once(range(options.first, options.first + number), n, first, sizes, 2 if toy else 10, not toy)
     if "cost" in options.only:
         rounds = Rounds(least=1, most=1) if toy else Rounds(least=1, most=3, budget=60.0)
         n, sizes = (500, range(1, 4)) if toy else (100_000, range(1, 13))

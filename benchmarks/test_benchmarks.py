@@ -568,6 +568,13 @@ def test_choice_prints_a_row_for_each_way_to_agree(capsys):
     assert not any(row["bar"] for row in rows)
 
 
+def test_choice_from_rows_that_come_by_once_prints_a_row_for_each_number_that_could_choose(capsys):
+    selection.main(["--toy", "--only", "once"])
+    rows = printed_rows(capsys)
+    assert [row["chosen by"] for row in rows][:3] == ["evidence", "BIC of the bound", "prequential alone"]
+    assert all(0.0 <= float(row["as the reference"].removesuffix(" %")) <= 100.0 for row in rows)
+
+
 def test_cost_of_a_selection_prints_a_row_for_each_tolerance_of_scikit_learn(capsys):
     selection.main(["--toy", "--only", "cost"])
     rows = printed_rows(capsys)

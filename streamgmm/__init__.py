@@ -4,7 +4,8 @@ from streamgmm.checkpoint import Checkpoint
 from streamgmm.estimator import GaussianMixture
 from streamgmm.images import segment
 from streamgmm.loading import load
-from streamgmm.selection import Selection, select
+from streamgmm.selecting import select
+from streamgmm.selection import Selection
 
 __version__ = "0.1.0"
 

@@ -5,26 +5,19 @@ Nothing here is estimated from a part of the rows: a pass gives the log-likeliho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from math import inf, log
-from typing import Any
 
 from streamgmm import execution
 from streamgmm.covariances import CovarianceStructure
-from streamgmm.criteria import Criterion, n_parameters
-from streamgmm.em import ILL_DEFINED, Expectation
+from streamgmm.criteria import n_parameters
 from streamgmm.errors import DegenerateError
-from streamgmm.execution import Wave
 from streamgmm.fitting import Run, Stage, Trajectory, fit
-from streamgmm.iteration import Step
+from streamgmm.iteration import Step, of
 from streamgmm.parameters import Parameters
-from streamgmm.planning import Learning, worth_a_pass
-from streamgmm.reduction import Counter, push, total
+from streamgmm.planning import Learning, stages
 from streamgmm.sources.source import Source
-from streamgmm.stopping import Rule, Settled, Tolerance
-from streamgmm.strategies import Accelerated, Batch, Strategy
 from streamgmm.strategies.accelerated import Striding
 
 SAFETY = 10.0  # times what is left to gain by a candidate's own estimate, which it is granted before it is dropped
@@ -55,86 +48,104 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Outcome:
-    """What became of a candidate.
+class Contest:
+    """A contest as far as it has come: all that it goes on from.
 
     Attributes
     ----------
-    trajectory : Trajectory
-        Its passes.
-    covered : Expectation or None
-        Of all rows under its parameters; None where it has degenerated.
-    dropped : bool
-        Whether it left because it could not win.
+    places : tuple of int
+        Which candidates are in the run.
+    run : Run
+        Of these.
+    ended : tuple of (int, Trajectory)
+        Candidates that left it when one degenerated, and it began anew with the others.
+    dropped : tuple of int
+        That left because they could not win.
+    degenerate : tuple of int
+        That have no covariance that can be inverted.
     """
 
-    trajectory: Trajectory
-    covered: Expectation | None
-    dropped: bool = False
+    places: tuple[int, ...]
+    run: Run
+    ended: tuple[tuple[int, Trajectory], ...] = ()
+    dropped: tuple[int, ...] = ()
+    degenerate: tuple[int, ...] = ()
 
-    def criterion(self, free: int) -> Criterion | None:
-        """Over all rows."""
-        return None if self.covered is None else Criterion.of(self.covered.likelihood, free)
+    @classmethod
+    def of(cls, starts: Sequence[Parameters]) -> Contest:
+        """Before the first pass."""
+        return cls(tuple(range(len(starts))), Run(tuple(Trajectory(start) for start in starts)))
+
+    @property
+    def trajectories(self) -> dict[int, Trajectory]:
+        """Of each candidate that has not degenerated, the latest."""
+        latest = {**dict(self.ended), **dict(zip(self.places, self.run.trajectories, strict=True))}
+        return {place: latest[place] for place in sorted(latest) if place not in self.degenerate}
+
+    @property
+    def going(self) -> tuple[int, ...]:
+        """Candidates that have not ended."""
+        if self.run.position is None:
+            return () if self.run.stage else self.places
+        return tuple(self.places[number] for number, *_ in self.run.position.candidates)
+
+    @property
+    def passes(self) -> int:
+        """That are complete."""
+        return self.run.passes + (0 if self.run.position is None else self.run.position.number - 1)
+
+    def without(self, number: int) -> Contest:
+        """The same before its next pass, less one of the run, which has degenerated."""
+        place, going = self.places[number], self.going
+        latest = dict(zip(self.places, self.run.trajectories, strict=True))
+        staying = tuple(one for one in going if one != place)
+        left = tuple((one, latest[one]) for one in self.places if one not in staying)
+        run = Run(tuple(latest[one] for one in staying), passes=self.passes)
+        return Contest(staying, run, (*self.ended, *left), self.dropped, (*self.degenerate, place))
+
+    @property
+    def lean(self) -> Contest:
+        """The same, without what is not looked at again: the loop goes on from its position, and ended is ended."""
+        ended = tuple((place, replace(one, state=None, covered=None)) for place, one in self.ended)
+        trajectories = tuple(replace(one, state=None, covered=None) for one in self.run.trajectories)
+        return replace(self, run=replace(self.run, trajectories=trajectories), ended=ended)
 
 
 def contested(
     source: Source,
     candidates: Sequence[Candidate],
     learning: Learning,
+    contest: Contest,
     *,
     max_iter: int,
     drop_by: str | None,
-    watch: Callable[[Step], None],
-) -> list[Outcome]:
-    """Every candidate after EM, in as many readings as the longest takes, and one more for the exact likelihoods.
+    watch: Callable[[Step, Contest], None],
+    effective_n: float | None = None,
+) -> Contest:
+    """The contest after EM, in as many readings as the longest candidate takes.
 
-    ``drop_by`` is the criterion by which candidates that cannot win leave, 'bic' or 'aic'; None for none to leave. A
-    candidate that degenerates leaves, too; DegenerateError where all do.
+    ``drop_by`` is the criterion by which candidates that cannot win leave, 'bic' or 'aic', and ``effective_n`` the
+    number of rows it is of where that is not the sum of their weights; None for none to leave. A candidate that
+    degenerates leaves, too. ``watch`` sees every step, and what the contest could be gone on with from there.
     """
-    run = Run(tuple(Trajectory(candidate.start) for candidate in candidates))
-    ended: dict[int, Trajectory] = {}
-    dropped: set[int] = set()
-    degenerate: set[int] = set()
-    going = list(range(len(candidates)))
-    while going:
-        some = [candidates[place] for place in going]
-        round_ = _Round(candidates, going, ended, dropped, drop_by, watch, run)
-        stage = _stage(source, some, learning)
-        structures = tuple(candidate.structure for candidate in some)
+    while contest.places:
+        some = [candidates[place] for place in contest.places]
+        round_ = _Round(candidates, contest, drop_by, effective_n, watch)
         try:
             found = fit(
-                run,
-                [stage],
-                structures,
+                contest.run,
+                [_stage(source, some, learning)],
+                tuple(candidate.structure for candidate in some),
                 reg_covar=learning.reg_covar,
                 max_iter=max_iter,
                 watch=round_.watch,
                 retire=round_.retire,
             )
         except DegenerateError as error:
-            degenerate.add(going[error.candidate])
-            ended |= {going[place]: round_.run.trajectories[place] for place in range(len(going))}
-            staying = [place for place in round_.going if place != error.candidate]
-            run = Run(tuple(round_.run.trajectories[place] for place in staying), passes=round_.passes)
-            going = [going[place] for place in staying]
-            continue
-        ended |= dict(zip(going, found, strict=True))
-        going = []
-    sound = [place for place in range(len(candidates)) if place not in degenerate]
-    if not sound:
-        raise DegenerateError(ILL_DEFINED)
-    exact = dict(zip(sound, expect_each(source, [ended[place].parameters for place in sound]), strict=True))
-    return [Outcome(ended[place], exact.get(place), place in dropped) for place in range(len(candidates))]
-
-
-def expect_each(source: Source, mixtures: Sequence[Parameters]) -> list[Expectation]:
-    """Expectation of all rows under each of some frozen mixtures, in one reading."""
-    counters: list[Counter[Expectation]] = [()] * len(mixtures)
-    for wave in execution.waves(source):
-        for place, parts in enumerate(execution.expect(wave, mixtures)):
-            for part in parts:
-                counters[place] = push(counters[place], part)
-    return [total(counter) for counter in counters]
+            contest = round_.contest.without(error.candidate)
+        else:
+            return replace(round_.contest, run=Run(tuple(found), stage=1))
+    return contest
 
 
 def left_to_gain(trajectory: Trajectory) -> float:
@@ -157,69 +168,48 @@ def left_to_gain(trajectory: Trajectory) -> float:
 
 @dataclass(slots=True, eq=False)
 class _Round:
-    """What is seen of a run while it goes on; ``places`` says which of the candidates are in it."""
+    """A contest while it runs, from one degenerate candidate to the next."""
 
     candidates: Sequence[Candidate]
-    places: Sequence[int]
-    ended: Mapping[int, Trajectory]
-    dropped: set[int]
+    contest: Contest
     drop_by: str | None
-    seen: Callable[[Step], None]
-    run: Run
+    effective_n: float | None
+    seen: Callable[[Step, Contest], None]
 
     def watch(self, step: Step, run: Run) -> None:
         """Take a step."""
-        self.run = run
-        self.seen(step)
+        self.contest = replace(self.contest, run=run)
+        self.seen(step, self.contest)
 
     def retire(self, step: Step, run: Run) -> Collection[int]:
         """Candidates that cannot win: see `streamgmm.select`."""
         if self.drop_by is None or run.position is None:
             return ()
-        weight = max(update.likelihood.weight for update in step.updates)
+        contest = replace(self.contest, run=run)
+        weight = self.effective_n or max(update.likelihood.weight for update in step.updates)
         price = PENALTIES[self.drop_by](weight)
-        latest = {**self.ended, **dict(zip(self.places, run.trajectories, strict=True))}
         values = {
             place: self.candidates[place].n_parameters * price - 2.0 * weight * trajectory.lower_bound
-            for place, trajectory in latest.items()
+            for place, trajectory in contest.trajectories.items()
         }
         best = min(values.values())
         leaving = [
             number
             for number, *_ in run.position.candidates
-            if values[self.places[number]] - 2.0 * SAFETY * weight * left_to_gain(run.trajectories[number]) > best
+            if values[contest.places[number]] - 2.0 * SAFETY * weight * left_to_gain(run.trajectories[number]) > best
         ]
-        self.dropped |= {self.places[number] for number in leaving}
+        dropped = (*contest.dropped, *(contest.places[number] for number in leaving))
+        self.contest = replace(contest, dropped=dropped)
         return leaving
-
-    @property
-    def going(self) -> list[int]:
-        """Candidates that have not ended."""
-        if self.run.position is None:
-            return list(range(len(self.places)))
-        return [place for place, *_ in self.run.position.candidates]
-
-    @property
-    def passes(self) -> int:
-        """That are complete."""
-        return self.run.passes + (0 if self.run.position is None else self.run.position.number - 1)
 
 
 def _stage(source: Source, candidates: Sequence[Candidate], learning: Learning) -> Stage:
-    """Batch EM, accelerated unless a tolerance was set; every candidate by a rule of its own."""
-    strategies: list[Strategy[Any]] = []
-    rules: list[Rule] = []
-    for candidate in candidates:
-        own = replace(learning, structure=candidate.structure)
-        if learning.tol is None:
-            strategies.append(Accelerated(candidate.structure, learning.reg_covar))
-            rules.append(Settled(worth_a_pass(source, own, candidate.start.n_components)))
-        else:
-            strategies.append(Batch())
-            rules.append(Tolerance(learning.tol))
-    read = partial(_waves, source)
-    return Stage("batch" if learning.tol is not None else "accelerated", tuple(strategies), read, None, tuple(rules))
-
-
-def _waves(source: Source, number: int, taken: int) -> Iterator[Wave]:
-    return execution.waves(source, taken)
+    """Batch EM, accelerated unless a tolerance was set; every candidate by a strategy and a rule of its own."""
+    name = "accelerated" if learning.tol is None else "batch"
+    own = [
+        stages(name, source, replace(learning, structure=one.structure), one.start.n_components, 1, 0)[0]
+        for one in candidates
+    ]
+    strategies = tuple(of(0, stage.strategy) for stage in own)
+    rules = tuple(of(0, stage.stop) for stage in own)
+    return Stage(name, strategies, execution.passes(source), None, rules)

@@ -82,13 +82,13 @@ class Moment:
         """How far the fit has come, in words."""
         now = self.now
         if isinstance(now, Sampling):
-            return f"drawing a sample, {_waves(now.taken)} read"
+            return f"drawing a sample, {read_so_far(now.taken)} read"
         if isinstance(now, Ending):
-            return f"at its last reading, {_waves(now.evaluation.taken)} read"
+            return f"at its last reading, {read_so_far(now.evaluation.taken)} read"
         run, what = (now, "") if isinstance(now, Run) else (now.run, f", trying a {now.name}")
         if run is None or run.position is None:
             return f"between two passes{what}"
-        return f"in pass {run.passes + run.position.number}{what}, {_waves(run.position.taken)} of it read"
+        return f"in pass {run.passes + run.position.number}{what}, {read_so_far(run.position.taken)} of it read"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,7 +119,8 @@ class Task:
     previous: float
 
 
-def _waves(number: int) -> str:
+def read_so_far(number: int) -> str:
+    """A number of waves, in words."""
     return f"{number:,} wave{'s' * (number != 1)}"
 
 
@@ -206,9 +207,9 @@ class Course:
             moment = replace(moment, now=Ending(winner, pieces))
         ending = moment.now
         assert isinstance(ending, Ending)
-        covered = execution.expect_all(
+        (covered,) = execution.expect_all(
             self.source,
-            ending.winner.parameters,
+            (ending.winner.parameters,),
             ending.evaluation,
             lambda evaluation: saw(None, replace(ending, evaluation=evaluation)),
         )

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from math import log, nan
 
 from streamgmm.covariances import CovarianceStructure
-from streamgmm.likelihood import LogLikelihood
+from streamgmm.errors import InputError
+from streamgmm.likelihood import LogLikelihood, Spread
 
 
 def n_parameters(structure: CovarianceStructure, n_components: int, n_features: int) -> int:
@@ -58,6 +59,25 @@ class Criterion:
             raise ValueError("log-likelihoods of different parameters do not add up to an exact one")
         return cls(likelihood.total, likelihood.classification, likelihood.weight, n_parameters)
 
+    def of_effective(self, n: float) -> Criterion:
+        """Criterion of ``n`` independent rows with the same mean log-likelihood, where those there are say no more.
+
+        Rows that resemble each other, such as neighbouring pixels, repeat what others have said: both the likelihood
+        and N count it again. Of N rows worth n, the likelihood is to the power of n/N (a composite likelihood; Varin,
+        Reid & Firth, 2011), and BIC, AIC and ICL have n for N.
+
+        Examples
+        --------
+        >>> criterion = Criterion(log_likelihood=-100.0, classification=-5.0, n_samples=10.0, n_parameters=7)
+        >>> criterion.of_effective(1.0).bic
+        20.0
+        """
+        if not n > 0.0:
+            raise InputError(f"An effective number of rows is positive, and not {n!r}.")
+        share = n / self.n_samples
+        classification = None if self.classification is None else share * self.classification
+        return Criterion(share * self.log_likelihood, classification, n, self.n_parameters)
+
     @property
     def bic(self) -> float:
         """−2·l + ν·log N (Schwarz, 1978)."""
@@ -101,6 +121,41 @@ class Prequential:
 
     log_likelihood: float
     n_samples: float
+
+    @property
+    def mean(self) -> float:
+        """Nats a row."""
+        return self.log_likelihood / self.n_samples
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Log-likelihood of rows that were not learnt, so that no penalty is added and it has no BIC.
+
+    Parameters
+    ----------
+    log_likelihood : float
+        Of these rows, nats.
+    n_samples : float
+        Their number, or the sum of their sample weights.
+    standard_error : float
+        Of the mean, nats a row, where the rows were drawn independently. It says little of the difference of two
+        mixtures, which is far surer where both are judged by the same rows: take that of the differences row by row.
+
+    Examples
+    --------
+    >>> HeldOut(log_likelihood=-100.0, n_samples=50.0, standard_error=0.1).mean
+    -2.0
+    """
+
+    log_likelihood: float
+    n_samples: float
+    standard_error: float
+
+    @classmethod
+    def of(cls, spread: Spread) -> HeldOut:
+        """Of the log-densities of rows."""
+        return cls(spread.weight * spread.mean, spread.weight, spread.standard_error)
 
     @property
     def mean(self) -> float:

@@ -17,7 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from streamgmm import online, prediction
-from streamgmm.checkpoint import Checkpoint, Keeper
+from streamgmm.checkpoint import Checkpoint, Generation, Keeper
 from streamgmm.course import Course, Moment, Task
 from streamgmm.covariances import STRUCTURES
 from streamgmm.errors import InputError, SinglePassError
@@ -138,7 +138,10 @@ class GaussianMixture(RevisableMixture):
     criteria_ : dict
         What is known of the log-likelihood of the parameters, by its kind. ``"exact"``: over all rows, with BIC, AIC
         and ICL; after `fit`. ``"bound"``: a lower bound of it, from what was said of each row when it was read; always.
-        ``"prequential"``: of rows before they were learnt; after `partial_fit`.
+        ``"prequential"``: of rows before they were learnt; after `partial_fit`. ``"heldout"``: of rows that were never
+        learnt; after `judge`, until more is learnt. ``n_samples`` of each is what it covers: the number of rows, with
+        sample weights their sum (frequency weights: a weight of 2 is two rows), and of the bound with ``half_life`` the
+        sum of what is remembered of each row, since nothing is claimed of what was forgotten.
     restarts_ : Restarts
         What ``init_params="auto"`` tried: how good each start was, and how much the best of them disagree; after `fit`.
     history_ : History
@@ -394,9 +397,13 @@ class GaussianMixture(RevisableMixture):
                 after._remember(source, learning, trajectory, trajectory.covered, task.algorithm, moment.restarts)
             return after
 
+        def write(after: GaussianMixture, moment: Moment, patient: bool) -> Generation | None:
+            assert keeper is not None  # or nothing is due
+            return after._write(keeper, task, moment.lean, patient=patient)
+
         with (
             Progress.of(source, self.verbose, self.verbose_interval) as progress,
-            Guard(self, left, keeper, task, moment) as guard,
+            Guard("fit", keeper, moment, left, write, self._become) as guard,
         ):
 
             def watch(step: Step | None, moment: Moment) -> None:

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm import threads
-from streamgmm.em import Expectation, accumulate, kernels_of, unpacked
+from streamgmm.em import NO_WEIGHT, Expectation, accumulate, kernels_of, unpacked
 from streamgmm.errors import InputError, NonFiniteError
+from streamgmm.likelihood import Spread
 from streamgmm.parameters import Array, Parameters
 from streamgmm.reduction import Counter, push, total, tree_sum
 from streamgmm.sources.checks import check_one_weight_a_row, non_finite_error
@@ -76,6 +77,11 @@ def waves(source: Reading, taken: int = 0) -> Iterator[Wave]:
         following = _take(chunks)
         yield Wave(tuple(wave), last=not following, complete=not following)
         wave = following
+
+
+def passes(source: Reading) -> Callable[[int, int], Iterator[Wave]]:
+    """Waves of any pass over a source, each the same, but for those taken before."""
+    return lambda number, taken: waves(source, taken)
 
 
 def _take(chunks: Iterator[Chunk]) -> list[Chunk]:
@@ -172,32 +178,51 @@ class Evaluation:
     ----------
     taken : int
         Waves.
-    counter : Counter of Expectation
-        Their running tree sum.
+    counters : tuple of Counter of Expectation
+        Their running tree sums, one for each mixture; none before the first wave.
     """
 
     taken: int = 0
-    counter: Counter[Expectation] = ()
+    counters: tuple[Counter[Expectation], ...] = ()
 
 
 def expect_all(
     source: Source,
-    parameters: Parameters,
+    mixtures: Sequence[Parameters],
     since: Evaluation | None = None,
     watch: Callable[[Evaluation], None] | None = None,
-) -> Expectation:
-    """Statistics and exact log-likelihood of all rows under frozen parameters: one pass, or the rest of one."""
+) -> list[Expectation]:
+    """Statistics and exact log-likelihood of all rows under each of some frozen mixtures.
+
+    In one pass for all of them, or the rest of one.
+    """
     reading = Evaluation() if since is None else since
     for wave in waves(source, reading.taken):
-        counter = reading.counter
-        for expectation in expect(wave, (parameters,))[0]:
-            counter = push(counter, expectation)
-        reading = Evaluation(reading.taken + 1, counter)
+        counters = list(reading.counters or ((),) * len(mixtures))
+        for place, parts in enumerate(expect(wave, mixtures)):
+            for part in parts:
+                counters[place] = push(counters[place], part)
+        reading = Evaluation(reading.taken + 1, tuple(counters))
         if watch is not None:
             watch(reading)
-    if not reading.counter:
+    if not all(reading.counters) or not reading.counters:
         raise InputError("X has no rows; pass at least one.")
-    return total(reading.counter)
+    return [total(counter) for counter in reading.counters]
+
+
+def spread_of_all(source: Source, parameters: Parameters) -> Spread:
+    """Mean log-density of all rows under frozen parameters, and how far rows are from it, in one pass."""
+    from streamgmm.kernels import Kernel
+
+    kernel = Kernel.of(parameters)
+    counter: Counter[Spread] = ()
+    for wave in waves(source):
+        for part in over_chunks(wave, _spread_of_chunk, kernel, isinstance(wave.chunks[0].rows, np.ndarray)):
+            counter = push(counter, part)
+    whole = total(counter) if counter else None
+    if whole is None or not whole.weight:
+        raise InputError(NO_WEIGHT if whole else "X has no rows; pass at least one.")
+    return whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,3 +265,18 @@ def _expect_chunk(
     except NonFiniteError:
         raise non_finite_error(rows, chunk) from None
     return tree_sum(sums)
+
+
+def _spread_of_chunk(rows: NDArray[Any], weights: Array | None, chunk: Chunk, kernel: Kernel, spread: bool) -> Spread:
+    """Sum over the leaves of a chunk, as in `_expect_chunk`."""
+    check_one_weight_a_row(rows, weights, chunk.index)
+
+    def leaf(start: int) -> Spread:
+        part = slice(start, start + LEAF_ROWS)
+        return Spread.of(kernel.log_densities(rows[part]), None if weights is None else weights[part])
+
+    starts = range(0, max(1, len(rows)), LEAF_ROWS)
+    try:
+        return tree_sum(threads.ordered_map(leaf, starts) if spread else [leaf(start) for start in starts])
+    except NonFiniteError:
+        raise non_finite_error(rows, chunk) from None

@@ -6,7 +6,7 @@ from os import PathLike
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
@@ -15,8 +15,9 @@ from streamgmm import execution, prediction
 from streamgmm.attributes import columns_of, parameters_of
 from streamgmm.checkpoint import save_model
 from streamgmm.covariances import STRUCTURES
-from streamgmm.criteria import Criterion, n_parameters
+from streamgmm.criteria import Criterion, HeldOut, Prequential, n_parameters
 from streamgmm.errors import InputError
+from streamgmm.likelihood import LogLikelihood
 from streamgmm.parameters import Array, Parameters
 from streamgmm.sampling import draw
 from streamgmm.sources import Source, as_source
@@ -28,6 +29,7 @@ class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
     n_components: int
     covariance_type: str
     random_state: Any
+    criteria_: dict[str, Criterion | Prequential | HeldOut]
     _recipe: str  # of the image that it was fitted to, if any
 
     def predict(self, X: Any) -> Any:
@@ -111,7 +113,7 @@ class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         -------
         float
         """
-        return execution.expect_all(*self._ready(X)).likelihood.mean
+        return self._tally(X).mean
 
     def bic(self, X: Any) -> float:
         """Bayesian information criterion of the model on rows, in one pass; lower is better.
@@ -157,6 +159,44 @@ class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
             ``BIC − 2·sum of log max_k r``; mclust's ICL is its negative.
         """
         return self._criterion(X).icl
+
+    def judge(self, X: Any, sample_weight: ArrayLike | None = None) -> HeldOut:
+        """Log-likelihood of rows that were held out: kept away from `fit`, `partial_fit` and `update`.
+
+        It is ``criteria_["heldout"]`` from then on, also of a saved model, until the model learns again and has other
+        parameters. Nothing is penalised, since nothing was learnt from these rows; to see to that is up to the caller.
+
+        Parameters
+        ----------
+        X : as in `fit`
+            Rows that were not learnt; an iterator of batches is read once.
+        sample_weight : array-like of shape (n_samples,), optional
+            Frequency weights: a weight of 2 is the row twice.
+
+        Returns
+        -------
+        HeldOut
+            ``log_likelihood`` (nats), ``n_samples``, ``mean`` and its ``standard_error`` (nats a row).
+
+        Raises
+        ------
+        InputError
+            The rows cannot be used; a ValueError.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from streamgmm import GaussianMixture
+        >>> rows = np.random.default_rng(0).normal(size=(3000, 1))
+        >>> model = GaussianMixture(1).fit(rows[:2000])
+        >>> found = model.judge(rows[2000:])
+        >>> round(found.mean, 3), round(found.standard_error, 3), model.criteria_["heldout"] == found
+        (-1.401, 0.02, True)
+        """
+        source, parameters = self._ready(X, sample_weight)
+        found = HeldOut.of(execution.spread_of_all(source, parameters))
+        self.criteria_ = {**getattr(self, "criteria_", {}), "heldout": found}
+        return found
 
     def sample(self, n_samples: int = 1) -> tuple[Array, NDArray[np.int64]]:
         """Draw rows from the mixture.
@@ -226,12 +266,18 @@ class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         return n_parameters(STRUCTURES[self.covariance_type], *np.shape(self.means_))
 
     def _criterion(self, X: Any) -> Criterion:
-        return Criterion.of(execution.expect_all(*self._ready(X)).likelihood, self._n_parameters())
+        return Criterion.of(self._tally(X), self._n_parameters())
 
-    def _ready(self, X: Any) -> tuple[Source, Parameters]:
+    def _tally(self, X: Any) -> LogLikelihood:
+        """Of all rows, in one pass."""
+        source, parameters = self._ready(X)
+        (expectation,) = execution.expect_all(source, (parameters,))
+        return expectation.likelihood
+
+    def _ready(self, X: Any, sample_weight: ArrayLike | None = None) -> tuple[Source, Parameters]:
         """Rows to predict, checked against the fit, and the parameters."""
         self._check_is_fitted()
-        source = as_source(X)
+        source = as_source(X, sample_weight)
         self._check_features(source, reset=False)
         return source, self._parameters()
 

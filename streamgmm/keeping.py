@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.random import RandomState
@@ -32,7 +32,18 @@ from streamgmm.interruption import Interruption
 from streamgmm.restoring import CONTRADICTIONS, restored
 from streamgmm.sources import Source
 
+
+class Placed(Protocol):
+    """A moment of something long."""
+
+    @property
+    def place(self) -> str:
+        """How far it has come, in words."""
+
+
 Mixture = TypeVar("Mixture", bound="KeptMixture")
+State = TypeVar("State", bound=Placed)
+Made = TypeVar("Made")
 
 NO_MATTER = frozenset({"verbose", "verbose_interval", "checkpoint", "resume"})  # settings that change no bit
 REMEDY = "set resume='never' to begin anew beside it, or choose another folder."
@@ -67,7 +78,12 @@ class Held(Generic[Mixture]):
     def of(
         cls, kind: type[Mixture], folder: Path, generation: Generation, manifest: dict[str, Any], arrays: Arrays
     ) -> Held[Mixture]:
-        """Read a generation; CheckpointError where it contradicts itself."""
+        """Read a generation; CheckpointError where it contradicts itself, or is of a selection."""
+        if "selection" in manifest:
+            raise CheckpointMismatch(
+                f"{folder} holds a selection, not a fit; call select with this checkpoint to go on with it, or choose "
+                "another folder."
+            )
         try:
             model = restored(kind, manifest, arrays)
             kept = manifest["kept"]
@@ -108,12 +124,14 @@ def _elsewhere(checkpoint: Any, folder: Path) -> Any:
     return str(folder)
 
 
-def _state(random: RandomState) -> tuple[Any, ...]:
+def state_of(random: RandomState) -> tuple[Any, ...]:
+    """What a generator goes on from."""
     state: Any = random.get_state(legacy=True)
     return tuple(state)
 
 
-def _warn_of_changes(folder: Path, before: dict[str, str], now: dict[str, str]) -> None:
+def warn_of_changes(folder: Path, before: dict[str, str], now: dict[str, str]) -> None:
+    """Warn where bits may differ from those of an uninterrupted fit."""
     changed = [f"{name} {before.get(name)}, now {now[name]}" for name in now if now[name] != before.get(name)]
     if changed:
         warnings.warn(
@@ -171,13 +189,13 @@ class KeptMixture(FittedMixture):
                 "resume='auto'."
             )
         if held is not None:
-            _warn_of_changes(folder, held.environment, environment())
+            warn_of_changes(folder, held.environment, environment())
         return held
 
     def _begun(self, keeper: Keeper, source: Source, task: Task, random: RandomState) -> tuple[Held[Self] | None, Task]:
         """What `fit` goes on with, if anything, and what it was begun with; CheckpointError where it must not."""
         folder = keeper.checkpoint.folder
-        task = replace(task, rows=Fingerprint.of(source), random=_state(random))
+        task = replace(task, rows=Fingerprint.of(source), random=state_of(random))
         held = self._held(keeper)
         own = held is not None and held.run == getattr(self, "_run", ("", 0))[0]
         if held is None or (held.moment is None and (own or task.before is not None)):
@@ -243,7 +261,7 @@ class KeptMixture(FittedMixture):
 
     def _write(
         self, keeper: Keeper, task: Task | None = None, moment: Moment | None = None, *, patient: bool = False
-    ) -> None:
+    ) -> Generation | None:
         """Write a generation of what this model is, which then says which one; or leave it, if that can wait."""
         manifest, arrays = record(self)
         token = getattr(self, "_token", None)
@@ -257,38 +275,48 @@ class KeptMixture(FittedMixture):
             "token": packed(token, "token", arrays),
         }
         if patient and not keeper.worth(arrays):
-            return
+            return None
         generation = keeper.write(manifest, arrays)
         self._run = (keeper.run, generation.number)
         if token is not None:
             self.durable_token_ = self._token
+        return generation
 
 
-class Guard(Generic[Mixture]):
+class Guard(Generic[State, Made]):
     """Writes generations of a fit while it runs, and takes over what it has come to where it is interrupted.
 
     Parameters
     ----------
-    model : GaussianMixture
-        To be what an interrupted fit has come to.
-    left : callable
-        What that is, at a moment.
+    what : str
+        That is interrupted, in a word.
     keeper : Keeper or None
-        Writes generations; None where nothing is kept.
-    task : Task
-        What the fit was begun with.
-    moment : Moment
+        Says when to write; None where nothing is kept.
+    moment : Moment or Choice
         Where it begins.
+    left : callable
+        What is to be had of it if it is left at a moment.
+    write : callable
+        Writes that, and the moment; or nothing, if it may wait and is too large to be written yet.
+    take_over : callable
+        Takes it, where it is interrupted.
     """
 
     def __init__(
-        self, model: Mixture, left: Callable[[Moment], Mixture], keeper: Keeper | None, task: Task, moment: Moment
+        self,
+        what: str,
+        keeper: Keeper | None,
+        moment: State,
+        left: Callable[[State], Made],
+        write: Callable[[Made, State, bool], Generation | None],
+        take_over: Callable[[Made], None],
     ) -> None:
-        self._model = model
-        self._left = left
+        self._what = what
         self._keeper = keeper
-        self._task = task
         self._moment = moment
+        self._left = left
+        self._write_out = write
+        self._take_over = take_over
         self._interruption = Interruption()
 
     def __enter__(self) -> Self:
@@ -300,26 +328,27 @@ class Guard(Generic[Mixture]):
         try:
             if isinstance(error, KeyboardInterrupt):
                 after = self._left(self._moment)
-                self._write(after)
-                self._model._become(after)
-                if self._keeper is not None and hasattr(after, "_run"):  # or there was no room for any
-                    where = f"generation {after._run[1]} of {self._keeper.checkpoint.folder} ({self._moment.place})"
-                    error.add_note(f"the same fit goes on from {where}")
+                generation = self._write(after)
+                self._take_over(after)
+                if self._keeper is not None and generation is not None:  # or there was no room for it
+                    where = f"generation {generation.number} of {self._keeper.checkpoint.folder}"
+                    error.add_note(f"the same {self._what} goes on from {where} ({self._moment.place})")
         finally:
             self._interruption.__exit__()
 
-    def watch(self, moment: Moment) -> None:
+    def watch(self, moment: State) -> None:
         """Take a step."""
         self._moment = moment
         self._interruption.check()
         if self._keeper is not None and self._keeper.due():
             self._write(self._left(moment), patient=True)
 
-    def _write(self, model: Mixture, *, patient: bool = False) -> None:
+    def _write(self, made: Made, *, patient: bool = False) -> Generation | None:
         """Write a generation; a fit does not end because there is no room for it: the one before is still there."""
         if self._keeper is None:
-            return
+            return None
         try:
-            model._write(self._keeper, self._task, self._moment.lean, patient=patient)
+            return self._write_out(made, self._moment, patient)
         except CheckpointWriteError as error:
-            warnings.warn(f"{error} The fit goes on without.", CheckpointWarning, stacklevel=2)
+            warnings.warn(f"{error} The {self._what} goes on without.", CheckpointWarning, stacklevel=2)
+            return None

@@ -6,6 +6,10 @@ It knows nothing of data or models; it only refuses to let sums over different p
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +73,52 @@ class LogLikelihood:
     def mean(self) -> float:
         """Nats per unit of weight (per row where there are no sample weights)."""
         return self.total / self.weight
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Mean of log-densities of rows, or of differences of them, and how far they are from it; they add up.
+
+    Parameters
+    ----------
+    weight : float
+        Sum of the frequency weights.
+    mean : float
+        Nats a row.
+    squares : float
+        Sum of w·(value − mean)².
+
+    Examples
+    --------
+    >>> one, other = Spread.of(np.array([1.0, 3.0])), Spread.of(np.array([2.0]), np.array([2.0]))
+    >>> one + other, (one + other) == Spread.of(np.array([1.0, 3.0, 2.0, 2.0]))
+    (Spread(weight=4.0, mean=2.0, squares=2.0), True)
+    """
+
+    weight: float
+    mean: float
+    squares: float
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> Spread:
+        """Of values at hand."""
+        shares = np.ones(len(values)) if weights is None else weights
+        weight = float(shares.sum())
+        if weight == 0.0:
+            return cls(0.0, 0.0, 0.0)
+        mean = float(shares @ values / weight)
+        return cls(weight, mean, float(shares @ (values - mean) ** 2))
+
+    def __add__(self, other: Spread) -> Spread:
+        """Of the values of both (Chan, Golub & LeVeque, 1983)."""
+        weight = self.weight + other.weight
+        if weight == 0.0:
+            return self
+        step = other.mean - self.mean
+        mean = self.mean + step * other.weight / weight
+        return Spread(weight, mean, self.squares + other.squares + step**2 * self.weight * other.weight / weight)
+
+    @property
+    def standard_error(self) -> float:
+        """Of the mean, were the rows drawn independently."""
+        return sqrt(self.squares) / self.weight

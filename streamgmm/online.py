@@ -25,9 +25,8 @@ from streamgmm.likelihood import LogLikelihood
 from streamgmm.parameters import Array, Parameters
 from streamgmm.planning import Learning
 from streamgmm.shuffling import arriving, batches, loaded
-from streamgmm.sources.checks import non_finite_error
+from streamgmm.sources.checks import check_finite
 from streamgmm.sources.source import Chunk, Reading, Source
-from streamgmm.statistics import LARGEST
 from streamgmm.strategies import Learnt, Ring, Stepwise, Strategy, Window
 
 SPAN = 100  # rows, for each degree of freedom, of a window of the drift monitor
@@ -262,8 +261,7 @@ def collected(waiting: Waiting, source: Source, needed: float) -> tuple[Waiting,
         if chunk is None:
             break
         (at_hand,) = loaded([chunk])
-        if not (np.isfinite(at_hand.rows).all() and (np.abs(at_hand.rows) <= LARGEST).all()):
-            raise non_finite_error(at_hand.rows, at_hand)
+        check_finite(at_hand)
         if len(at_hand.rows):
             waiting = waiting.joined(at_hand.rows, at_hand.weights)
     return waiting, Rest(source, chunks)

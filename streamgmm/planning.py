@@ -155,12 +155,12 @@ def worth_a_pass(source: Source, learning: Learning, n_components: int) -> float
 
 
 def _batch(source: Source, stop: Rule) -> Stage:
-    return Stage("batch", Batch(), lambda number, taken: execution.waves(source, taken), None, stop)
+    return Stage("batch", Batch(), execution.passes(source), None, stop)
 
 
 def _accelerated(source: Source, learning: Learning, stop: Rule) -> Stage:
     strategy = Accelerated(learning.structure, learning.reg_covar)
-    return Stage("accelerated", strategy, lambda number, taken: execution.waves(source, taken), None, stop)
+    return Stage("accelerated", strategy, execution.passes(source), None, stop)
 
 
 def _stepwise(

@@ -211,10 +211,10 @@ def selection(found: Any, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     found : Selection
-        What `streamgmm.select` returned. Where it chose by ICL, that is drawn, too; where by rows held out, or by rows
-        that have arrived since, their log-density alone, with error bars for rows held out: a standard error of the
-        difference from the best to either side. Where `streamgmm.segment` chose, what each size gains over the next
-        smaller.
+        What `streamgmm.select` returned. Where it chose by ICL, that is drawn, too; where by the evidence of rows that
+        have arrived since, that alone; where by rows held out or the prequential score, their log-density alone, with
+        error bars for rows held out: a standard error of the difference from the best to either side. Where
+        `streamgmm.segment` chose, what each size gains over the next smaller.
     ax : matplotlib Axes, optional
         Where to draw; the current axes by default.
 
@@ -229,10 +229,15 @@ def selection(found: Any, *, ax: Axes | None = None) -> Axes:
     """
     ax = _axes(ax)
     table, chosen = found.table, found.criterion
-    alone = chosen in ("heldout", "prequential", "gain")
-    names = [chosen] if alone else ["bic", "aic", *(["icl"] if chosen == "icl" else [])]
+    density = chosen in ("heldout", "prequential", "gain")
+    names = [chosen] if density or chosen == "evidence" else ["bic", "aic", *(["icl"] if chosen == "icl" else [])]
     lines = {"aic": ":", "icl": "--"}
-    labels = {"heldout": "held-out rows", "prequential": "rows before they were learnt", "gain": "gain"}
+    labels = {
+        "heldout": "held-out rows",
+        "prequential": "rows before they were learnt",
+        "evidence": "evidence",
+        "gain": "gain",
+    }
     families = list(dict.fromkeys(table["covariance_type"].tolist()))
     for family, color in zip(families, _colors(len(families), None), strict=True):
         own = np.flatnonzero(table["covariance_type"] == family)
@@ -249,7 +254,7 @@ def selection(found: Any, *, ax: Axes | None = None) -> Axes:
     at = table["n_components"][place], table[chosen][place]
     ax.scatter(*at, s=160, facecolors="none", edgecolors="0.2", zorder=3, label=f"chosen: {at[0]} components")
     units = "gain over the next smaller, nats a row" if chosen == "gain" else "log-density, nats a row"
-    ax.set(xlabel="components", ylabel=units if alone else "criterion, nats x 2")
+    ax.set(xlabel="components", ylabel=units if density else "criterion, nats x 2")
     ax.locator_params(axis="x", integer=True)
     ax.legend(fontsize="small")
     return ax

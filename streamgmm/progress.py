@@ -57,10 +57,23 @@ class Progress:
 
 def interactive() -> bool:
     """Whether somebody is watching: the standard error stream is a terminal or the cell of a notebook."""
-    isatty = getattr(sys.stderr, "isatty", None)
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
-    return (isatty is not None and isatty()) or (shell is not None and "IPKernelApp" in shell.config)
+    return in_terminal() or (shell is not None and "IPKernelApp" in shell.config)
+
+
+def in_terminal() -> bool:
+    """Whether the standard error stream is a terminal."""
+    isatty = getattr(sys.stderr, "isatty", None)
+    return isatty is not None and bool(isatty())
+
+
+def text_line(place: int) -> Any:
+    """Line of text so many lines below the bar, a `tqdm.tqdm`: `set_description_str` writes it anew."""
+    from tqdm.auto import tqdm
+
+    size: dict[str, Any] = {"ncols": 80, "nrows": 24} if _sizeless() else {"dynamic_ncols": True}
+    return tqdm(total=0, bar_format="{desc}", position=place, leave=False, **size)
 
 
 def rows_bar(n_rows: int | None, description: str, *, shown: bool = True) -> Any:

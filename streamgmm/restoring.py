@@ -8,17 +8,18 @@ import numpy as np
 
 from streamgmm.checkpoint import ARRAYS, GIVEN, LEARNING, NUMBERS, Arrays, unpacked
 from streamgmm.covariances import STRUCTURES
-from streamgmm.criteria import Criterion, Prequential
+from streamgmm.criteria import Criterion, HeldOut, Prequential
 from streamgmm.fitted import FittedMixture
 from streamgmm.online import Waiting
 
 Mixture = TypeVar("Mixture", bound=FittedMixture)
 
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
-KINDS: dict[str, type[Criterion | Prequential]] = {
+KINDS: dict[str, type[Criterion | Prequential | HeldOut]] = {
     "exact": Criterion,
     "bound": Criterion,
     "prequential": Prequential,
+    "heldout": HeldOut,
 }
 CONTRADICTIONS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 

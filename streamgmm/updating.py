@@ -17,7 +17,7 @@ from streamgmm.criteria import Criterion, Prequential, n_parameters
 from streamgmm.em import NO_WEIGHT, Expectation
 from streamgmm.errors import InputError
 from streamgmm.fitting import Trajectory, best, bound
-from streamgmm.initialization import RESERVOIR, TOO_FEW_ROWS, Given, continued
+from streamgmm.initialization import TOO_FEW_ROWS, Given, continued, rows_to_keep
 from streamgmm.keeping import KeptMixture
 from streamgmm.ledger import Ledger
 from streamgmm.parameters import Parameters
@@ -45,7 +45,6 @@ class OnlineMixture(KeptMixture):
     half_life: float | None
     window: int | None
     lower_bounds_: list[float]
-    criteria_: dict[str, Criterion | Prequential]
     _covered: Expectation | None
     _ledger: Ledger | None
     _stream: online.Stream | None
@@ -147,7 +146,7 @@ class OnlineMixture(KeptMixture):
         if resumed:
             stream = online.begun(continued(self._parameters(), k, d), learning)
         else:
-            waiting, rest = online.collected(online.Waiting(), source, max(RESERVOIR, 100 * k * d))
+            waiting, rest = online.collected(online.Waiting(), source, rows_to_keep(k, d))
             if waiting.n_rows < max(2, k):
                 raise InputError(TOO_FEW_ROWS.format(max(2, k), waiting.n_rows))
             reservoir = waiting.reservoir()
@@ -229,7 +228,7 @@ class OnlineMixture(KeptMixture):
             return 0
         k = self.n_components
         free = n_parameters(learning.structure, k, n_features)
-        return max(2, k, min(10 * free, max(RESERVOIR, 100 * k * n_features)))
+        return max(2, k, min(10 * free, rows_to_keep(k, n_features)))
 
     def _stream_so_far(self, learning: Learning) -> online.Stream | None:
         """The stream as it was left, or one that goes on from `fit`."""

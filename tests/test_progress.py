@@ -1,12 +1,13 @@
 import io
 import os
+import re
 import sys
 import types
 
 import numpy as np
 import pytest
 
-from streamgmm import GaussianMixture, progress
+from streamgmm import GaussianMixture, progress, select
 
 
 class Terminal(io.StringIO):
@@ -96,3 +97,20 @@ def test_a_fit_that_fails_closes_its_bar(rows, monkeypatch):
     with pytest.raises(ValueError, match="infin"):
         fit(rows, verbose=1).fit(rows)
     assert sys.stderr.getvalue().endswith("\n")
+
+
+def test_a_selection_shows_the_candidates_that_are_best_so_far_below_the_bar(rows, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    found = select(rows, range(1, 10), ["full", "diag"], random_state=0, verbose=1)
+    drawn = sys.stderr.getvalue()
+    assert "components  covariance          bic so far  passes" in drawn
+    ended = re.findall(r"(?:full|diag) +([\d,.]+) +\d+  (?:ended|dropped)", drawn)
+    assert min(float(value.replace(",", "")) for value in ended) == pytest.approx(found.table["bic"].min(), rel=1e-3)
+    assert "12  others, " in drawn  # 18 candidates, of which six are shown
+    assert drawn.rstrip().endswith("nats/row]")  # the bar alone is left
+
+
+def test_where_nobody_watches_a_selection_shows_no_table(rows, capfd):
+    select(rows, [1, 2], random_state=0, verbose=1)
+    out, err = capfd.readouterr()
+    assert out == "" and "so far" not in err and "pass 1:" in err

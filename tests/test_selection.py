@@ -9,10 +9,13 @@ import dask.array as da
 import numpy as np
 import pytest
 import sklearn.mixture
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.datasets import load_iris
 
-from streamgmm import GaussianMixture, load, select, selection
-from streamgmm.contest import SAFETY, Candidate, contested, left_to_gain
+from streamgmm import GaussianMixture, choosing, load, select, selecting
+from streamgmm.comparison import held_out
+from streamgmm.contest import SAFETY, Candidate, Contest, contested, left_to_gain
 from streamgmm.covariances import STRUCTURES
 from streamgmm.em import make_parameters
 from streamgmm.errors import DegenerateError, InputError, SinglePassError
@@ -125,6 +128,36 @@ def test_a_selection_reads_no_more_often_than_its_largest_candidate_does_alone()
     assert together.reads == alone.reads
 
 
+# ---------------------------------------------------------------------- rows that are worth fewer
+
+
+def test_criteria_of_as_many_rows_as_there_are_are_those_of_the_rows():
+    rows = blobs()
+    expected = select(rows, range(1, 5), criterion="icl", random_state=0).table
+    found = select(rows, range(1, 5), criterion="icl", random_state=0, effective_n=600).table
+    for name in ("bic", "aic", "icl"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-12)
+
+
+def test_rows_that_are_there_ten_times_say_no_more_where_that_is_said():
+    rows = blobs(k=3, n=400, apart=2.5, seed=5)
+    once_each = select(rows, range(1, 7), random_state=0, tol=1e-7, init_params="kmeans")
+    copies = np.repeat(rows, 10, axis=0)
+    fooled = select(copies, range(1, 7), random_state=0, tol=1e-7, init_params="kmeans")
+    told = select(copies, range(1, 7), random_state=0, tol=1e-7, init_params="kmeans", effective_n=400)
+    assert told.best.n_components == once_each.best.n_components < fooled.best.n_components
+    best = int(np.nanargmin(told.table["bic"]))
+    np.testing.assert_allclose(told.table["bic"][best], once_each.table["bic"][best], rtol=1e-2)
+
+
+def test_who_is_dropped_depends_on_how_many_rows_they_are_worth():
+    rows = blobs(k=3, n=4000, apart=9.0)
+    few, many = (select(rows, range(1, 9), random_state=0, effective_n=n) for n in (40, None))
+    assert few.table["dropped"][-1] and few.best.n_components <= many.best.n_components
+    everyone = select(rows, range(1, 9), criterion="icl", random_state=0, effective_n=40).table["bic"]
+    assert few.best.n_components == 1 + int(everyone.argmin())
+
+
 # ---------------------------------------------------------------------- who is dropped
 
 
@@ -139,7 +172,7 @@ def test_dropping_changes_no_choice(seed, criterion, monkeypatch):
     def without(*arguments, drop_by, **settings):
         return contested(*arguments, drop_by=None, **settings)
 
-    monkeypatch.setattr(selection, "contested", without)
+    monkeypatch.setattr(choosing, "contested", without)
     everyone = select(rows, range(1, 9), criterion=criterion, random_state=0)
     assert not everyone.table["dropped"].any()
     assert found.best.n_components == everyone.best.n_components
@@ -206,6 +239,30 @@ def test_held_out_rows_prefer_the_right_number_and_say_how_sure_they_are():
     assert errors[place] == 0.0 and (np.delete(errors, place) > 0.0).all()
     assert (means[2] - means[:2] > 6 * errors[:2]).all()
     assert np.isnan(select(blobs(), [1, 2], random_state=0).table["heldout"]).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_rows_to_judge_by_count_as_often_as_they_weigh(data):
+    n = data.draw(st.integers(1, 12))
+    numbers = st.floats(-9.0, 9.0)
+    densities = {key: np.array(data.draw(st.lists(numbers, min_size=n, max_size=n))) for key in "abc"}
+    weights = np.array(data.draw(st.lists(st.integers(0, 3), min_size=n, max_size=n).filter(any)))
+    weighted = held_out("abcd", densities, weights.astype(float))
+    repeated = held_out("abcd", {key: np.repeat(values, weights) for key, values in densities.items()}, None)
+    np.testing.assert_allclose(weighted, repeated, atol=1e-12)
+    assert np.isnan(weighted[3]).all() and 0.0 in weighted[:3, 1]
+
+
+def test_candidates_are_judged_by_the_weights_of_rows_held_out():
+    rows, random = blobs(k=3, n=900, apart=8.0), np.random.default_rng(0)
+    plain, same, other = (
+        select(rows, [1, 2, 3], criterion="heldout", random_state=0, sample_weight=weights, init_params="kmeans").table
+        for weights in (None, np.full(900, 4.0), random.choice([1.0, 9.0], 900))
+    )
+    np.testing.assert_allclose(same["heldout"], plain["heldout"], atol=0.02)
+    np.testing.assert_allclose(2.0 * same["heldout_error"], plain["heldout_error"], rtol=0.1)
+    assert (other["heldout"] != plain["heldout"]).all()
 
 
 def test_more_starts_are_no_worse_and_only_the_best_of_them_is_shown():
@@ -283,12 +340,13 @@ def test_every_candidate_learns_what_arrives_as_it_would_by_itself_from_one_read
     assert found.partial_fit(source, token="monday") is found
     assert set(source.reads.values()) == {1}
     for model, other in zip(found.models, alone, strict=True):
-        for part in np.split(rows[1000:], 4):
-            other.partial_fit(part)
+        other.partial_fit(rows[1000:])
         np.testing.assert_array_equal(model.means_, other.means_)
     scores = [other.criteria_["prequential"].mean for other in alone]
     np.testing.assert_array_equal(found.table["prequential"], scores)
-    assert found.best is found.models[int(np.argmax(scores))] and found.criterion == "prequential"
+    evidence = found.table["bic_at_first"] - 2.0 * 2000 * np.array(scores)
+    np.testing.assert_allclose(found.table["evidence"], evidence, rtol=1e-12)
+    assert found.best is found.models[int(np.argmin(evidence))] and found.criterion == "evidence"
     before = found.best
     assert found.partial_fit(rows[1000:], token="monday").best is before  # no work
 
@@ -311,8 +369,118 @@ def test_what_arrives_is_weighted_and_shown():
     rows = blobs(k=3, n=2000, apart=8.0)
     found = select(rows[:1000], [2, 3], random_state=0).partial_fit(rows[1000:], sample_weight=np.full(1000, 2.0))
     assert found.best.criteria_["prequential"].n_samples == 2000.0
-    assert "by prequential" in repr(found)
+    assert "by evidence" in repr(found)
+    assert found.plot(ax=Figure().subplots()).get_ylabel() == "criterion, nats x 2"
+
+
+def test_rows_that_arrive_are_worth_as_much_as_those_before():
+    rows = blobs(k=3, n=2000, apart=8.0)
+    found = select(rows[:1000], [2, 3], random_state=0, effective_n=100).partial_fit(rows[1000:]).partial_fit(rows)
+    sums = [model.criteria_["prequential"].log_likelihood for model in found.models]
+    expected = found.table["bic_at_first"] - 2.0 * 0.1 * np.array(sums)
+    np.testing.assert_allclose(found.table["evidence"], expected, rtol=1e-12)
+    with pytest.raises(InputError, match="effective_n is of all rows"):
+        select(iter([rows]), [2, 3], effective_n=100)
+
+
+def test_a_few_rows_that_arrive_do_not_overturn_what_many_have_said():
+    rows = blobs(k=3, n=3000, apart=8.0)
+    found = select(rows[:2990], [1, 2, 3, 4], random_state=0)
+    first = found.best.n_components
+    lone = rows[np.argsort(np.linalg.norm(rows - rows.mean(axis=0), axis=1))[:2]]  # such as one component expects best
+    assert first == found.partial_fit(lone).best.n_components == 3
+
+
+def test_where_density_was_asked_for_rows_that_arrive_are_judged_by_theirs():
+    from matplotlib.figure import Figure
+
+    rows = blobs(k=3, n=2000, apart=8.0)
+    found = select(rows[:1000], [2, 3], criterion="aic", random_state=0).partial_fit(rows[1000:])
+    assert found.criterion == "prequential"
+    assert found.best is found.models[int(np.argmax(found.table["prequential"]))]
     assert found.plot(ax=Figure().subplots()).get_ylabel() == "log-density, nats a row"
+
+
+# ---------------------------------------------------------------------- rows that come by once
+
+
+def once(rows, number=10):
+    """Batches that can be read once, and a list of how many were."""
+    read = []
+
+    def batches():
+        for part in np.split(rows, number):
+            read.append(len(part))
+            yield part
+
+    return batches(), read
+
+
+def test_few_rows_of_an_iterator_are_learnt_as_an_array_is():
+    rows = blobs(k=3, n=2000, apart=8.0)
+    batches, read = once(rows)
+    found, expected = select(batches, range(1, 6), random_state=0), select(rows, range(1, 6), random_state=0)
+    assert read == [200] * 10
+    assert found.criterion == "bic"
+    for name, column in expected.table.items():
+        np.testing.assert_array_equal(found.table[name], column)
+
+
+def test_many_rows_of_an_iterator_are_learnt_as_they_come_by_and_none_is_kept(monkeypatch):
+    monkeypatch.setattr(selecting, "rows_to_keep", lambda k, d: 1000)
+    rows = blobs(k=3, n=8000, apart=8.0)
+    batches, read = once(rows, 16)
+    found = select(batches, range(1, 6), ["full", "diag"], random_state=0)
+    assert read == [500] * 16
+    assert (found.best.n_components, found.criterion) == (3, "evidence")
+    assert {model.n_samples_seen_ for model in found.models} == {8000}
+    assert not found.table["dropped"].any()  # that could not yet be known
+    first = select(rows[:1000], range(1, 6), ["full", "diag"], criterion="icl", random_state=0)
+    np.testing.assert_array_equal(found.table["bic_at_first"], first.table["bic"])
+
+
+def test_weights_of_batches_are_numbers_of_rows(monkeypatch):
+    monkeypatch.setattr(selecting, "rows_to_keep", lambda k, d: 1000)
+    rows, twos = blobs(k=3, n=4000, apart=8.0), np.full(4000, 2.0)
+    found = select(once(rows)[0], [2, 3], sample_weight=iter(np.split(twos, 10)), random_state=0)
+    assert {model.criteria_["bound"].n_samples for model in found.models} == {8000.0}
+    assert found.best.criteria_["prequential"].n_samples == 2.0 * 2800  # but for the first batches
+
+
+def test_a_row_of_a_late_batch_that_is_not_finite_is_named(monkeypatch):
+    monkeypatch.setattr(selecting, "rows_to_keep", lambda k, d: 1000)
+    rows = blobs(k=3, n=4000, apart=8.0)
+    rows[3317, 1] = np.inf
+    with pytest.raises(InputError, match="row 3317, column 1"):
+        select(once(rows)[0], [2, 3], random_state=0)
+
+
+def test_a_candidate_that_degenerates_on_what_arrives_leaves_the_others_to_go_on(monkeypatch):
+    rows = blobs(k=3, n=2000, apart=8.0)
+    found = select(rows[:1000], [2, 3, 4], random_state=0)
+    learn = GaussianMixture.partial_fit
+
+    def degenerating(model, *arguments, **settings):
+        if model.n_components >= least:
+            raise DegenerateError("cannot be inverted")
+        return learn(model, *arguments, **settings)
+
+    monkeypatch.setattr(GaussianMixture, "partial_fit", degenerating)
+    least, before = 2, dict(vars(found))
+    with pytest.raises(DegenerateError):
+        found.partial_fit(rows[1000:])
+    assert vars(found) == before
+    least = 3
+    found.partial_fit(rows[1000:])
+    assert [model is None for model in found.models] == [False, True, True]
+    assert np.isnan(found.table["evidence"][1:]).all() and found.best is found.models[0]
+
+
+def test_columns_of_batches_keep_their_names():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(blobs(n=400), columns=["length", "width"])
+    found = select(iter([frame[:200], frame[200:]]), [1, 2], random_state=0)
+    assert list(found.best.feature_names_in_) == ["length", "width"]
 
 
 # ---------------------------------------------------------------------- bad input
@@ -330,6 +498,9 @@ def test_what_arrives_is_weighted_and_shown():
         ({"criterion": "BIC"}, "criterion is 'BIC'; choose one of 'bic', 'aic', 'icl', 'heldout'"),
         ({"n_components": [700]}, "n_components = 700, n_samples = 600"),
         ({"max_iter": -1}, "max_iter"),
+        ({"effective_n": 0.5}, "effective_n is 0.5; give the number of independent rows, at least 1"),
+        ({"effective_n": "all"}, "effective_n is 'all'"),
+        ({"resume": "maybe"}, "resume is 'maybe'; choose one of 'auto', 'never', 'must'"),
     ],
 )
 def test_arguments_that_cannot_be_used_are_named(arguments, message):
@@ -337,9 +508,11 @@ def test_arguments_that_cannot_be_used_are_named(arguments, message):
         select(blobs(), **arguments)
 
 
-def test_an_iterator_is_refused_with_the_remedy():
+def test_an_iterator_cannot_be_gone_on_with(tmp_path):
     with pytest.raises(SinglePassError, match="Pass a function that returns a fresh iterator"):
-        select(iter(np.split(blobs(), 4)), [1, 2])
+        select(iter(np.split(blobs(), 4)), [1, 2], checkpoint=tmp_path / "choice.ckpt")
+    with pytest.raises(InputError, match="n_components = 700"):
+        select(iter(np.split(blobs(), 4)), [700])
 
 
 def test_a_candidate_that_degenerates_does_not_take_the_others_with_it():
@@ -358,17 +531,19 @@ def test_a_candidate_that_degenerates_while_it_learns_leaves_the_others_to_go_on
     one = make_parameters(np.ones(1), np.zeros((1, 2)), np.ones((1, 2)), diag)
     candidates = [Candidate(diag, one), Candidate(full, collapsing), Candidate(diag, one)]
     seen = []
-    outcomes = contested(
+    contest = contested(
         as_source(rows),
         candidates,
         Learning(full, 0.0),
+        Contest.of([candidate.start for candidate in candidates]),
         max_iter=50,
-        drop_by=None,
-        watch=lambda step: seen.append(step),
+        drop_by="bic",
+        watch=lambda step, contest: seen.append(step),
     )
-    assert [outcome.covered is None for outcome in outcomes] == [False, True, False]
-    assert outcomes[0].trajectory.converged
-    np.testing.assert_allclose(outcomes[0].trajectory.parameters.means[0], rows.mean(axis=0), rtol=1e-12)
+    assert contest.degenerate == (1,) and contest.going == ()
+    assert list(contest.trajectories) == [0, 2]
+    assert contest.trajectories[0].converged
+    np.testing.assert_allclose(contest.trajectories[0].parameters.means[0], rows.mean(axis=0), rtol=1e-12)
     assert len(seen) < 10
 
 

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from streamgmm.checkpoint.container import Arrays
 from streamgmm.checkpoint.keeper import Checkpoint
+from streamgmm.choosing import Choice
+from streamgmm.contest import Contest
 from streamgmm.course import Ending, Moment, Task
-from streamgmm.criteria import Criterion, Prequential
+from streamgmm.criteria import Criterion, HeldOut, Prequential
 from streamgmm.drift import Monitor
 from streamgmm.em import Expectation, MStepInfo
 from streamgmm.execution import Evaluation
@@ -35,7 +37,7 @@ from streamgmm.pieces import Pieces
 from streamgmm.ranges import Ranges
 from streamgmm.reduction import Counter
 from streamgmm.schedules import Constant, HalfLife, PowerDecay, Reciprocal
-from streamgmm.search import Finishing, Restarts
+from streamgmm.search import Finishing, Restarts, Rung
 from streamgmm.statistics import Statistics
 from streamgmm.strategies import Entries, Learnt, Ring, Striding
 from streamgmm.strategies.incremental import leaves, placed
@@ -45,7 +47,9 @@ TYPES: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
         Checkpoint,
+        Choice,
         Constant,
+        Contest,
         Criterion,
         Drawn,
         Ending,
@@ -55,6 +59,7 @@ TYPES: dict[str, type[Any]] = {
         Fingerprint,
         Finishing,
         HalfLife,
+        HeldOut,
         Learnt,
         Ledger,
         LogLikelihood,
@@ -70,6 +75,7 @@ TYPES: dict[str, type[Any]] = {
         Restarts,
         Ring,
         Run,
+        Rung,
         Sampling,
         Segments,
         Statistics,
@@ -81,6 +87,8 @@ TYPES: dict[str, type[Any]] = {
     )
 }
 
+
+LONGEST = 2**16  # words that are written as repeated: a history has fewer records
 
 STATE = Counter[Expectation] | Entries | Learnt | Striding  # of the strategies of a fit
 
@@ -101,6 +109,10 @@ def packed(value: Any, name: str, arrays: Arrays) -> Any:
         return {"float": float(value).hex()}
     if isinstance(value, bytes):
         return {"bytes": value.hex()}
+    if isinstance(value, tuple) and len(value) > 1 and all(type(part) is float for part in value):
+        return {"floats": packed(np.array(value), name, arrays)}  # thousands of strings would take longer
+    if isinstance(value, tuple) and len(value) > 1 and all(type(part) is str for part in value):
+        return {"repeated": [[word, len(list(run))] for word, run in groupby(value)]}
     if isinstance(value, tuple | list):
         return {"list": [packed(part, f"{name}.{place}", arrays) for place, part in enumerate(value)]}
     if isinstance(value, History):
@@ -156,6 +168,10 @@ def _unpacked(value: Any, arrays: Arrays) -> Any:
             return bytes.fromhex(inner)
         case "list", list():
             return tuple(_unpacked(part, arrays) for part in inner)
+        case "floats", _:
+            return tuple(unpacked(inner, arrays, NDArray[np.float64]).ravel().tolist())
+        case "repeated", list():
+            return _repeated(inner)
         case "ranges", _:
             return _ranges(unpacked(inner, arrays, NDArray[np.int64]))
         case "tokens", dict():
@@ -219,6 +235,11 @@ def _agrees(value: Any) -> bool:
                 return True
             places = {place for place, *_ in position.candidates}
             return len(bounds) == len(updates) == len(trajectories) > max(places, default=0)
+        case Contest(places, run, ended, dropped, degenerate):
+            known = {*places, *(place for place, _ in ended)}
+            return len(places) == len(run.trajectories) and known >= {*dropped, *degenerate}
+        case Choice(rungs=rungs, judged=judged):
+            return judged.shape == (len(rungs), 2)
         case Task(random=random):
             arrays = [part for part in random if isinstance(part, np.ndarray)]
             if any(array.dtype != np.uint32 for array in arrays):
@@ -287,6 +308,13 @@ _DIGEST = 16
 def _tokens(columns: _TokenColumns) -> Tokens:
     digests = frozenset(row.tobytes() for row in columns.digests.reshape(-1, _DIGEST))
     return Tokens(columns.numbers, (digests,) if digests else ())
+
+
+def _repeated(runs: list[Any]) -> tuple[str, ...]:
+    proper = all(type(word) is str and type(number) is int and number > 0 for word, number in runs)
+    if not proper or sum(number for _, number in runs) > LONGEST:
+        raise ValueError("words that are repeated otherwise")
+    return tuple(word for word, number in runs for _ in range(number))
 
 
 def _ranges(spans: NDArray[np.int64]) -> Ranges:

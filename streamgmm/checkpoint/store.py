@@ -20,6 +20,7 @@ from streamgmm.checkpoint.disk import DRAFT, Disk, Lock, write_whole
 from streamgmm.errors import (
     CheckpointError,
     CheckpointLocked,
+    CheckpointMismatch,
     CheckpointWarning,
     CheckpointWriteError,
     NewerFormatError,
@@ -91,8 +92,8 @@ def newest(
     ------
     CheckpointError
         There are generations, and none is valid: to begin anew would be to lose what they hold without a word.
-    NewerFormatError
-        The newest was written by a later version; an older one would not be what is wanted.
+    NewerFormatError, CheckpointMismatch
+        The newest was written by a later version, or is of something else; an older one would not be what is wanted.
 
     Warns
     -----
@@ -104,7 +105,7 @@ def newest(
     for generation in found:
         try:
             made = make(generation, *verified(folder, generation, disk))
-        except NewerFormatError:
+        except (NewerFormatError, CheckpointMismatch):
             raise
         except CheckpointError as error:
             if generations(folder, disk) != found:  # a writer has added some since, and may have removed this one

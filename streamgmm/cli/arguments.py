@@ -37,6 +37,7 @@ examples:
   streamgmm select pixels.zarr -k 1:12 -o pixels.gmm
   streamgmm select pixels.zarr -k 1:12 --covariance full,diag --plot curve.png -o pixels.gmm
   streamgmm select x.npy -k 2,4,8,16 --criterion icl -o x.gmm
+  streamgmm select large.zarr -k 1:12 --checkpoint choice.ckpt -o large.gmm
 """,
     "update": """\
 examples:
@@ -153,19 +154,7 @@ def _add_fit(verb: Callable[..., ArgumentParser]) -> None:
         action="store_true",
         help="once converged, try to make two components one and one two, as long as all rows are explained better",
     )
-    fit.add_argument(
-        "--checkpoint",
-        metavar="DIR",
-        type=Path,
-        help="folder to keep the fit in while it runs; the same command goes on where it was stopped, by whatever",
-    )
-    fit.add_argument(
-        "--resume",
-        choices=("auto", "never", "must"),
-        default="auto",
-        help="whether to go on with what DIR holds: if there is something, not at all, or it is an error that there is "
-        "nothing (default: %(default)s)",
-    )
+    _add_checkpoint(fit, "fit")
     fit.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
 
 
@@ -207,8 +196,32 @@ def _add_select(verb: Callable[..., ArgumentParser]) -> None:
     select.add_argument(
         "--plot", metavar="PNG", type=_picture, help="picture of the criteria to write (needs matplotlib)"
     )
+    select.add_argument(
+        "--effective-n",
+        metavar="N",
+        type=_at_least_one,
+        help="independent rows that SOURCE is worth, where these are fewer than it has, as of neighbouring pixels; "
+        "bic, aic and icl are then of so many",
+    )
+    _add_checkpoint(select, "selection")
     _add_learning(select, "until at most 0.1 nats are left to be gained in total, or a hundredth of a nat a parameter")
-    select.add_argument("--quiet", action="store_true", help="no progress bar, no table and no summary")
+    select.add_argument("--quiet", action="store_true", help="no progress, no table and no summary")
+
+
+def _add_checkpoint(verb: ArgumentParser, what: str) -> None:
+    verb.add_argument(
+        "--checkpoint",
+        metavar="DIR",
+        type=Path,
+        help=f"folder to keep the {what} in while it runs; the same command goes on where it was stopped, by whatever",
+    )
+    verb.add_argument(
+        "--resume",
+        choices=("auto", "never", "must"),
+        default="auto",
+        help="whether to go on with what DIR holds: if there is something, not at all, or it is an error that there is "
+        "nothing (default: %(default)s)",
+    )
 
 
 def _add_learning(verb: ArgumentParser, default: str) -> None:
@@ -436,6 +449,13 @@ def _not_negative(text: str) -> float:
         number = -1.0
     if not 0 <= number < float("inf"):
         raise ArgumentTypeError(f"{text!r} is not a number of at least 0")
+    return number
+
+
+def _at_least_one(text: str) -> float:
+    number = _not_negative(text)
+    if number < 1:
+        raise ArgumentTypeError(f"{text!r} is not a number of at least 1")
     return number
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from argparse import Namespace
+from collections.abc import Callable
 from datetime import datetime
 from math import isnan
 from pathlib import Path
@@ -12,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from streamgmm import GaussianMixture, load
-from streamgmm.checkpoint import generations, verified
-from streamgmm.criteria import Criterion
+from streamgmm.checkpoint import Arrays, Generation, generations, verified
+from streamgmm.criteria import Criterion, HeldOut
 from streamgmm.errors import CheckpointError
 from streamgmm.keeping import Held
+from streamgmm.kept_choice import HeldChoice, held_choice
 from streamgmm.results import Stored, model_digest
 
 
@@ -23,6 +25,8 @@ def info(given: Namespace) -> int:
     """Print a model, a checkpoint and which of its generations are valid, or a result and whether it is whole."""
     if given.path.is_dir() and not generations(given.path):
         return _describe_result(given.path)
+    if given.path.is_dir() and (held := held_choice(given.path)) is not None:
+        return _describe_selection(given.path, held)
     model = load(given.path)
     settings = ", ".join(
         f"{name}={value!r}" for name, value in model.get_params(deep=False).items() if value is not None
@@ -42,6 +46,8 @@ def info(given: Namespace) -> int:
             icl = "" if isnan(criterion.icl) else f", ICL {criterion.icl:.10g}"
             print(f", BIC {criterion.bic:.10g}, AIC {criterion.aic:.10g}{icl}", end="")
             print(f" ({criterion.n_parameters} parameters; lower is better)", end="")
+        elif isinstance(criterion, HeldOut):
+            print(f", {criterion.mean:.10g} ± {criterion.standard_error:.2g} nats/row", end="")
         print()
     print("\nmeans ± standard deviations")
     print(_table(model, shutil.get_terminal_size((120, 24)).columns))
@@ -50,22 +56,42 @@ def info(given: Namespace) -> int:
 
 def _describe_checkpoint(folder: Path) -> None:
     """Print the generations, which of them are valid, and where the newest of those has come to."""
+
+    def place(held: Held[GaussianMixture]) -> str:
+        token = getattr(held.model, "durable_token_", None)
+        ended = "a fit that has ended" if held.task is not None else "a stream"
+        where = ended if held.moment is None else f"a fit, {held.moment.place}"
+        return where + ("" if token is None else f"; the latest token whose rows it holds is {token!r}")
+
+    _describe_generations(folder, lambda *found: place(Held.of(GaussianMixture, folder, *found)))
+
+
+def _describe_selection(folder: Path, held: HeldChoice) -> int:
+    """Print what is chosen from, and how far that has come."""
+    sizes = ", ".join(str(size) for size in held.settings["n_components"])
+    families = ", ".join(held.settings["covariance_types"])
+    print(f"{folder}: a selection by {held.settings['criterion']} among {sizes} components ({families})")
+    _describe_generations(folder, lambda *found: f"a selection, {HeldChoice.of(folder, *found).choice.place}")
+    settings = {name: value for name, value in held.settings.items() if value is not None}
+    print("settings: " + ", ".join(f"{name}={value!r}" for name, value in settings.items()))
+    return 0
+
+
+def _describe_generations(folder: Path, place: Callable[[Generation, dict[str, Any], Arrays], str]) -> None:
+    """Print which generations are valid, and where the newest of those has come to."""
     described = False
     for generation in generations(folder):
         line = f"generation {generation.number:,}"
         try:
             status = (folder / generation.name).stat()
-            held: Held[GaussianMixture] = Held.of(GaussianMixture, folder, generation, *verified(folder, generation))
+            where = place(generation, *verified(folder, generation))
         except CheckpointError as error:
             print(f"{line}: not valid. {error}")
             continue
         written = datetime.fromtimestamp(status.st_mtime)
         print(f"{line}: valid, {status.st_size:,} bytes, {written:%Y-%m-%d %H:%M:%S}")
         if not described:
-            token = getattr(held.model, "durable_token_", None)
-            ended = "a fit that has ended" if held.task is not None else "a stream"
-            where = ended if held.moment is None else f"a fit, {held.moment.place}"
-            print(f"  {where}" + ("" if token is None else f"; the latest token whose rows it holds is {token!r}"))
+            print(f"  {where}")
             described = True
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from errno import EISDIR, ENOENT
 from os import strerror
 from pathlib import Path
@@ -11,12 +13,13 @@ from pathlib import Path
 import numpy as np
 
 import streamgmm.images
-from streamgmm import GaussianMixture, load, plot, selection
+from streamgmm import GaussianMixture, load, plot, selecting
 from streamgmm.cli.chunks import chunked
 from streamgmm.cli.info import outcome
 from streamgmm.errors import InputError
 from streamgmm.progress import rows_bar
 from streamgmm.results import Record, write
+from streamgmm.selection import Selection
 
 SHOWN = ("label", "pixels", "share", "mean")  # of a segment
 
@@ -39,12 +42,8 @@ def fit(given: Namespace) -> int:
         checkpoint=given.checkpoint,
         resume=given.resume,
     )
-    try:
+    with _telling_of_checkpoints(given):
         model.fit(given.source)
-    except KeyboardInterrupt as interruption:
-        if given.checkpoint is None:
-            interruption.add_note("with --checkpoint it could be gone on with")
-        raise
     model.save(given.output)
     if not given.quiet:
         print(f"{given.output}: {outcome(model)}")
@@ -58,19 +57,23 @@ def select(given: Namespace) -> int:
     if given.plot is not None:
         _check_output(given.plot, given.source)
         figure = plot.new_figure()  # before the work, lest matplotlib is missing after it
-    found = selection.select(
-        given.source,
-        given.components,
-        given.covariance,
-        n_init=given.n_init,
-        criterion=given.criterion,
-        tol="auto" if given.tol is None else given.tol,
-        reg_covar=given.reg_covar,
-        max_iter=given.max_iter,
-        init_params=given.init,
-        random_state=given.seed,
-        verbose=not given.quiet,
-    )
+    with _telling_of_checkpoints(given):
+        found = selecting.select(
+            given.source,
+            given.components,
+            given.covariance,
+            n_init=given.n_init,
+            criterion=given.criterion,
+            tol="auto" if given.tol is None else given.tol,
+            reg_covar=given.reg_covar,
+            max_iter=given.max_iter,
+            init_params=given.init,
+            random_state=given.seed,
+            verbose=not given.quiet,
+            effective_n=given.effective_n,
+            checkpoint=given.checkpoint,
+            resume=given.resume,
+        )
     if not given.quiet:
         print(_criteria(found))
     found.best.save(given.output)
@@ -84,7 +87,7 @@ def select(given: Namespace) -> int:
     return 0
 
 
-def _criteria(found: selection.Selection) -> str:
+def _criteria(found: Selection) -> str:
     """A line a candidate, the best marked."""
     shown = ["bic", "aic", "icl", *(["heldout", "heldout_error"] if found.criterion == "heldout" else [])]
     names = ["components", "covariance", *shown, "gain, nats/row", "passes", ""]
@@ -206,6 +209,17 @@ def demo(given: Namespace) -> int:
     from streamgmm.cli.landscape import blue_marble
 
     return 0 if demonstrate(blue_marble, given.folder, out=sys.stdout) else 1
+
+
+@contextmanager
+def _telling_of_checkpoints(given: Namespace) -> Iterator[None]:
+    """Say of what is interrupted that it could have been kept."""
+    try:
+        yield
+    except KeyboardInterrupt as interruption:
+        if given.checkpoint is None:
+            interruption.add_note("with --checkpoint it could be gone on with")
+        raise
 
 
 def _check_output(path: Path, source: str) -> None:

@@ -1,6 +1,7 @@
 """Images: their pixels as rows of a mixture, and its components as segments."""
 
+from streamgmm.images.correlation import effective_n
 from streamgmm.images.segmentation import Segmentation
 from streamgmm.images.segmenting import segment
 
-__all__ = ["Segmentation", "segment"]
+__all__ = ["Segmentation", "effective_n", "segment"]

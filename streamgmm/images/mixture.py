@@ -66,7 +66,7 @@ def fitted(
 
     if isinstance(sizes, int):
         return in_order(GaussianMixture(sizes, verbose=verbose, **settings).fit(source)), None
-    from streamgmm.selection import select
+    from streamgmm.selecting import select
 
     family = settings.pop("covariance_type", "full")
     found = select(source, sizes, [family], criterion="icl", verbose=verbose, **settings)  # which drops none

@@ -110,7 +110,7 @@ def segment(
         are as they are stored.
     mask : array-like, dask or zarr array of bool, of the shape of the labels, or list of them for a list, optional
         True where a pixel is nodata.
-    grid : Grid, or list of them for a list, optional
+    grid : streamgmm.images.raster.Grid, or list of them for a list, optional
         Where pixels lie, by which the table has the areas of the segments; by default what the format says.
     colour : {'lab'}, optional
         Learn L*, a* and b* of three bands, which are red, green and blue of sRGB (under D65; through scikit-image), in

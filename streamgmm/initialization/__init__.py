@@ -1,13 +1,12 @@
 """Where EM begins: a sample of the rows, and starting parameters from it."""
 
-from streamgmm.initialization.candidates import RESERVOIR, TOO_FEW_ROWS, candidates, continued, drawn
+from streamgmm.initialization.candidates import TOO_FEW_ROWS, candidates, continued, drawn, rows_to_keep
 from streamgmm.initialization.given import Given
 from streamgmm.initialization.reservoir import Drawn, Reservoir, Sampling, sample
 from streamgmm.initialization.starts import MANY_WAYS, WAYS, start
 
 __all__ = [
     "MANY_WAYS",
-    "RESERVOIR",
     "TOO_FEW_ROWS",
     "WAYS",
     "Drawn",
@@ -17,6 +16,7 @@ __all__ = [
     "candidates",
     "continued",
     "drawn",
+    "rows_to_keep",
     "sample",
     "start",
 ]

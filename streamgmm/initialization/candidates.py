@@ -18,6 +18,11 @@ RESERVOIR = 32_768  # rows from which a fit is started, unless so many features 
 TOO_FEW_ROWS = "Expected n_samples >= n_components but got n_components = {}, n_samples = {}"
 
 
+def rows_to_keep(n_components: int, n_features: int) -> int:
+    """Rows that are held in memory, so that a fit can be started from them."""
+    return max(RESERVOIR, 100 * n_components * n_features)
+
+
 def drawn(
     source: Source,
     n_components: int,
@@ -26,8 +31,7 @@ def drawn(
     watch: Callable[[Sampling], None] | None = None,
 ) -> Reservoir:
     """Rows to start from, in one reading or the rest of one; InputError where there are fewer than components."""
-    size = max(RESERVOIR, 100 * n_components * source.n_features)
-    reservoir = sample(source, size, seed, since, watch)
+    reservoir = sample(source, rows_to_keep(n_components, source.n_features), seed, since, watch)
     if len(reservoir.rows) < n_components:
         raise InputError(TOO_FEW_ROWS.format(n_components, len(reservoir.rows)))
     return reservoir

@@ -167,7 +167,7 @@ def polished(
 ) -> list[Trajectory]:
     """Starts after EM on the rows that they were found on: one pass is too short to get far from its start."""
     rows = as_source(reservoir.rows, reservoir.weights)
-    stage = Stage("start", Batch(), lambda number, taken: execution.waves(rows, taken), None, Tolerance(1e-4))
+    stage = Stage("start", Batch(), execution.passes(rows), None, Tolerance(1e-4))
     return fit(starts, [stage], structure, reg_covar=reg_covar, max_iter=50)
 
 

@@ -150,6 +150,12 @@ def non_finite_error(
     return NonFiniteError(f"Input X contains {_TOO_LARGE}.\nThe sums over {place} overflow; scale the input.")
 
 
+def check_finite(chunk: Chunk) -> None:
+    """Raise NonFiniteError where rows at hand have a value that cannot be used."""
+    if not (np.isfinite(chunk.rows).all() and (np.abs(chunk.rows) <= LARGEST).all()):
+        raise non_finite_error(chunk.rows, chunk)
+
+
 def located(
     function: Callable[[NDArray[Any]], NDArray[Any]], rows: NDArray[Any], index: int, start: int | None
 ) -> NDArray[Any]:

@@ -10,6 +10,7 @@ import zarr
 
 from streamgmm import Checkpoint, GaussianMixture, __version__, load, select
 from streamgmm.errors import ResultError
+from streamgmm.keeping import Guard
 from streamgmm.results import check
 
 STREAMGMM = [sys.executable, "-c", "import sys; from streamgmm.cli import main; sys.exit(main())"]
@@ -80,12 +81,54 @@ def test_select_by_rows_held_out_shows_them(run, source, tmp_path):
         (["-k", "1,two"], "'1,two' is neither"),
         (["--covariance", "full,round"], "'full,round' is not a list of full, tied, diag and spherical"),
         (["--plot", "curve.jpg"], "'curve.jpg' does not end in .png"),
+        (["--effective-n", "0.5"], "'0.5' is not a number of at least 1"),
     ],
 )
 def test_select_names_what_cannot_be_used(run, source, tmp_path, options, message):
     code, _, err = run("select", source, "-o", tmp_path / "m", *options)
     assert code == 2
     assert message in err
+
+
+def test_select_takes_rows_for_as_many_as_they_are_worth(run, source, tmp_path):
+    options = ["-k", "1:4", "--effective-n", 10, "-o", tmp_path / "m"]
+    assert run("select", source, *options)[0] == 0
+    expected = select(source, range(1, 5), effective_n=10, random_state=0).best.n_components
+    assert load(tmp_path / "m").n_components == expected < 3
+
+
+def test_a_select_that_is_stopped_goes_on_with_the_same_command(run, source, tmp_path, monkeypatch):
+    watch, seen, folder = Guard.watch, [], tmp_path / "choice.ckpt"
+
+    def watched(guard, moment):
+        seen.append(moment)
+        watch(guard, moment)
+        if len(seen) == 6:
+            raise KeyboardInterrupt
+
+    command = ["select", source, "-k", "1:4", "--covariance", "full,diag", "-o", tmp_path / "m", "--quiet"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Guard, "watch", watched)
+        code, _, err = run(*command)
+        assert (code, err) == (130, "streamgmm: interrupted; with --checkpoint it could be gone on with\n")
+        seen.clear()
+        code, _, err = run(*command, "--checkpoint", folder)
+    assert code == 130
+    said, _, where = err.partition(" from generation ")
+    number, _, place = where.split(" ", 2)
+    assert said == "streamgmm: interrupted; the same selection goes on"
+    assert place.startswith(f"{folder} (in pass ")
+    assert not (tmp_path / "m").exists()
+    code, out, _ = run("info", folder)
+    assert code == 0
+    first, generation, place, *_, settings = out.splitlines()
+    assert first == f"{folder}: a selection by bic among 1, 2, 3, 4 components (full, diag)"
+    assert generation.startswith(f"generation {number}: valid") and "a selection, in pass " in place
+    assert "max_iter=100" in settings
+    assert run(*command, "--checkpoint", folder, "--resume", "must") == (0, "", "")
+    assert "a selection, ended" in run("info", folder)[1]
+    expected = select(source, range(1, 5), ["full", "diag"], random_state=0).best
+    np.testing.assert_array_equal(load(tmp_path / "m").means_, expected.means_)
 
 
 def test_select_says_before_the_work_that_a_picture_needs_matplotlib(run, source, tmp_path, monkeypatch):

@@ -90,7 +90,7 @@ def test_the_bound_never_falls_and_what_is_reported_is_as_good(family, seed):
         trajectory = fitted(rows, start, structure, Accelerated(structure, 0.0), passes)
         bounds = np.array(trajectory.lower_bounds)
         assert np.all(np.diff(bounds) >= -1e-12), bounds
-        exact = execution.expect_all(as_source(rows), trajectory.parameters).likelihood.mean
+        exact = execution.expect_all(as_source(rows), [trajectory.parameters])[0].likelihood.mean
         assert exact >= bounds[-1] - 1e-12
 
 

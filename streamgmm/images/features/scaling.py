@@ -56,7 +56,7 @@ class Scaling:
             raise InputError(NO_PIXEL)
         origin = np.asarray(first.rows.mean(axis=0, dtype=np.float64))[None]
         about = make_parameters(np.ones(1), origin, np.ones_like(origin), STRUCTURES["diag"])
-        moments = expect_all(source, about).statistics
+        (moments,) = (found.statistics for found in expect_all(source, (about,)))
         shift = moments.sums[0] / moments.counts[0]
         variances = moments.products[0] / moments.counts[0] - shift**2
         deviations = np.sqrt(np.maximum(variances, 0))
