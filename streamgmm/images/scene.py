@@ -51,6 +51,8 @@ class Scene:
         Factor and offset of each of these.
     grid : object or None
         Where pixels lie.
+    sources : tuple of pathlib.Path
+        What it is read from, as far as that is known, which must not be written to.
     target : pathlib.Path or None
         Where labels are written to.
     """
@@ -61,6 +63,7 @@ class Scene:
     names: tuple[str, ...] | None
     scale: Scale | None
     grid: Any
+    sources: tuple[Path, ...]
     target: Path | None
 
     @classmethod
@@ -77,8 +80,6 @@ class Scene:
     ) -> Self:
         """Scene of an image as it was given; nothing of it is read."""
         array, axes = opened(image, axes)
-        if target is not None and target.resolve() in {path.resolve() for path in map(place, (image, array)) if path}:
-            raise InputError(f"{target} is the image; write the labels somewhere else.")
         pixels = Image.of(array, axes=axes, bands=bands, nodata=nodata, mask=mask)
         settings = {
             "axes": named_axes(tuple(np.shape(array)), axes),
@@ -86,7 +87,8 @@ class Scene:
             "nodata": pixels.nodata,
             "mask": None if mask is None else _digest(mask),
         }
-        return cls(pixels, None, settings, None, None, grid, target)
+        sources = tuple(path.resolve() for path in map(place, (image, array, mask)) if path is not None)
+        return cls(pixels, None, settings, None, None, grid, sources, target)
 
     def with_table(self) -> Self:
         """The same with its pixels counted, where they can be."""

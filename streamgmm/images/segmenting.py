@@ -23,6 +23,7 @@ from streamgmm.loading import load
 
 if TYPE_CHECKING:  # this loads dask and numba
     from streamgmm.images.scene import Scene
+    from streamgmm.selection import Selection
 
 PICTURE = ".png"
 TABLE_PASSES = 500  # over a table of distinct values, which take little time however many pixels there are
@@ -151,46 +152,79 @@ def segment(
         raise InputError(f"order={order!r} is not known; pass one of {', '.join(map(repr, ORDERS))}.")
     if probabilities not in CERTAINTIES:
         raise InputError(f"probabilities={probabilities!r} is not known; pass True, False or 'largest'.")
-    several = _are_several(image)
-    images = list(image) if several else [image]
-    n_images = len(images) if several else None
-    targets = [None if path is None else _checked_output(path, overwrite) for path in _each(output, "output", n_images)]
-    if targets[0] is None and overwrite:
-        raise InputError("overwrite=True replaces what is at output, which is not given; leave it out.")
-
-    from streamgmm.images.scene import Scene, beside_labels, rows_of
-
-    for target in targets if probabilities else ():
-        if target is not None and target.suffix.lower() != PICTURE:
-            _checked_output(beside_labels(target), overwrite)
     recipe = None if given is None else Recipe.of(given)
     if recipe is not None:
         bands = recipe.bands if bands is None else bands
         nodata = recipe.nodata if nodata is None else nodata
-    masks, grids = _each(mask, "mask", n_images), _each(grid, "grid", n_images)
-    scenes = [
-        Scene.of(one, axes=axes, bands=bands, nodata=nodata, mask=part, grid=where, target=target)
-        for one, part, where, target in zip(images, masks, grids, targets, strict=True)
-    ]
+    n_images = len(image) if _are_several(image) else None
+    each = zip(
+        image if n_images else [image],
+        _each(output, "output", n_images),
+        _each(mask, "mask", n_images),
+        _each(grid, "grid", n_images),
+        strict=True,
+    )
+    scenes = _scenes(list(each), overwrite, bool(probabilities), axes=axes, bands=bands, nodata=nodata)
     _check_alike(scenes, sizes)
     if given is not None:
         _check_fits(given, recipe, scenes[0])
     scenes = [scene.with_table() for scene in scenes]
     selection = None
     if given is None:
-        dtype = scenes[0].pixels.dtype
-        rows = rows_of(scenes)
-        possible = sizes if scenes[0].counted is None else _distinct_sizes(sizes, rows.n_rows or 0)
-        passes = {} if scenes[0].counted is None else {"max_iter": TABLE_PASSES}
-        given, selection = fitted(rows, possible, dtype, passes | chosen, verbose)
-        _warn_of_the_largest(sizes, len(given.means_))
+        given, selection = _fitted(scenes, sizes, chosen, verbose)
     if recipe is None:
         recipe = _recipe_of(scenes[0], given, bands, chosen.get("order", ORDERS[0]) if model is None else None)
         given = copy(given)
         given._recipe = recipe.written()
     found = [scene.segmented(given, recipe, probabilities, overwrite, verbose) for scene in scenes]
     found = [replace(one, selection=selection) for one in found]
-    return found if several else found[0]
+    return found if n_images else found[0]
+
+
+def _scenes(each: Sequence[tuple[Any, Any, Any, Any]], overwrite: bool, certain: bool, **pixels: Any) -> list[Scene]:
+    """Scenes of images with their outputs, masks and grids, none of which is written to what another is read from."""
+    paths = [None if output is None else _checked_output(output, overwrite) for _, output, _, _ in each]
+    if overwrite and None in paths:
+        raise InputError("overwrite=True replaces what is at output, which is not given; leave it out.")
+
+    from streamgmm.images.scene import Scene, beside_labels
+
+    written = [path for path in paths if path is not None]
+    if certain:
+        zarrs = [path for path in written if path.suffix.lower() != PICTURE]
+        written += [_checked_output(beside_labels(path), overwrite) for path in zarrs]
+    scenes = [
+        Scene.of(image, mask=mask, grid=grid, target=path, **pixels)
+        for (image, _, mask, grid), path in zip(each, paths, strict=True)
+    ]
+    sources = {source for scene in scenes for source in scene.sources}
+    for path in written:
+        if path.resolve() in sources:
+            raise InputError(f"{path} is the image; write the labels somewhere else.")
+    if len({path.resolve() for path in written}) < len(written):
+        raise InputError("Two images have the same output; pass a path of its own for each.")
+    return scenes
+
+
+def _fitted(
+    scenes: Sequence[Scene], sizes: Sizes, chosen: dict[str, Any], verbose: int
+) -> tuple[GaussianMixture, Selection | None]:
+    """One mixture of all images, and what others of other sizes have come to where there were several."""
+    from streamgmm.images.scene import rows_of
+
+    rows, dtype = rows_of(scenes), scenes[0].pixels.dtype
+    if scenes[0].counted is None:
+        model, selection = fitted(rows, sizes, dtype, chosen, verbose)
+    else:
+        possible = _distinct_sizes(sizes, rows.n_rows or 0)
+        model, selection = fitted(rows, possible, dtype, {"max_iter": TABLE_PASSES, **chosen}, verbose)
+    if isinstance(sizes, tuple) and len(sizes) > 1 and len(model.means_) == sizes[-1]:
+        warnings.warn(
+            f"{sizes[-1]} segments, the most that were tried, still gain {ENOUGH} nats a pixel or more over the next "
+            f"fewer; pass a range with more, such as n_segments=range({sizes[-1]}, {2 * sizes[-1]}).",
+            stacklevel=3,
+        )
+    return model, selection
 
 
 def _given(model: GaussianMixture | str | PathLike[str], chosen: dict[str, Any]) -> GaussianMixture:
@@ -245,9 +279,6 @@ def _check_alike(scenes: Sequence[Scene], sizes: Sizes) -> None:
             from streamgmm.images.picture import check_picture
 
             check_picture(scene.pixels.shape, sizes if isinstance(sizes, int) else sizes[-1])
-    targets = [scene.target.resolve() for scene in scenes if scene.target is not None]
-    if len(set(targets)) < len(targets):
-        raise InputError("Two images have the same output; pass a path of its own for each.")
 
 
 def _check_fits(given: GaussianMixture, recipe: Recipe | None, scene: Scene) -> None:
@@ -271,16 +302,6 @@ def _distinct_sizes(sizes: Sizes, n_values: int) -> Sizes:
             "n_segments, or label the values themselves."
         )
     return possible
-
-
-def _warn_of_the_largest(sizes: Sizes, n_segments: int) -> None:
-    """Say that a range may have ended too early."""
-    if isinstance(sizes, tuple) and len(sizes) > 1 and n_segments == sizes[-1]:
-        warnings.warn(
-            f"{n_segments} segments, the most that were tried, still gain {ENOUGH} nats a pixel or more over the next "
-            f"fewer; pass a range with more, such as n_segments=range({n_segments}, {2 * n_segments}).",
-            stacklevel=3,
-        )
 
 
 def _recipe_of(scene: Scene, model: GaussianMixture, bands: Sequence[int] | None, order: str | None) -> Recipe:
