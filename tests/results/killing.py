@@ -77,6 +77,13 @@ def n_files(path):
     return sum(file.is_file() and file.name.isdecimal() for file in path.glob("c/**/*"))
 
 
+def wait_for_writing(child, partial):
+    """Until there is a block more than there was, or the child has ended."""
+    before = n_files(partial)
+    while n_files(partial) <= before and not os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        time.sleep(0.001)
+
+
 def run(folder, what, n_kills, seed):
     """Kill as often as asked; counts of what happened."""
     for name in LATER:
@@ -107,7 +114,11 @@ def run(folder, what, n_kills, seed):
         while True:
             child = forked(predict(out))
             if kills < n_kills:
-                time.sleep(moments.uniform(0, 0.7 * uninterrupted))
+                if kills % 2:  # at any moment; every other time once it has begun to write, however long that takes
+                    time.sleep(moments.uniform(0, 0.7 * uninterrupted))
+                else:
+                    wait_for_writing(child, out.with_name(out.name + ".partial"))
+                    time.sleep(moments.uniform(0, 0.05 * uninterrupted))
                 os.kill(
                     child, signal.SIGKILL
                 )  # one that has ended waits to be asked for its exit code, and is not hurt
