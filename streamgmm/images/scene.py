@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from pathlib import Path
 from typing import Any, Self
 
 import dask.array as da
@@ -54,6 +55,8 @@ class Scene:
         Factor and offset of each of these, which are not applied.
     grid : Grid or None
         Where pixels lie.
+    sources : tuple of pathlib.Path
+        What it is read from, as far as that is known, which must not be written to.
     target : Output or None
         Where labels are written to.
     """
@@ -65,6 +68,7 @@ class Scene:
     names: tuple[str, ...] | None
     scale: Scale | None
     grid: Grid | None
+    sources: tuple[Path, ...]
     target: Output | None
 
     @classmethod
@@ -87,9 +91,7 @@ class Scene:
         What says nodata is ``nodata``, else what the format says, else, in case that it says nothing, ``otherwise``.
         """
         raster = opened(image, axes, level)
-        sources = image if isinstance(image, list | tuple) else (image, raster.array)
-        if target is not None and any(target.replaces(path) for path in map(place, sources) if path):
-            raise InputError(f"{target.path} is the image, or holds it; write the labels somewhere else.")
+        sources = (*image, mask) if isinstance(image, list | tuple) else (image, raster.array, mask)
         if scaled:
             raster, nodata = raster.scaled(nodata), None
         said = next((one for one in (nodata, raster.nodata, otherwise) if one is not None), None)
@@ -106,6 +108,7 @@ class Scene:
             None if raster.bands is None else tuple(raster.bands[band] for band in used),
             None if raster.scale is None else tuple(raster.scale[band] for band in used),
             raster.grid if grid is None else grid,
+            tuple(path for path in map(place, sources) if path is not None),
             target,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -21,8 +21,10 @@ from streamgmm.loading import load
 
 if TYPE_CHECKING:  # these load dask and numba
     from streamgmm.images.features import Scaling
+    from streamgmm.images.image import Image
     from streamgmm.images.raster import Grid
     from streamgmm.images.scene import Scene
+    from streamgmm.selection import Selection
 
 TABLE_PASSES = 500  # over a table of distinct values, which take little time however many pixels there are
 CERTAINTIES = (False, True, "largest")
@@ -202,35 +204,27 @@ def segment(
     wanted = _checked_features(wanted, given, recipe)
 
     from streamgmm.images.formats import is_bands
-    from streamgmm.images.scene import Scene, beside_labels, on_one_scale, rows_of
-    from streamgmm.images.writers import ZARR, Output
+    from streamgmm.images.scene import on_one_scale
 
-    several = _are_several(image) and not is_bands(image)
-    images = list(image) if several else [image]
-    n_images = len(images) if several else None
-    targets = [
-        None if path is None else Output.of(path, overwrite=overwrite, ome_version=ome_version)
-        for path in _each(output, "output", n_images)
-    ]
-    for target in targets if probabilities else ():
-        if target is not None and target.kind == ZARR:
-            Output.of(beside_labels(target).path, overwrite=overwrite)
-    parts = (_each(mask, "mask", n_images), _each(grid, "grid", n_images))
-    scenes = [
-        Scene.of(
-            one,
-            {**wanted, "scaling": None if scaling == STANDARD else wanted["scaling"]},
-            axes=axes,
-            level=level,
-            nodata=nodata,
-            otherwise=None if recipe is None else recipe.nodata,
-            scaled=scaled,
-            mask=without,
-            grid=where,
-            target=target,
-        )
-        for one, without, where, target in zip(images, *parts, targets, strict=True)
-    ]
+    n_images = len(image) if _are_several(image) and not is_bands(image) else None
+    each = zip(
+        image if n_images else [image],
+        _each(output, "output", n_images),
+        _each(mask, "mask", n_images),
+        _each(grid, "grid", n_images),
+        strict=True,
+    )
+    scenes = _scenes(
+        list(each),
+        bool(probabilities),
+        {"overwrite": overwrite, "ome_version": ome_version},
+        wanted={**wanted, "scaling": None if scaling == STANDARD else wanted["scaling"]},
+        axes=axes,
+        level=level,
+        nodata=nodata,
+        otherwise=None if recipe is None else recipe.nodata,
+        scaled=scaled,
+    )
     _check_alike(scenes, sizes)
     if given is not None:
         _check_fits(given, recipe, scenes[0])
@@ -240,14 +234,7 @@ def segment(
     learnt = [scene.learnt.held() if scene.counted is None else scene.learnt for scene in scenes]
     selection = None
     if given is None:
-        first = scenes[0]
-        rows = rows_of(scenes, learnt)
-        possible = sizes if first.counted is None else _distinct_sizes(sizes, rows.n_rows or 0)
-        passes = {} if first.counted is None else {"max_iter": TABLE_PASSES}
-        brightness = partial(first.features.brightness, n_bands=first.pixels.n_bands)
-        floor = first.features.rounding(first.pixels.dtype)
-        given, selection = fitted(rows, possible, floor, brightness, passes | chosen, verbose)
-        _warn_of_the_largest(sizes, len(given.means_))
+        given, selection = _fitted(scenes, learnt, sizes, chosen, verbose)
     if recipe is None:
         recipe = _recipe_of(scenes[0], given, chosen.get("order", ORDERS[0]) if model is None else None)
         given = copy(given)
@@ -256,7 +243,54 @@ def segment(
         replace(scene.segmented(given, recipe, features, probabilities, verbose), selection=selection)
         for scene, features in zip(scenes, learnt, strict=True)
     ]
-    return found if several else found[0]
+    return found if n_images else found[0]
+
+
+def _scenes(
+    each: Sequence[tuple[Any, Any, Any, Any]], certain: bool, writing: Mapping[str, Any], **reading: Any
+) -> list[Scene]:
+    """Scenes of images with their outputs, masks and grids, none of which is written to what another is read from."""
+    from streamgmm.images.scene import Scene, beside_labels
+    from streamgmm.images.writers import ZARR, Output
+
+    targets = [None if output is None else Output.of(output, **writing) for _, output, _, _ in each]
+    written = [target for target in targets if target is not None]
+    if certain:
+        besides = [beside_labels(target) for target in written if target.kind == ZARR]
+        written += [Output.of(one.path, overwrite=one.overwrite) for one in besides]
+    scenes = [
+        Scene.of(image, mask=mask, grid=grid, target=target, **reading)
+        for (image, _, mask, grid), target in zip(each, targets, strict=True)
+    ]
+    sources = {source for scene in scenes for source in scene.sources}
+    for target in written:
+        if any(map(target.replaces, sources)):
+            raise InputError(f"{target.path} is the image, or holds it; write the labels somewhere else.")
+    if len({target.path.resolve() for target in written}) < len(written):
+        raise InputError("Two images have the same output; pass a path of its own for each.")
+    return scenes
+
+
+def _fitted(
+    scenes: Sequence[Scene], learnt: Sequence[Image], sizes: Sizes, chosen: dict[str, Any], verbose: int
+) -> tuple[GaussianMixture, Selection | None]:
+    """One mixture of all images, and what others of other sizes have come to where there were several."""
+    from streamgmm.images.scene import rows_of
+
+    rows, first = rows_of(scenes, learnt), scenes[0]
+    possible, settings = sizes, chosen
+    if first.counted is not None:
+        possible, settings = _distinct_sizes(sizes, rows.n_rows or 0), {"max_iter": TABLE_PASSES, **chosen}
+    brightness = partial(first.features.brightness, n_bands=first.pixels.n_bands)
+    floor = first.features.rounding(first.pixels.dtype)
+    model, selection = fitted(rows, possible, floor, brightness, settings, verbose)
+    if isinstance(sizes, tuple) and len(sizes) > 1 and len(model.means_) == sizes[-1]:
+        warnings.warn(
+            f"{sizes[-1]} segments, the most that were tried, still gain {ENOUGH} nats a pixel or more over the next "
+            f"fewer; pass a range with more, such as n_segments=range({sizes[-1]}, {2 * sizes[-1]}).",
+            stacklevel=3,
+        )
+    return model, selection
 
 
 def _given(model: GaussianMixture | str | PathLike[str], chosen: dict[str, Any]) -> GaussianMixture:
@@ -332,9 +366,6 @@ def _check_alike(scenes: Sequence[Scene], sizes: Sizes) -> None:
             )
         if scene.target is not None:
             scene.target.check(scene.pixels.shape, sizes if isinstance(sizes, int) else sizes[-1], scene.grid)
-    targets = [scene.target.path.resolve() for scene in scenes if scene.target is not None]
-    if len(set(targets)) < len(targets):
-        raise InputError("Two images have the same output; pass a path of its own for each.")
 
 
 def _n_features(scene: Scene) -> int:
@@ -368,16 +399,6 @@ def _distinct_sizes(sizes: Sizes, n_values: int) -> Sizes:
             "n_segments, or label the values themselves."
         )
     return possible
-
-
-def _warn_of_the_largest(sizes: Sizes, n_segments: int) -> None:
-    """Say that a range may have ended too early."""
-    if isinstance(sizes, tuple) and len(sizes) > 1 and n_segments == sizes[-1]:
-        warnings.warn(
-            f"{n_segments} segments, the most that were tried, still gain {ENOUGH} nats a pixel or more over the next "
-            f"fewer; pass a range with more, such as n_segments=range({n_segments}, {2 * n_segments}).",
-            stacklevel=3,
-        )
 
 
 def _recipe_of(scene: Scene, model: GaussianMixture, order: str | None) -> Recipe:

@@ -115,8 +115,8 @@ def held(folder: Path) -> Iterator[None]:
         if os.name == "posix":  # nobody else can hold what has no name; elsewhere what is open cannot be removed
             file.unlink(missing_ok=True)
         lock.release()
-        with suppress(OSError):  # another process may hold it by now
-            if os.name != "posix":
+        if os.name != "posix":
+            with suppress(OSError):  # another process may hold it by now
                 file.unlink(missing_ok=True)
 
 

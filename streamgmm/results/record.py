@@ -21,7 +21,8 @@ class Record:
     Attributes
     ----------
     kind : str
-        What was computed: ``"labels"``, ``"responsibilities"``, ``"log-densities"``, or ``"segments"`` of an image.
+        What was computed: ``"labels"``, ``"responsibilities"``, ``"log-densities"``, or of an image ``"segments"``,
+        ``"probabilities"`` or ``"largest probabilities"``.
     model : str
         Digest of the parameters.
     rows : Fingerprint

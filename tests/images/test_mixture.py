@@ -3,6 +3,7 @@
 import dask.array as da
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_sample_image
@@ -81,6 +82,20 @@ def test_paths_are_several_images_and_a_list_of_numbers_is_one(tmp_path):
     assert segment([[1, 2, 90], [2, 1, 91]], 2, random_state=0).labels.tolist() == [[1, 1, 2], [1, 1, 2]]
     with pytest.raises(InputError, match="same output"):
         segment([CHINA, CHINA], 2, output=[tmp_path / "x.zarr", tmp_path / "x.zarr"])
+
+
+def test_no_image_of_several_is_replaced_by_the_labels_of_another(tmp_path):
+    for name in ("a", "labels_probabilities"):
+        zarr.create_array(tmp_path / f"{name}.zarr", shape=(40, 40), dtype="uint8", fill_value=1)
+    options = {"overwrite": True, "random_state": 0}
+    with pytest.raises(InputError, match=r"a\.zarr is the image"):
+        segment([CHINA[:, :, 0], tmp_path / "a.zarr"], 2, output=[tmp_path / "a.zarr", tmp_path / "b.zarr"], **options)
+    with pytest.raises(InputError, match=r"labels_probabilities\.zarr is the image"):
+        path = tmp_path / "labels_probabilities.zarr"
+        segment(path, 2, output=tmp_path / "labels.zarr", probabilities="largest", **options)
+    mask = zarr.create_array(tmp_path / "mask.zarr", shape=(40, 40), dtype=bool)
+    with pytest.raises(InputError, match=r"mask\.zarr is the image"):
+        segment(CHINA[:40, :40], 2, mask=mask, output=tmp_path / "mask.zarr", axes="YXC", **options)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])

@@ -74,18 +74,14 @@ def digest(path):
 
 def n_files(path):
     """Blocks that are there, besides what a write that was killed may have left."""
-    return sum(file.is_file() and file.name.isdecimal() for file in path.glob("c/**/*"))
+    return sum(name.isdecimal() for _, _, names in os.walk(path / "c") for name in names)  # it may vanish meanwhile
 
 
-def wait(kills, out, draws, uninterrupted, n_blocks):
-    """For a random time, or, every second time, until some blocks more are written."""
-    partial = out.with_name(out.name + ".partial")
-    last = time.monotonic() + draws.uniform(0, 0.7 * uninterrupted)
-    wanted = n_files(partial) + draws.randrange(1, max(2, n_blocks // 4))
-    if kills % 2:
-        last += 60
-    while time.monotonic() < last and not (kills % 2 and (n_files(partial) >= wanted or out.exists())):
-        time.sleep(0.0005)
+def wait_for_writing(child, partial):
+    """Until there is a block more than there was, or the child has ended."""
+    before = n_files(partial)
+    while n_files(partial) <= before and not os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        time.sleep(0.001)
 
 
 def run(folder, what, n_kills, seed):
@@ -118,7 +114,11 @@ def run(folder, what, n_kills, seed):
         while True:
             child = forked(predict(out))
             if kills < n_kills:
-                wait(kills, out, moments, uninterrupted, n_blocks)
+                if kills % 2:  # at any moment; every other time once it has begun to write, however long that takes
+                    time.sleep(moments.uniform(0, 0.7 * uninterrupted))
+                else:
+                    wait_for_writing(child, out.with_name(out.name + ".partial"))
+                    time.sleep(moments.uniform(0, 0.05 * uninterrupted))
                 os.kill(
                     child, signal.SIGKILL
                 )  # one that has ended waits to be asked for its exit code, and is not hurt
