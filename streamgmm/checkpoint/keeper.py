@@ -87,6 +87,7 @@ class Keeper:
         self.run = new_run()
         self._least = least
         self._cost = 0.0
+        self._postponed = 0.0  # to so long after the last one
         self._pace = PACE
         self._since = self._asked = time.monotonic()
         self._batches = 0
@@ -102,14 +103,15 @@ class Keeper:
             return True
         if seconds is not None:
             return elapsed >= seconds
-        return batches is None and elapsed >= max(self._least, self._cost / SHARE)
+        return batches is None and elapsed >= max(self._least, self._cost / SHARE, self._postponed)
 
     def worth(self, arrays: Arrays) -> bool:
-        """Whether what is due shall be written now that its size is known, or when enough time has gone by for it."""
+        """Whether what is due shall be written now that its size is known; if not, it is due again later."""
         if self.checkpoint.seconds is not None or self.checkpoint.batches is not None:
             return True
-        self._cost = max(self._cost, self._pace * _size(arrays))
-        return self._asked - self._since >= self._cost / SHARE
+        elapsed, needed = self._asked - self._since, self._pace * _size(arrays) / SHARE
+        self._postponed = min(needed, 2 * elapsed)  # it may be smaller by then
+        return elapsed >= needed
 
     def write(self, manifest: dict[str, Any], arrays: Arrays) -> Generation:
         """Write one; raises CheckpointWriteError, after which the next is due as if it had been written."""
@@ -120,7 +122,7 @@ class Keeper:
             return generation
         finally:
             self._since = time.monotonic()
-            self._cost, self._batches = self._since - self._asked, 0
+            self._cost, self._batches, self._postponed = self._since - self._asked, 0, 0.0
             if _size(arrays) >= TELLING:
                 self._pace = self._cost / _size(arrays)
 

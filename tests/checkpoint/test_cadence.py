@@ -61,6 +61,12 @@ def test_what_is_large_waits_before_it_was_ever_written(tmp_path, clock):
     assert wait <= first <= wait + 0.25
 
 
+def test_what_was_large_and_is_small_now_need_not_wait_so_long(tmp_path, clock):
+    keeper = opened(tmp_path, clock)
+    assert kept_at(keeper, clock, LARGE, 1) == []
+    assert kept_at(keeper, clock, SMALL, 2)[0] <= 1
+
+
 @pytest.mark.parametrize("pace", [1e-9, 1e-8, 1e-6])
 def test_a_hundredth_of_the_time_is_spent_on_any_disk(tmp_path, clock, pace):
     cost = pace * LARGE["x"].nbytes
