@@ -22,7 +22,8 @@ from sklearn import mixture
 from benchmarks.onepass import observed
 from benchmarks.timing import Rounds, Table, describe_machine, seconds, verdict
 from benchmarks.workloads import Population
-from streamgmm import GaussianMixture, select, selecting
+from streamgmm import GaussianMixture, select
+from streamgmm.selection import selecting
 from streamgmm.sources import as_source
 from streamgmm.sources.source import Chunk
 

@@ -26,15 +26,16 @@ from benchmarks.onepass import observed
 from benchmarks.timing import Rounds, Table, describe_machine, per_iteration, seconds, verdict
 from benchmarks.workloads import Population, Start
 from benchmarks.workloads import mixture as mixed
-from streamgmm import GaussianMixture, execution, planning
+from streamgmm import GaussianMixture, planning
 from streamgmm.course import Course, Task
 from streamgmm.covariances import STRUCTURES
-from streamgmm.fitting import Run, Stage, fit
+from streamgmm.fitting.iteration import Step
+from streamgmm.fitting.stages import Run, Stage, fit
+from streamgmm.fitting.stopping import Never
 from streamgmm.initialization import drawn
-from streamgmm.iteration import Step
 from streamgmm.parameters import Parameters
+from streamgmm.reading import execution
 from streamgmm.sources import Source, as_source
-from streamgmm.stopping import Never
 from streamgmm.strategies import Accelerated, Batch, Strategy
 
 SECTIONS = ("quality", "moves", "acceleration", "cost")

@@ -2,10 +2,10 @@
 
 from streamgmm.checkpoint import Checkpoint
 from streamgmm.estimator import GaussianMixture
+from streamgmm.estimator.loading import load
 from streamgmm.images import segment
-from streamgmm.loading import load
-from streamgmm.selecting import select
-from streamgmm.selection import Selection
+from streamgmm.selection.selecting import select
+from streamgmm.selection.selection import Selection
 
 __version__ = "0.1.0"
 

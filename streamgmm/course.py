@@ -14,17 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.random import RandomState
 
-from streamgmm import execution, search
+from streamgmm import search
 from streamgmm.em import Expectation
-from streamgmm.execution import Evaluation
-from streamgmm.fingerprint import Fingerprint
-from streamgmm.fitting import Run, Stage, Trajectory, best, fit, halfway
+from streamgmm.fitting.iteration import Step
+from streamgmm.fitting.stages import Run, Stage, Trajectory, best, fit, halfway
 from streamgmm.initialization import Given, Reservoir, Sampling, continued, drawn
-from streamgmm.iteration import Step
-from streamgmm.online import Order, Segments
+from streamgmm.online.stream import Order, Segments
 from streamgmm.parameters import Parameters
-from streamgmm.pieces import Pieces
 from streamgmm.planning import Learning, stages
+from streamgmm.reading import execution
+from streamgmm.reading.execution import Evaluation
+from streamgmm.reading.fingerprint import Fingerprint
+from streamgmm.reading.pieces import Pieces
 from streamgmm.search import Finishing, Restarts
 from streamgmm.sources import Source
 

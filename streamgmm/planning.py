@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil, prod
 
-from streamgmm import execution, pieces, shuffling
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.criteria import n_parameters
 from streamgmm.errors import InputError
-from streamgmm.execution import Wave
-from streamgmm.fitting import Stage
-from streamgmm.pieces import Pieces
+from streamgmm.fitting.stages import Stage
+from streamgmm.fitting.stopping import Never, Remaining, Rule, Settled, Tolerance
+from streamgmm.reading import execution, pieces, shuffling
+from streamgmm.reading.execution import Wave
+from streamgmm.reading.pieces import Pieces
 from streamgmm.schedules import HalfLife, PowerDecay, Reciprocal, Schedule
 from streamgmm.search import is_little
 from streamgmm.sources.source import Chunk, Source
-from streamgmm.stopping import Never, Remaining, Rule, Settled, Tolerance
 from streamgmm.strategies import Accelerated, Batch, Incremental, Stepwise, Window
 from streamgmm.strategies.window import PARTS
 

@@ -12,7 +12,7 @@ import time
 import warnings
 from typing import Any, Self
 
-from streamgmm.iteration import Step
+from streamgmm.fitting.iteration import Step
 from streamgmm.sources.source import Source
 
 

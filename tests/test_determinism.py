@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamgmm import GaussianMixture, execution, threads
+from streamgmm import GaussianMixture, threads
+from streamgmm.reading import execution
 from streamgmm.sources import LEAF_ROWS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -8,7 +8,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgmm.fingerprint import LOOKED_AT, Fingerprint
+from streamgmm.reading.fingerprint import LOOKED_AT, Fingerprint
 from streamgmm.sources import as_source
 
 ROWS = np.random.default_rng(0).normal(size=(300, 3))

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from streamgmm import execution
 from streamgmm.covariances import STRUCTURES
 from streamgmm.errors import DegenerateError
-from streamgmm.fitting import Stage, fit
+from streamgmm.fitting.stages import Stage, fit
+from streamgmm.fitting.stopping import Never, Settled, Tolerance
+from streamgmm.reading import execution
 from streamgmm.sources import as_source
-from streamgmm.stopping import Never, Settled, Tolerance
 from streamgmm.strategies import Accelerated, Batch
 from streamgmm.testing.draws import assert_same_parameters, mixture
 

@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sklearn.exceptions import NotFittedError
 
-from streamgmm import GaussianMixture, load, online
+from streamgmm import GaussianMixture, load
 from streamgmm.errors import InputError, OrderWarning
-from streamgmm.pieces import Pieces
+from streamgmm.online import stream as online
+from streamgmm.reading.pieces import Pieces
+from streamgmm.reading.shuffling import batches
 from streamgmm.schedules import Constant, PowerDecay, Reciprocal
-from streamgmm.shuffling import batches
 from streamgmm.sources import as_source
 
 FAMILIES = ["full", "tied", "diag", "spherical"]
@@ -146,7 +147,7 @@ def counting(X, rows):
 @pytest.mark.parametrize("algorithm", ["stepwise", "incremental"])
 @pytest.mark.parametrize("passes", [1, 3])
 def test_a_pass_reads_every_chunk_once(algorithm, passes, monkeypatch):
-    monkeypatch.setattr("streamgmm.shuffling.GROUP_BYTES", 100_000)  # several groups
+    monkeypatch.setattr("streamgmm.reading.shuffling.GROUP_BYTES", 100_000)  # several groups
     X = overlapping(20_000)
     lazy, reads = counting(X, 1713)
     settings = start_of(X[:2000])
@@ -543,7 +544,7 @@ TestLedger.settings = settings(max_examples=25, stateful_step_count=30, deadline
 
 @given(st.lists(st.integers(-50, 50), max_size=60))
 def test_tokens_are_a_set_of_integers(numbers):
-    from streamgmm.tokens import Tokens
+    from streamgmm.online.tokens import Tokens
 
     tokens = Tokens()
     for number in numbers:
@@ -674,7 +675,7 @@ def test_an_interrupted_call_has_happened_wholly_or_not_at_all():
 
         def interrupt(frame, event, argument, point=point):
             nonlocal lines
-            if "streamgmm/updating" not in frame.f_code.co_filename.replace("\\", "/"):
+            if "streamgmm/estimator/updating" not in frame.f_code.co_filename.replace("\\", "/"):
                 return None
             if event == "line":
                 lines += 1

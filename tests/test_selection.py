@@ -13,14 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_iris
 
-from streamgmm import GaussianMixture, choosing, load, select, selecting
-from streamgmm.comparison import held_out
-from streamgmm.contest import SAFETY, Candidate, Contest, contested, left_to_gain
+from streamgmm import GaussianMixture, load, select
+from streamgmm.contest import choosing
+from streamgmm.contest.comparison import held_out
+from streamgmm.contest.contest import SAFETY, Candidate, Contest, contested, left_to_gain
 from streamgmm.covariances import STRUCTURES
 from streamgmm.em import make_parameters
 from streamgmm.errors import DegenerateError, InputError, SinglePassError
-from streamgmm.fitting import Trajectory
+from streamgmm.fitting.stages import Trajectory
 from streamgmm.planning import Learning
+from streamgmm.selection import selecting
 from streamgmm.sources import as_source
 from streamgmm.sources.source import Chunk
 

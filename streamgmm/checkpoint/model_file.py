@@ -15,10 +15,10 @@ from streamgmm.checkpoint.disk import Disk, write_whole
 from streamgmm.checkpoint.records import packed
 from streamgmm.em import Expectation
 from streamgmm.history import History
-from streamgmm.ledger import Ledger
-from streamgmm.online import Stream, Waiting
+from streamgmm.online.ledger import Ledger
+from streamgmm.online.stream import Stream, Waiting
+from streamgmm.online.tokens import Tokens
 from streamgmm.search import Restarts
-from streamgmm.tokens import Tokens
 
 ARRAYS = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_", "lower_bounds_")
 NUMBERS: dict[str, Any] = {

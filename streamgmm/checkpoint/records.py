@@ -17,31 +17,31 @@ from numpy.typing import NDArray
 
 from streamgmm.checkpoint.container import Arrays
 from streamgmm.checkpoint.keeper import Checkpoint
-from streamgmm.choosing import Choice
-from streamgmm.contest import Contest
+from streamgmm.contest.choosing import Choice
+from streamgmm.contest.contest import Contest
 from streamgmm.course import Ending, Moment, Task
 from streamgmm.criteria import Criterion, HeldOut, Prequential
 from streamgmm.drift import Monitor
 from streamgmm.em import Expectation, MStepInfo
-from streamgmm.execution import Evaluation
-from streamgmm.fingerprint import Fingerprint
-from streamgmm.fitting import Run, Trajectory
+from streamgmm.fitting.iteration import Position
+from streamgmm.fitting.stages import Run, Trajectory
 from streamgmm.history import History, Record
 from streamgmm.initialization import Drawn, Sampling
-from streamgmm.iteration import Position
-from streamgmm.ledger import Ledger
 from streamgmm.likelihood import LogLikelihood
-from streamgmm.online import Fallback, Segments, Stream, Waiting
+from streamgmm.online.ledger import Ledger
+from streamgmm.online.stream import Fallback, Segments, Stream, Waiting
+from streamgmm.online.tokens import Tokens
 from streamgmm.parameters import Array, Parameters
-from streamgmm.pieces import Pieces
-from streamgmm.ranges import Ranges
+from streamgmm.reading.execution import Evaluation
+from streamgmm.reading.fingerprint import Fingerprint
+from streamgmm.reading.pieces import Pieces
+from streamgmm.reading.ranges import Ranges
 from streamgmm.reduction import Counter
 from streamgmm.schedules import Constant, HalfLife, PowerDecay, Reciprocal
 from streamgmm.search import Finishing, Restarts, Rung
 from streamgmm.statistics import Statistics
 from streamgmm.strategies import Entries, Learnt, Ring, Striding
 from streamgmm.strategies.incremental import leaves, placed
-from streamgmm.tokens import Tokens
 
 TYPES: dict[str, type[Any]] = {
     kind.__name__: kind

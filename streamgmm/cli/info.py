@@ -16,9 +16,9 @@ from streamgmm import GaussianMixture, load
 from streamgmm.checkpoint import Arrays, Generation, generations, verified
 from streamgmm.criteria import Criterion, HeldOut
 from streamgmm.errors import CheckpointError
-from streamgmm.keeping import Held
-from streamgmm.kept_choice import HeldChoice, held_choice
+from streamgmm.estimator.keeping import Held
 from streamgmm.results import Stored, model_digest
+from streamgmm.selection.keeping import HeldChoice, held_choice
 
 
 def info(given: Namespace) -> int:

@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 
 import streamgmm.images
-from streamgmm import GaussianMixture, load, plot, selecting
+from streamgmm import GaussianMixture, load, plot
 from streamgmm.cli.chunks import chunked
 from streamgmm.cli.info import outcome
 from streamgmm.errors import InputError
 from streamgmm.progress import rows_bar
 from streamgmm.results import Record, write
-from streamgmm.selection import Selection
+from streamgmm.selection import selecting
+from streamgmm.selection.selection import Selection
 
 SHOWN = ("label", "pixels", "share", "mean")  # of a segment
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm import execution
-from streamgmm.execution import Wave
 from streamgmm.kernels import tallies
+from streamgmm.reading import execution
+from streamgmm.reading.execution import Wave
 from streamgmm.sources.arrays import ArraySource
 from streamgmm.sources.source import Chunk, Source
 

@@ -17,7 +17,7 @@ from streamgmm.images.ordering import ORDERS, placed, reordered
 from streamgmm.sources import Source
 
 if TYPE_CHECKING:
-    from streamgmm.selection import Selection
+    from streamgmm.selection.selection import Selection
 
 AUTO = range(1, 11)
 ENOUGH = 0.01  # nats a pixel: a component more that gains less is not worth it
@@ -66,7 +66,7 @@ def fitted(
 
     if isinstance(sizes, int):
         return in_order(GaussianMixture(sizes, verbose=verbose, **settings).fit(source)), None
-    from streamgmm.selecting import select
+    from streamgmm.selection.selecting import select
 
     family = settings.pop("covariance_type", "full")
     found = select(source, sizes, [family], criterion="icl", verbose=verbose, **settings)  # which drops none

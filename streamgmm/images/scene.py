@@ -14,7 +14,6 @@ import numpy as np
 
 from streamgmm.errors import InputError
 from streamgmm.estimator import GaussianMixture
-from streamgmm.fingerprint import Fingerprint
 from streamgmm.images.counting import Counted, countable
 from streamgmm.images.features import Features, Scaling, features_of, numbered, rows_together, standardized
 from streamgmm.images.formats import opened, place
@@ -27,6 +26,7 @@ from streamgmm.images.tallying import Tally
 from streamgmm.images.writers import PICTURE, ZARR, Output
 from streamgmm.images.writers.legend import Legend
 from streamgmm.progress import rows_bar
+from streamgmm.reading.fingerprint import Fingerprint
 from streamgmm.results import Record
 from streamgmm.sources import Source
 from streamgmm.sources.blocks import from_dask

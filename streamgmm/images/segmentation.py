@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # these load dask, or matplotlib
     from streamgmm.images.features import Features
     from streamgmm.images.image import Image
     from streamgmm.images.raster import Grid
-    from streamgmm.selection import Selection
+    from streamgmm.selection.selection import Selection
 
 
 @dataclass(frozen=True, eq=False)

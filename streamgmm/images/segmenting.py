@@ -14,17 +14,17 @@ from sklearn.utils.validation import check_is_fitted
 
 from streamgmm.errors import InputError, InputTypeError
 from streamgmm.estimator import GaussianMixture
+from streamgmm.estimator.loading import load
 from streamgmm.images.mixture import ENOUGH, Sizes, checked_sizes, fitted
 from streamgmm.images.ordering import ORDERS
 from streamgmm.images.recipe import Recipe
-from streamgmm.loading import load
 
 if TYPE_CHECKING:  # these load dask and numba
     from streamgmm.images.features import Scaling
     from streamgmm.images.image import Image
     from streamgmm.images.raster import Grid
     from streamgmm.images.scene import Scene
-    from streamgmm.selection import Selection
+    from streamgmm.selection.selection import Selection
 
 TABLE_PASSES = 500  # over a table of distinct values, which take little time however many pixels there are
 CERTAINTIES = (False, True, "largest")

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm import execution
 from streamgmm.em import NO_WEIGHT
 from streamgmm.errors import InputError
 from streamgmm.parameters import Array
+from streamgmm.reading import execution
 from streamgmm.sources.checks import check_one_weight_a_row, non_finite_error
 from streamgmm.sources.source import Chunk, Source
 from streamgmm.statistics import LARGEST

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from streamgmm.attributes import parameters_of
 from streamgmm.covariances import STRUCTURES
-from streamgmm.fingerprint import Fingerprint
+from streamgmm.reading.fingerprint import Fingerprint
 from streamgmm.sources import Source
 
 

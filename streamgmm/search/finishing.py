@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.errors import DegenerateError
-from streamgmm.fitting import Run, Stage, Trajectory, best, fit
+from streamgmm.fitting.iteration import Step
+from streamgmm.fitting.stages import Run, Stage, Trajectory, best, fit
 from streamgmm.history import Record
 from streamgmm.initialization import Reservoir
-from streamgmm.iteration import Step
 from streamgmm.parameters import Parameters
 from streamgmm.search.moves import FIRST_PASSES, MORE_PASSES, MOST_MOVES, WORTH, Parts, merge_losses, moves, resized
 from streamgmm.search.trials import Trials, survivors

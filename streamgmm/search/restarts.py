@@ -16,18 +16,18 @@ import numpy as np
 from numpy.random import RandomState
 from sklearn.exceptions import ConvergenceWarning
 
-from streamgmm import execution
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.criteria import n_parameters
 from streamgmm.em import ILL_DEFINED
 from streamgmm.errors import DegenerateError
-from streamgmm.fitting import Stage, Trajectory, fit
+from streamgmm.fitting.stages import Stage, Trajectory, fit
+from streamgmm.fitting.stopping import Tolerance
 from streamgmm.initialization import MANY_WAYS, Given, Reservoir, candidates, start
 from streamgmm.parameters import Parameters
+from streamgmm.reading import execution
 from streamgmm.search.moves import improved, log_joint, resized
 from streamgmm.search.trials import Trials, at_hand
 from streamgmm.sources import as_source
-from streamgmm.stopping import Tolerance
 from streamgmm.strategies import Batch
 
 PLACED = 2_048  # rows on which starts are found

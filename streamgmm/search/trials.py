@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm import execution
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.criteria import n_parameters
 from streamgmm.errors import DegenerateError
-from streamgmm.execution import Wave
-from streamgmm.fitting import Stage, fit
+from streamgmm.fitting.stages import Stage, fit
+from streamgmm.fitting.stopping import Settled, Tolerance
 from streamgmm.initialization import Reservoir
 from streamgmm.parameters import Array, Parameters
+from streamgmm.reading import execution
+from streamgmm.reading.execution import Wave
 from streamgmm.reduction import tree_sum
 from streamgmm.sources import as_source
 from streamgmm.sources.source import Source
-from streamgmm.stopping import Settled, Tolerance
 from streamgmm.strategies import Accelerated, Batch
 
 ENOUGH = 5  # rows for each free parameter, to learn from and to judge by

@@ -1,4 +1,4 @@
-"""Algorithms, one file each; all run in the one loop of `streamgmm.iteration`."""
+"""Algorithms, one file each; all run in the one loop of `streamgmm.fitting.iteration`."""
 
 from streamgmm.strategies.accelerated import Accelerated, Striding
 from streamgmm.strategies.batch import Batch

@@ -14,13 +14,13 @@ from math import inf
 
 import numpy as np
 
-from streamgmm.coordinates import at, seen_from
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.em import Expectation, MStepInfo, Surrogate, expected_log_density, maximize
 from streamgmm.errors import DegenerateError
-from streamgmm.execution import Wave
 from streamgmm.parameters import Parameters
+from streamgmm.reading.execution import Wave
 from streamgmm.reduction import Counter, push, total
+from streamgmm.strategies.coordinates import at, seen_from
 
 LONGEST = 4.0  # first limit of a stride; four times as long each time that one as long was good, a quarter where not
 GENTLE = 1e-3  # nats a row that a pass gains where a stride does not lead from one optimum to another

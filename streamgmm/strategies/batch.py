@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from streamgmm.em import Expectation, Surrogate
-from streamgmm.execution import Wave
 from streamgmm.parameters import Parameters
+from streamgmm.reading.execution import Wave
 from streamgmm.reduction import Counter, push, total
 
 

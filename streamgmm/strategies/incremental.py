@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.em import Expectation, Surrogate
-from streamgmm.execution import Wave
 from streamgmm.parameters import Array, Parameters
+from streamgmm.reading.execution import Wave
 from streamgmm.reduction import tree_sum
 from streamgmm.statistics import Statistics
 from streamgmm.strategies.stepwise import Learnt, Stepwise

@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.em import Expectation, Surrogate, implied
-from streamgmm.execution import Wave
 from streamgmm.parameters import Parameters
+from streamgmm.reading.execution import Wave
 from streamgmm.reduction import Counter, push, total
 from streamgmm.schedules import Reciprocal, Schedule
 from streamgmm.statistics import Statistics

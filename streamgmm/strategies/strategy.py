@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from streamgmm.em import Expectation, Surrogate
-from streamgmm.execution import Wave
 from streamgmm.parameters import Parameters
+from streamgmm.reading.execution import Wave
 
 State = TypeVar("State")
 

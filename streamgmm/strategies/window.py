@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.em import Expectation, Surrogate, implied
-from streamgmm.execution import Wave
 from streamgmm.parameters import Array, Parameters
+from streamgmm.reading.execution import Wave
 from streamgmm.reduction import tree_sum
 from streamgmm.statistics import Statistics
 

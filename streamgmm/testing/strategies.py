@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from streamgmm.covariances import CovarianceStructure, Full
 from streamgmm.em import Expectation, Surrogate, expect, maximize
-from streamgmm.execution import Wave
+from streamgmm.reading.execution import Wave
 from streamgmm.strategies import Strategy
 from streamgmm.testing.draws import Example, examples, law, mixture
 

@@ -35,7 +35,7 @@ from streamgmm import GaussianMixture, load
 from streamgmm.checkpoint import Checkpoint, container, generations
 from streamgmm.checkpoint.store import Generation, Store, newest
 from streamgmm.errors import CheckpointError, CheckpointWarning
-from streamgmm.keeping import Held
+from streamgmm.estimator.keeping import Held
 
 KEY = container.KEY
 FORBIDDEN = {

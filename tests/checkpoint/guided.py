@@ -12,8 +12,8 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["streamgmm.checkpoint", "streamgmm.loading"]):
-    import streamgmm.loading  # noqa: F401
+with atheris.instrument_imports(include=["streamgmm.checkpoint", "streamgmm.estimator.loading"]):
+    import streamgmm.estimator.loading  # noqa: F401
 
 import damage
 import golden

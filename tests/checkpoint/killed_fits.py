@@ -98,7 +98,7 @@ def look(folder, say):
     """What the newest valid generation holds, without a lock."""
     from streamgmm import GaussianMixture
     from streamgmm.checkpoint import newest
-    from streamgmm.keeping import Held
+    from streamgmm.estimator.keeping import Held
 
     held = newest(folder, lambda *found: (found[0].number, Held.of(GaussianMixture, folder, *found)))
     if held is not None:

@@ -14,11 +14,11 @@ import zarr
 from streamgmm import Checkpoint, GaussianMixture
 from streamgmm.checkpoint import record
 from streamgmm.checkpoint.container import encoded
-from streamgmm.keeping import Guard
+from streamgmm.estimator.keeping import Guard
 
 SMALL = {  # so that few rows are many chunks, groups and waves
-    "streamgmm.execution.WAVE": 2,
-    "streamgmm.shuffling.GROUP_BYTES": 2**12,
+    "streamgmm.reading.execution.WAVE": 2,
+    "streamgmm.reading.shuffling.GROUP_BYTES": 2**12,
     "streamgmm.sources.arrays.CHUNK_ROWS": 256,
     "streamgmm.sources.storage.TASK_BYTES": 2**11,
     "streamgmm.planning.LARGE": 1_200,

@@ -35,7 +35,7 @@ from streamgmm import load
 from streamgmm.checkpoint import container, records
 from streamgmm.checkpoint.store import newest
 from streamgmm.errors import CheckpointError, CheckpointWarning, CheckpointWriteError
-from streamgmm.tokens import Tokens
+from streamgmm.online.tokens import Tokens
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 

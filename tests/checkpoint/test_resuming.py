@@ -28,7 +28,7 @@ from streamgmm.errors import (
     InputError,
     SinglePassError,
 )
-from streamgmm.interruption import Interruption
+from streamgmm.estimator.interruption import Interruption
 
 CASES = int(os.environ.get("STREAMGMM_RESUMED", "16"))  # 300 in full
 FEEDS = int(os.environ.get("STREAMGMM_FED", "3"))  # 100 in full
@@ -538,7 +538,7 @@ def test_a_refit_has_no_token_of_the_stream_before(tmp_path):
 
 
 def test_an_iterator_that_is_interrupted_has_taught_what_it_has_yielded(monkeypatch):
-    monkeypatch.setattr("streamgmm.updating.rows_to_keep", lambda k, d: 400)
+    monkeypatch.setattr("streamgmm.estimator.updating.rows_to_keep", lambda k, d: 400)
     model = GaussianMixture(2, random_state=0, algorithm="stepwise", batch_size=50)
     with small(), pytest.raises(KeyboardInterrupt):
         model.fit(iter(interrupted_in_batch((0, 9))()))

@@ -11,13 +11,13 @@ from streamgmm import Checkpoint, GaussianMixture, load, select
 from streamgmm.checkpoint import packed, record, unpacked
 from streamgmm.checkpoint.container import encoded
 from streamgmm.checkpoint.store import generations
-from streamgmm.contest import Candidate, Contest, contested
+from streamgmm.contest.contest import Candidate, Contest, contested
 from streamgmm.covariances import STRUCTURES
 from streamgmm.em import make_parameters
 from streamgmm.errors import CheckpointError, CheckpointLocked, CheckpointMismatch, CheckpointWarning
-from streamgmm.keeping import Guard
-from streamgmm.kept_choice import held_choice
+from streamgmm.estimator.keeping import Guard
 from streamgmm.planning import Learning
+from streamgmm.selection.keeping import held_choice
 from streamgmm.sources import as_source
 
 

@@ -10,7 +10,7 @@ import zarr
 
 from streamgmm import Checkpoint, GaussianMixture, __version__, load, select
 from streamgmm.errors import ResultError
-from streamgmm.keeping import Guard
+from streamgmm.estimator.keeping import Guard
 from streamgmm.results import check
 
 STREAMGMM = [sys.executable, "-c", "import sys; from streamgmm.cli import main; sys.exit(main())"]
@@ -487,7 +487,7 @@ def check_fails(path):
 def test_a_fit_that_is_stopped_goes_on_with_the_same_command(run, tmp_path):
     rows = np.random.default_rng(0).normal(size=(400_000, 4))
     np.save(tmp_path / "rows.npy", rows)
-    at_once = "import streamgmm.keeping as keeping; opened = keeping.KeptMixture._opened; "
+    at_once = "import streamgmm.estimator.keeping as keeping; opened = keeping.KeptMixture._opened; "
     at_once += "keeping.KeptMixture._opened = lambda model, least: opened(model); "  # not after a second
     command = [
         sys.executable,

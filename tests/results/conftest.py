@@ -1,6 +1,6 @@
 import pytest
 
-from streamgmm.fingerprint import Fingerprint
+from streamgmm.reading.fingerprint import Fingerprint
 from streamgmm.results import Record
 
 

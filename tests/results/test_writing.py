@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamgmm.errors import InputError, ResultError
-from streamgmm.fingerprint import Fingerprint
+from streamgmm.reading.fingerprint import Fingerprint
 from streamgmm.results import Stored, check, write
 
 

@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from streamgmm import GaussianMixture, execution
+from streamgmm import GaussianMixture
 from streamgmm.covariances import STRUCTURES
 from streamgmm.em import make_parameters
 from streamgmm.errors import InputError
-from streamgmm.fitting import Stage, fit
+from streamgmm.fitting.stages import Stage, fit
+from streamgmm.fitting.stopping import Tolerance
 from streamgmm.initialization import Reservoir
+from streamgmm.reading import execution
 from streamgmm.search import Finishing, finished
 from streamgmm.sources import as_source
-from streamgmm.stopping import Tolerance
 from streamgmm.strategies import Batch
 
 FAMILIES = list(STRUCTURES)

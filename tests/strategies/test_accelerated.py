@@ -3,14 +3,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgmm import execution
-from streamgmm.coordinates import at, seen_from
 from streamgmm.covariances import STRUCTURES
 from streamgmm.em import make_parameters
-from streamgmm.fitting import Stage, fit
+from streamgmm.fitting.stages import Stage, fit
+from streamgmm.fitting.stopping import Never, Settled
+from streamgmm.reading import execution
 from streamgmm.sources import as_source
-from streamgmm.stopping import Never, Settled
 from streamgmm.strategies import Accelerated, Batch
+from streamgmm.strategies.coordinates import at, seen_from
 from streamgmm.testing.draws import assert_same_parameters, examples, mixture
 from streamgmm.testing.strategies import StrategyLaws
 
@@ -30,7 +30,7 @@ class TestAccelerated(StrategyLaws):
 
     def run_with(self, strategy, data, example):
         from streamgmm.em import expect
-        from streamgmm.execution import Wave
+        from streamgmm.reading.execution import Wave
 
         whole = expect(example.rows, example.parameters, weights=example.weights)
         return strategy.update(strategy.init(example.parameters), whole, Wave((), last=True, complete=True))

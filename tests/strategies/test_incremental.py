@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgmm.em import expect, maximize
-from streamgmm.execution import Wave
-from streamgmm.fitting import bound
+from streamgmm.fitting.stages import bound
+from streamgmm.reading.execution import Wave
 from streamgmm.reduction import tree_sum
 from streamgmm.schedules import PowerDecay
 from streamgmm.strategies import Incremental, Stepwise

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgmm.em import expect, implied, maximize
-from streamgmm.execution import Wave
-from streamgmm.fitting import bound
+from streamgmm.fitting.stages import bound
+from streamgmm.reading.execution import Wave
 from streamgmm.schedules import Constant, HalfLife, PowerDecay, Reciprocal
 from streamgmm.strategies import Stepwise
 from streamgmm.testing.draws import assert_same_parameters, assert_same_statistics, examples, law

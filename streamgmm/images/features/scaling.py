@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from streamgmm.covariances import STRUCTURES
 from streamgmm.em import make_parameters
 from streamgmm.errors import InputError
-from streamgmm.execution import expect_all
 from streamgmm.images.image import NO_PIXEL
-from streamgmm.shuffling import loaded
+from streamgmm.reading.execution import expect_all
+from streamgmm.reading.shuffling import loaded
 from streamgmm.sources.source import Source
 
 

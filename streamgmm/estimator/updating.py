@@ -10,22 +10,24 @@ import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 
-from streamgmm import online, prediction, search
+from streamgmm import search
 from streamgmm.attributes import attributes_of
 from streamgmm.covariances import STRUCTURES
 from streamgmm.criteria import Criterion, Prequential, n_parameters
 from streamgmm.em import NO_WEIGHT, Expectation
 from streamgmm.errors import InputError
-from streamgmm.fitting import Trajectory, best, bound
+from streamgmm.estimator import prediction
+from streamgmm.estimator.keeping import KeptMixture
+from streamgmm.fitting.stages import Trajectory, best, bound
 from streamgmm.initialization import TOO_FEW_ROWS, Given, continued, rows_to_keep
-from streamgmm.keeping import KeptMixture
-from streamgmm.ledger import Ledger
+from streamgmm.online import stream as online
+from streamgmm.online.ledger import Ledger
+from streamgmm.online.tokens import Tokens
 from streamgmm.parameters import Parameters
 from streamgmm.planning import Learning
 from streamgmm.schedules import Constant
 from streamgmm.sources import Source, as_source
 from streamgmm.sources.source import Reading
-from streamgmm.tokens import Tokens
 
 
 class OnlineMixture(KeptMixture):

@@ -10,12 +10,12 @@ from sklearn.base import _fit_context
 from streamgmm.attributes import attributes_of
 from streamgmm.criteria import Criterion
 from streamgmm.errors import InputError, InputTypeError
+from streamgmm.estimator.updating import OnlineMixture
 from streamgmm.history import History
-from streamgmm.ledger import Ledger, revised, settled
+from streamgmm.online.ledger import Ledger, revised, settled
 from streamgmm.parameters import Parameters
 from streamgmm.planning import Learning
 from streamgmm.sources import Source, as_source
-from streamgmm.updating import OnlineMixture
 
 
 class RevisableMixture(OnlineMixture):

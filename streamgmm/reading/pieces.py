@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.errors import InputError
-from streamgmm.execution import Wave, ending
-from streamgmm.ranges import Ranges
-from streamgmm.shuffling import PART_ROWS, Group, dealt, in_groups, read
+from streamgmm.reading.execution import Wave, ending
+from streamgmm.reading.ranges import Ranges
+from streamgmm.reading.shuffling import PART_ROWS, Group, dealt, in_groups, read
 from streamgmm.sources.source import Chunk, Source
 
 MOST_ENTRIES = 4096

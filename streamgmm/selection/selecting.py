@@ -16,24 +16,24 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from streamgmm import online
 from streamgmm.checkpoint import Checkpoint, Generation
-from streamgmm.choosing import Choice, Choosing
-from streamgmm.comparison import Key, Outcome, table
+from streamgmm.contest.choosing import Choice, Choosing
+from streamgmm.contest.comparison import Key, Outcome, table
 from streamgmm.course import Task
 from streamgmm.covariances import STRUCTURES
 from streamgmm.em import ILL_DEFINED
 from streamgmm.errors import DegenerateError, InputError, SinglePassError
 from streamgmm.estimator import GaussianMixture
+from streamgmm.estimator.keeping import Guard
+from streamgmm.fitting.iteration import Step
 from streamgmm.initialization import rows_to_keep
-from streamgmm.iteration import Step
-from streamgmm.keeping import Guard
-from streamgmm.kept_choice import MOST_STARTS, KeptChoice
+from streamgmm.online import stream as online
 from streamgmm.planning import Learning
 from streamgmm.progress import Progress
-from streamgmm.selection import Selection
+from streamgmm.selection.keeping import MOST_STARTS, KeptChoice
+from streamgmm.selection.selection import Selection
+from streamgmm.selection.standings import Standings
 from streamgmm.sources import Source, as_source
-from streamgmm.standings import Standings
 
 CRITERIA = ("bic", "aic", "icl", "heldout")
 RESUME = ("auto", "never", "must")

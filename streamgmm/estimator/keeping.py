@@ -26,10 +26,10 @@ from streamgmm.checkpoint import (
 )
 from streamgmm.course import Moment, Task
 from streamgmm.errors import CheckpointError, CheckpointMismatch, CheckpointWarning, CheckpointWriteError, InputError
-from streamgmm.fingerprint import Fingerprint
-from streamgmm.fitted import FittedMixture
-from streamgmm.interruption import Interruption
-from streamgmm.restoring import CONTRADICTIONS, restored
+from streamgmm.estimator.fitted import FittedMixture
+from streamgmm.estimator.interruption import Interruption
+from streamgmm.estimator.restoring import CONTRADICTIONS, restored
+from streamgmm.reading.fingerprint import Fingerprint
 from streamgmm.sources import Source
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm.shuffling import loaded
+from streamgmm.reading.shuffling import loaded
 from streamgmm.sources.source import Chunk, Source
 
 LOOKED_AT = 256  # rows of a chunk

@@ -13,12 +13,12 @@ from streamgmm.drift import score
 from streamgmm.em import Expectation, expected_log_density
 from streamgmm.em import update as m_step
 from streamgmm.errors import InputError
-from streamgmm.execution import Wave
+from streamgmm.fitting.iteration import Position, Step, Update, iterate, of
+from streamgmm.fitting.stopping import Rule
 from streamgmm.history import History, Record
-from streamgmm.iteration import Position, Step, Update, iterate, of
 from streamgmm.parameters import Parameters
-from streamgmm.pieces import Pieces
-from streamgmm.stopping import Rule
+from streamgmm.reading.execution import Wave
+from streamgmm.reading.pieces import Pieces
 from streamgmm.strategies import Strategy
 
 

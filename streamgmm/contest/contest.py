@@ -9,14 +9,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, log
 
-from streamgmm import execution
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.criteria import n_parameters
 from streamgmm.errors import DegenerateError
-from streamgmm.fitting import Run, Stage, Trajectory, fit
-from streamgmm.iteration import Step, of
+from streamgmm.fitting.iteration import Step, of
+from streamgmm.fitting.stages import Run, Stage, Trajectory, fit
 from streamgmm.parameters import Parameters
 from streamgmm.planning import Learning, stages
+from streamgmm.reading import execution
 from streamgmm.sources.source import Source
 from streamgmm.strategies.accelerated import Striding
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streamgmm.errors import InputError, InputTypeError
-from streamgmm.ranges import Ranges
+from streamgmm.reading.ranges import Ranges
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,14 @@ from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from streamgmm import execution
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.em import Expectation, MStepInfo
 from streamgmm.em import update as m_step
 from streamgmm.errors import DegenerateError, InputError
-from streamgmm.execution import Wave
 from streamgmm.likelihood import LogLikelihood
 from streamgmm.parameters import Parameters
+from streamgmm.reading import execution
+from streamgmm.reading.execution import Wave
 from streamgmm.strategies import Strategy
 
 Kind = TypeVar("Kind")

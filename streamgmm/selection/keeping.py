@@ -20,12 +20,12 @@ from streamgmm.checkpoint import (
     packed,
     unpacked,
 )
-from streamgmm.choosing import Choice
+from streamgmm.contest.choosing import Choice
 from streamgmm.course import Task
 from streamgmm.errors import CheckpointError, CheckpointMismatch, CheckpointWarning, CheckpointWriteError
-from streamgmm.fingerprint import Fingerprint
-from streamgmm.keeping import REMEDY, state_of, warn_of_changes
-from streamgmm.restoring import CONTRADICTIONS
+from streamgmm.estimator.keeping import REMEDY, state_of, warn_of_changes
+from streamgmm.estimator.restoring import CONTRADICTIONS
+from streamgmm.reading.fingerprint import Fingerprint
 from streamgmm.sources import Source
 
 Settings = Mapping[str, Any]

@@ -8,8 +8,8 @@ from pathlib import Path
 from streamgmm.checkpoint import newest, read
 from streamgmm.errors import CheckpointError
 from streamgmm.estimator import GaussianMixture
-from streamgmm.keeping import Held
-from streamgmm.restoring import CONTRADICTIONS, restored
+from streamgmm.estimator.keeping import Held
+from streamgmm.estimator.restoring import CONTRADICTIONS, restored
 
 
 def load(path: str | os.PathLike[str]) -> GaussianMixture:

@@ -11,15 +11,16 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
 
-from streamgmm import execution, prediction
 from streamgmm.attributes import columns_of, parameters_of
 from streamgmm.checkpoint import save_model
 from streamgmm.covariances import STRUCTURES
 from streamgmm.criteria import Criterion, HeldOut, Prequential, n_parameters
 from streamgmm.errors import InputError
+from streamgmm.estimator import prediction
+from streamgmm.estimator.sampling import draw
 from streamgmm.likelihood import LogLikelihood
 from streamgmm.parameters import Array, Parameters
-from streamgmm.sampling import draw
+from streamgmm.reading import execution
 from streamgmm.sources import Source, as_source
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm.execution import Wave, ending, over_chunks, read_ahead, waves
+from streamgmm.reading.execution import Wave, ending, over_chunks, read_ahead, waves
 from streamgmm.sources.checks import check_one_weight_a_row
 from streamgmm.sources.source import LEAF_ROWS, Chunk, Reading
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from streamgmm.covariances import STRUCTURES
 from streamgmm.criteria import Criterion, n_parameters
 from streamgmm.em import Expectation
-from streamgmm.fitting import Trajectory
+from streamgmm.fitting.stages import Trajectory
 from streamgmm.likelihood import Spread
 from streamgmm.parameters import Array
 

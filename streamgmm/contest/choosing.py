@@ -11,19 +11,19 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.random import RandomState
 
-from streamgmm import execution
-from streamgmm.comparison import Key, Outcome, best_start, held_out
-from streamgmm.contest import PENALTIES, Candidate, Contest, contested
+from streamgmm.contest.comparison import Key, Outcome, best_start, held_out
+from streamgmm.contest.contest import PENALTIES, Candidate, Contest, contested
 from streamgmm.course import read_so_far
 from streamgmm.covariances import STRUCTURES
 from streamgmm.criteria import n_parameters
 from streamgmm.em import ILL_DEFINED
 from streamgmm.errors import DegenerateError
-from streamgmm.execution import Evaluation
+from streamgmm.fitting.iteration import Step
 from streamgmm.initialization import Reservoir, Sampling, drawn
-from streamgmm.iteration import Step
 from streamgmm.parameters import Array
 from streamgmm.planning import Learning
+from streamgmm.reading import execution
+from streamgmm.reading.execution import Evaluation
 from streamgmm.reduction import total
 from streamgmm.search import Rung, Trials, ladder, log_densities
 from streamgmm.search.trials import at_hand
@@ -41,7 +41,7 @@ class Choice:
     rungs : tuple of Rung
         Starts of each candidate; none before the sample is there.
     judged : ndarray of shape (m, 2)
-        What rows held out say of each candidate, as `streamgmm.comparison.held_out` has it; NaN where nothing.
+        What rows held out say of each candidate, as `streamgmm.contest.comparison.held_out` has it; NaN where nothing.
     contest : Contest or None
         Once it has ended.
     complete : bool

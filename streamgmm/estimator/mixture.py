@@ -16,18 +16,19 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from streamgmm import online, prediction
 from streamgmm.checkpoint import Checkpoint, Generation, Keeper
 from streamgmm.course import Course, Moment, Task
 from streamgmm.covariances import STRUCTURES
 from streamgmm.errors import InputError, SinglePassError
+from streamgmm.estimator import prediction
+from streamgmm.estimator.keeping import Guard
+from streamgmm.estimator.revising import RevisableMixture
+from streamgmm.fitting.iteration import Step
 from streamgmm.initialization import TOO_FEW_ROWS, WAYS
-from streamgmm.iteration import Step
-from streamgmm.keeping import Guard
-from streamgmm.ledger import Ledger
+from streamgmm.online import stream as online
+from streamgmm.online.ledger import Ledger
 from streamgmm.planning import Learning, chosen
 from streamgmm.progress import Progress
-from streamgmm.revising import RevisableMixture
 from streamgmm.schedules import Schedule
 from streamgmm.sources import Source, as_source
 

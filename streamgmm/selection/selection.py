@@ -15,7 +15,7 @@ from streamgmm import plot
 from streamgmm.criteria import Prequential
 from streamgmm.errors import DegenerateError
 from streamgmm.estimator import GaussianMixture
-from streamgmm.shuffling import in_groups, loaded
+from streamgmm.reading.shuffling import in_groups, loaded
 from streamgmm.sources import as_source
 from streamgmm.sources.checks import check_finite
 from streamgmm.sources.source import Reading

@@ -13,12 +13,12 @@ import numpy as np
 from streamgmm.em import Expectation, Surrogate
 from streamgmm.em import update as m_step
 from streamgmm.errors import InputError
-from streamgmm.fitting import Stage, Trajectory, fit
+from streamgmm.fitting.stages import Stage, Trajectory, fit
+from streamgmm.fitting.stopping import Never
 from streamgmm.parameters import Parameters
-from streamgmm.pieces import Pieces, Places, most_entries
 from streamgmm.planning import Learning, entry_bytes
+from streamgmm.reading.pieces import Pieces, Places, most_entries
 from streamgmm.sources.source import Source
-from streamgmm.stopping import Never
 from streamgmm.strategies import Entries, Incremental
 from streamgmm.strategies.incremental import merged, placed
 

@@ -9,8 +9,8 @@ import numpy as np
 from streamgmm.checkpoint import ARRAYS, GIVEN, LEARNING, NUMBERS, Arrays, unpacked
 from streamgmm.covariances import STRUCTURES
 from streamgmm.criteria import Criterion, HeldOut, Prequential
-from streamgmm.fitted import FittedMixture
-from streamgmm.online import Waiting
+from streamgmm.estimator.fitted import FittedMixture
+from streamgmm.online.stream import Waiting
 
 Mixture = TypeVar("Mixture", bound=FittedMixture)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from streamgmm.choosing import Choice, Choosing
-from streamgmm.contest import PENALTIES, Contest
-from streamgmm.iteration import Step
+from streamgmm.contest.choosing import Choice, Choosing
+from streamgmm.contest.contest import PENALTIES, Contest
+from streamgmm.fitting.iteration import Step
 from streamgmm.progress import in_terminal, text_line
 
 SHOWN = 6  # candidates

@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm import execution
 from streamgmm.drift import OVERWHELMING, Monitor, degrees_of_freedom, ordered_storage, score
 from streamgmm.em import Expectation
 from streamgmm.em import update as m_step
 from streamgmm.errors import OrderWarning
-from streamgmm.execution import Wave
 from streamgmm.history import History, Record
 from streamgmm.initialization import Reservoir
 from streamgmm.likelihood import LogLikelihood
 from streamgmm.parameters import Array, Parameters
 from streamgmm.planning import Learning
-from streamgmm.shuffling import arriving, batches, loaded
+from streamgmm.reading import execution
+from streamgmm.reading.execution import Wave
+from streamgmm.reading.shuffling import arriving, batches, loaded
 from streamgmm.sources.checks import check_finite
 from streamgmm.sources.source import Chunk, Reading, Source
 from streamgmm.strategies import Learnt, Ring, Stepwise, Strategy, Window

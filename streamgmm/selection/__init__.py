@@ -1,0 +1,1 @@
+"""select(): how many components, and of which family."""
