@@ -393,7 +393,9 @@ def _distinct_sizes(sizes: Sizes, n_values: int) -> Sizes:
     """Numbers of segments that can be made of so many distinct values; InputError where there is none."""
     possible = sizes if isinstance(sizes, int) else tuple(size for size in sizes if size <= n_values)
     least = sizes if isinstance(sizes, int) else sizes[0]
-    if n_values < max(2, least):
+    if n_values == 1:
+        raise InputError("The image has the same value everywhere, which leaves nothing to segment.")
+    if n_values < least:
         raise InputError(
             f"The image has {n_values} distinct values, of which {least} segments cannot be made; pass a smaller "
             "n_segments, or label the values themselves."

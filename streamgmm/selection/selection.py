@@ -68,7 +68,7 @@ class Selection:
             A lower bound of the log-likelihood of all rows learnt, nats a row.
     criterion : str
         By which ``best`` was chosen; after rows have arrived 'evidence', or 'prequential' where it had been 'aic' or
-        'heldout'.
+        'heldout'; 'gain' in a segmentation.
     models : tuple of GaussianMixture or None
         All candidates, fitted, in the order of the table; None where one has degenerated.
     worth : float
