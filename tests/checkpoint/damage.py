@@ -347,9 +347,14 @@ OTHERS: list[Any] = [
 ]
 
 
+TUPLES = ({"list"}, {"floats"}, {"repeated"})  # forms of one type
+
+
 def of_the_same_type(old: Any, new: Any) -> bool:
     """Whether a part of a manifest may be in the place of another: what it is then worth, nobody can know."""
     if isinstance(old, dict) and isinstance(new, dict):
+        if old.keys() in TUPLES and new.keys() in TUPLES:
+            return True
         return old.keys() == new.keys() and old.get("type") == new.get("type")
     is_number = type(new) is int and isinstance(old, dict) and "float" in old
     return None in (old, new) or is_number or type(new) is type(old)
