@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # last, so that an installed streamgmm is the one that is tested
 
 from benchmarks import (  # noqa: E402
+    checkpoints,
     datasets,
     latency,
     memory,
@@ -590,3 +591,12 @@ def test_the_reference_of_a_choice_is_scikit_learns():
     assert ours == pytest.approx(theirs, rel=1e-9)
     assert selection.same(selection.chosen(ours), theirs)
     assert not selection.same(1, {1: 10.0, 2: 7.9})
+
+
+def test_the_cost_of_a_checkpoint_is_measured_for_every_algorithm(capsys):
+    checkpoints.main(["--toy", "--rows", "2000"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if "k = " in line]
+    assert len(lines) == 7
+    for line in lines:
+        share = line.split(" | ")[4]
+        assert 0.0 < float(share.strip().rstrip("%")) < 100.0

@@ -77,12 +77,21 @@ def test_pictures_of_every_mode_are_their_colours_and_what_is_transparent_is_nod
     raster = opened(tmp_path / "image.png")
     assert raster.axes == ("YX" if expected.ndim == 2 else "YXC")
     np.testing.assert_array_equal(raster.array, expected)
+    assert raster.array.dtype == expected.dtype
     if picture.mode.endswith("A"):
         np.testing.assert_array_equal(raster.mask, ALPHA == 0)
         found = segment(tmp_path / "image.png", 2, random_state=0)
         np.testing.assert_array_equal(found.labels == 0, ALPHA == 0)
     else:
         assert raster.mask is None
+
+
+@pytest.mark.parametrize("factor", [np.uint8(1), np.uint16(200)], ids=["L", "I;16"])
+def test_pictures_of_grey_levels_have_the_segments_of_their_values(tmp_path, factor):
+    values = GREY.astype(factor.dtype) * factor
+    Image.fromarray(values).save(tmp_path / "grey.png")
+    found = segment(tmp_path / "grey.png", 2, random_state=0)
+    np.testing.assert_array_equal(found.labels, segment(values, 2, random_state=0).labels)
 
 
 @pytest.mark.parametrize("colour", [5, (5, 6, 7)], ids=["L", "RGB"])

@@ -1,4 +1,5 @@
 import warnings
+from copy import copy
 
 import dask
 import dask.array as da
@@ -191,6 +192,9 @@ def test_a_fitted_model_keeps_the_meaning_of_labels(tmp_path):
         np.testing.assert_array_equal(again.table["pixels"], np.bincount(regions[:, 17:].ravel(), minlength=4)[1:])
     with pytest.raises(InputError, match="fitted to pixels of uint8, and the image has float32; convert the image"):
         segment(bright.astype(np.float32), 3, model=found.model)
+    plain = copy(found.model)
+    del plain._recipe  # a mixture that knows nothing of images takes any pixels
+    np.testing.assert_array_equal(segment(bright.astype(np.float32), 3, model=plain).labels, regions[:, 17:])
 
 
 def test_more_segments_than_a_byte_holds_have_two():
