@@ -72,11 +72,13 @@ class Statistics:
         """The same rows about other origins; linear in the statistics, exact algebra."""
         shift = origin - self.origin
         moved = self.sums - self.counts[:, None] * shift
-        # with y = x − old origin: sum (y − s)(y − s)ᵀ = P − s·sumᵀ − sum·sᵀ + n·s·sᵀ, and moved = sum − n·s
+        # with y = x − old origin: sum (y − s)(y − s)ᵀ = P − s·sumᵀ − sum·sᵀ + n·s·sᵀ = P − s·aᵀ − a·sᵀ, where a is
+        # halfway between sum and moved = sum − n·s: so written, what is symmetric stays so to the bit
+        halfway = 0.5 * (self.sums + moved)
         if self.products.ndim == 3:
-            change = -(self.sums[:, :, None] * shift[:, None, :] + shift[:, :, None] * moved[:, None, :])
+            change = -(halfway[:, :, None] * shift[:, None, :] + shift[:, :, None] * halfway[:, None, :])
         else:
-            change = -shift * (self.sums + moved)
+            change = -2.0 * shift * halfway
         return Statistics(origin, self.counts, moved, self.products + reduced(change, self.products.shape))
 
     def _combined(self, other: Statistics, combine: np.ufunc) -> Statistics:

@@ -6,7 +6,6 @@ Only the types of one table are ever made from a file, and only of fields that a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from itertools import groupby, pairwise
 from types import UnionType
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.checkpoint.container import Arrays
+from streamgmm.checkpoint.entries import EntryColumns, TreeColumns
 from streamgmm.checkpoint.keeper import Checkpoint
 from streamgmm.contest.choosing import Choice
 from streamgmm.contest.contest import Contest
@@ -41,7 +41,6 @@ from streamgmm.schedules import Constant, HalfLife, PowerDecay, Reciprocal
 from streamgmm.search import Finishing, Restarts, Rung
 from streamgmm.statistics import Statistics
 from streamgmm.strategies import Entries, Learnt, Ring, Striding
-from streamgmm.strategies.incremental import leaves, placed
 
 TYPES: dict[str, type[Any]] = {
     kind.__name__: kind
@@ -120,9 +119,7 @@ def packed(value: Any, name: str, arrays: Arrays) -> Any:
         stages = tuple(columns.pop("stage").tolist())
         return {"history": packed(_RecordColumns(stages, **columns), name, arrays)["fields"]}
     if isinstance(value, Entries):
-        kept, visited = _columns(leaves(value), value.origin), _columns(value.visited)
-        tree = _TreeColumns(value.origin, kept, value.moving, visited)
-        return {"entries": packed(tree, name, arrays)["fields"]}
+        return {"entries": packed(TreeColumns.of(value), name, arrays)["fields"]}
     if isinstance(value, Ranges):  # last integers, not the ones behind them, which may have 65 bits
         spans = [(first, stop - 1) for first, stop in value.spans]
         return {"ranges": packed(np.array(spans, np.int64).reshape(-1, 2), name, arrays)}
@@ -177,7 +174,7 @@ def _unpacked(value: Any, arrays: Arrays) -> Any:
         case "tokens", dict():
             return _tokens(_made(_TokenColumns, inner, arrays))
         case "entries", dict():
-            return _entries(_made(_TreeColumns, inner, arrays))
+            return _made(TreeColumns, inner, arrays).entries()
         case "history", dict():
             return _history(_made(_RecordColumns, inner, arrays))
     raise ValueError(f"{form} is of no form that is known")
@@ -252,11 +249,9 @@ def _agrees(value: Any) -> bool:
             columns = (rows, likelihoods, drifts, updates)
             of_one_length = all(column.shape == (len(stage),) for column in columns)
             return of_one_length and occupancy.ndim == 2 and _are_counts(rows, updates)
-        case EntryColumns(places=places, tallies=tallies, rows=rows, versions=versions):
-            n = len(places)
-            shapes_agree = places.shape == rows.shape == versions.shape == (n,) and tallies.shape in ((n, 4), (0,))
-            return shapes_agree and _are_counts(places, rows, versions + 1)
-        case _TreeColumns(origin):
+        case EntryColumns():
+            return value.agree()
+        case TreeColumns(origin):
             return origin.ndim == 2 and bool(np.isfinite(origin).all())
     return True
 
@@ -339,65 +334,6 @@ def _gathered(waiting: Waiting) -> Waiting:
     return Waiting(tuple(rows), tuple(weights), waiting.n_rows)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class EntryColumns:
-    """Entries, one row each: thousands of small arrays would take longer."""
-
-    origins: Array  # of shape (k, d) where all have the same, else (n, k, d)
-    places: NDArray[np.int64]
-    counts: Array
-    sums: Array
-    products: Array
-    tallies: Array
-    rows: NDArray[np.int64]
-    versions: NDArray[np.int64]  # -1 for None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _TreeColumns:
-    """State of incremental EM, whose tree is made anew."""
-
-    origin: Array
-    kept: EntryColumns
-    moving: Learnt | None
-    visited: EntryColumns
-
-
-def _columns(entries: Sequence[tuple[int, Expectation]], origin: Array | None = None) -> EntryColumns:
-    statistics = [entry.statistics for _, entry in entries]
-    tallies = [entry.likelihood for _, entry in entries]
-    return EntryColumns(
-        np.array([part.origin for part in statistics]) if origin is None else origin,
-        np.array([place for place, _ in entries], np.int64),
-        np.array([part.counts for part in statistics]),
-        np.array([part.sums for part in statistics]),
-        np.array([part.products for part in statistics]),
-        np.array([(tally.total, tally.entropy, tally.classification, tally.weight) for tally in tallies]),
-        np.array([tally.rows for tally in tallies], np.int64),
-        np.array([-1 if tally.version is None else tally.version for tally in tallies], np.int64),
-    )
-
-
-def _rows_of(columns: EntryColumns) -> Iterator[tuple[int, Expectation]]:
-    """What `_columns` made arrays of."""
-    shared = columns.origins.ndim == 2
-    numbers = (columns.places.tolist(), columns.tallies.tolist(), columns.rows.tolist(), columns.versions.tolist())
-    moments = (columns.counts, columns.sums, columns.products)
-    for turn, (place, tally, n, version) in enumerate(zip(*numbers, strict=True)):
-        origin = columns.origins if shared else columns.origins[turn]
-        statistics = Statistics(origin, *(part[turn] for part in moments))
-        if not _agrees(statistics):
-            raise ValueError("entries contradict each other or are not finite")
-        total, entropy, classification, weight = tally
-        likelihood = LogLikelihood(total, entropy, classification, weight, n, None if version < 0 else version)
-        yield place, Expectation(statistics, likelihood)
-
-
-def _entries(columns: _TreeColumns) -> Entries:
-    state = Entries(columns.origin, moving=columns.moving, visited=tuple(_rows_of(columns.visited)))
-    return placed(state, dict(_rows_of(columns.kept)))
-
-
-_KNOWN = {*TYPES.values(), _TreeColumns, EntryColumns, _RecordColumns, _TokenColumns}
+_KNOWN = {*TYPES.values(), TreeColumns, EntryColumns, _RecordColumns, _TokenColumns}
 _NAMED = {**TYPES, EntryColumns.__name__: EntryColumns}
 _HINTS = {kind: {part.name: get_type_hints(kind)[part.name] for part in fields(kind)} for kind in _KNOWN}

@@ -115,6 +115,15 @@ class StatisticsLaws:
 
     @law
     @given(st.data())
+    def test_products_are_symmetric_to_the_bit_about_whatever_origin(self, data: st.DataObject) -> None:
+        a, b, _ = self._three(data.draw(examples(self.structure)))
+        elsewhere = a.origin + 2.0 * np.sin(np.arange(a.origin.size)).reshape(a.origin.shape)
+        for one in (a, (a + b).recentred(elsewhere), (0.3 * a - b).recentred(elsewhere).recentred(a.origin)):
+            if one.products.ndim == 3:
+                np.testing.assert_array_equal(one.products, one.products.swapaxes(1, 2))
+
+    @law
+    @given(st.data())
     def test_statistics_about_different_origins_or_of_other_shapes_do_not_combine(self, data: st.DataObject) -> None:
         a, _, _ = self._three(data.draw(examples(self.structure)))
         elsewhere = a.recentred(a.origin + 1.0)
