@@ -112,12 +112,15 @@ def _triangle(d: int) -> int:
 
 def _without_mirrors(products: Sequence[Array]) -> Array:
     """Products of all entries, (n, ..., d, d) as (n, ..., d·(d+1)/2) where they are symmetric to the bit."""
-    if not products or products[0].ndim < 3 or products[0].shape[-1] == 1:
-        return np.array(products)
-    lines, columns = np.tril_indices(products[0].shape[-1])
-    if any((part != part.swapaxes(1, 2)).any() for part in products):
-        return np.array(products)
-    return np.array([part[:, lines, columns] for part in products])
+    whole = np.array(products)
+    if whole.ndim < 4 or whole.shape[-1] == 1:
+        return whole
+    n, k, d, _ = whole.shape
+    lines, columns = np.tril_indices(d)
+    flat = whole.reshape(-1, d * d)
+    triangles = flat.take(d * lines + columns, axis=1)
+    symmetric = np.array_equal(triangles, flat.take(d * columns + lines, axis=1))
+    return triangles.reshape(n, k, -1) if symmetric else whole
 
 
 def _mirrored(triangles: Array) -> Array:
