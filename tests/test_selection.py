@@ -15,7 +15,7 @@ from sklearn.datasets import load_iris
 
 from streamgmm import GaussianMixture, load, select
 from streamgmm.contest import choosing
-from streamgmm.contest.comparison import held_out
+from streamgmm.contest.comparison import Lead, held_out
 from streamgmm.contest.contest import SAFETY, Candidate, Contest, contested, left_to_gain
 from streamgmm.covariances import STRUCTURES
 from streamgmm.em import make_parameters
@@ -25,6 +25,7 @@ from streamgmm.planning import Learning
 from streamgmm.selection import selecting
 from streamgmm.sources import as_source
 from streamgmm.sources.source import Chunk
+from streamgmm.testing.draws import law
 
 FITS = int(os.environ.get("STREAMGMM_BOUNDS", "40"))  # 1,000 are promised: STREAMGMM_BOUNDS=1000
 MIXTURES = int(os.environ.get("STREAMGMM_SELECTIONS", "3"))
@@ -188,6 +189,51 @@ def test_candidates_that_cannot_win_are_dropped_and_say_so():
     assert not (table["dropped"] & table["converged"]).any()
     assert table["n_iter"][table["dropped"]].min() >= 7
     assert np.isfinite(table["bic"]).all()
+
+
+def test_candidates_that_rows_held_out_leave_no_hope_learn_from_all_rows_once():
+    rows = blobs(k=4, n=20_000, apart=6.0)
+    found = select(rows, range(1, 7), random_state=0)
+    hopeless = found.table["dropped"] & (found.table["n_iter"] == 1)
+    assert hopeless.tolist() == [True, True, True, False, False, False] and found.best.n_components == 4
+    exact = [-2.0 * model.score(rows) * len(rows) for model in found.models]
+    np.testing.assert_allclose(found.table["bic"], exact + np.log(len(rows)) * found.table["n_parameters"], rtol=1e-12)
+    behind = found.table["heldout"].max() - found.table["heldout"]
+    assert (behind[hopeless] > 5.0 * found.table["heldout_error"][hopeless]).all()
+
+
+@pytest.mark.parametrize(
+    ("n", "how"),
+    [(4_000, {}), (17_000, {"sample_weight": np.ones(17_000)}), (17_000, {"init_params": "kmeans", "max_iter": 6})],
+)
+def test_rows_that_are_few_or_have_weights_or_gave_the_starts_are_not_held_out(n, how):
+    table = select(blobs(k=3, n=n, apart=9.0), range(1, 4), random_state=0, **how).table
+    assert np.isnan(table["heldout"]).all() and not (table["dropped"] & (table["n_iter"] < 7)).any()
+
+
+@law
+@given(st.data())
+def test_a_lead_is_never_longer_than_what_was_seen(data):
+    m = data.draw(st.integers(1, 6))
+    numbers = st.floats(-1e6, 1e6)
+    judged = np.array(data.draw(st.lists(st.tuples(numbers, st.floats(0, 1e3)), min_size=m, max_size=m)))
+    judged[data.draw(st.lists(st.booleans(), min_size=m, max_size=m))] = np.nan
+    free = np.array(data.draw(st.lists(st.integers(1, 500), min_size=m, max_size=m)))
+    lead = Lead.of(judged, free, 8192)
+    if lead is None:
+        assert np.isnan(judged).all()
+    else:
+        seen = judged[lead.leader, 0] - judged[:, 0]
+        assert (lead.by >= 0.0).all() and lead.by[lead.leader] == 0.0
+        assert (lead.by[np.isnan(seen)] == 0.0).all() and (lead.by <= np.maximum(seen, 0.0))[~np.isnan(seen)].all()
+
+
+def test_a_lead_has_to_be_worth_the_parameters_that_it_takes():
+    """One nat a row pays for six more parameters, unless the rows are worth three: then they cost log(3) nats a row."""
+    rows = blobs(k=2, n=17_000, apart=2.0)
+    for worth, hopeless in ((None, [True, False]), (3, [False, False])):
+        table = select(rows, [1, 2], random_state=0, effective_n=worth).table
+        assert (table["dropped"] & (table["n_iter"] == 1)).tolist() == hopeless
 
 
 @pytest.mark.parametrize("criterion", ["icl", "heldout"])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.random import RandomState
 
-from streamgmm.contest.comparison import Key, Outcome, best_start, held_out
+from streamgmm.contest.comparison import Key, Lead, Outcome, best_start, held_out
 from streamgmm.contest.contest import PENALTIES, Candidate, Contest, contested
 from streamgmm.course import read_so_far
 from streamgmm.covariances import STRUCTURES
@@ -26,7 +26,7 @@ from streamgmm.reading import execution
 from streamgmm.reading.execution import Evaluation
 from streamgmm.reduction import total
 from streamgmm.search import Rung, Trials, ladder, log_densities
-from streamgmm.search.trials import at_hand
+from streamgmm.search.trials import MOST, at_hand
 from streamgmm.sources.source import Source
 
 
@@ -142,6 +142,7 @@ class Choosing:
                 max_iter=self.max_iter,
                 drop_by=self.criterion if self.dropping and self.criterion in PENALTIES else None,
                 effective_n=self.effective_n,
+                lead=self.lead(choice),
                 watch=saw,
             )
             choice = replace(choice, now=Evaluation(), contest=contest)
@@ -168,6 +169,12 @@ class Choosing:
             for start in rung.starts
         ]
 
+    def lead(self, choice: Choice) -> Lead | None:
+        """What rows held out say of every start that competes: what they say of the best of its candidate."""
+        entries, judged = self.candidates(choice), dict(zip(self.keys, choice.judged, strict=True))
+        free = np.array([candidate.n_parameters for _, candidate in entries])
+        return Lead.of(np.array([judged[key] for key, _ in entries]).reshape(-1, 2), free, MOST)
+
     @property
     def divided(self) -> bool:
         """Whether the sample is dealt in two, to learn from and to judge by."""
@@ -184,7 +191,7 @@ def started(
     random: RandomState,
     divided: bool,
 ) -> tuple[tuple[Rung, ...], Array]:
-    """Starts of every candidate; where some rows are held out to judge them by, also what these say, else NaN."""
+    """Starts of every candidate; where some rows are held out, also what these say of the best of each, else NaN."""
     families, sizes = list(dict.fromkeys(family for family, _ in keys)), sorted({size for _, size in keys})
     largest, d = sizes[-1], reservoir.rows.shape[1]
     most = max((STRUCTURES[family] for family in families), key=lambda one: n_parameters(one, largest, d))
@@ -195,9 +202,12 @@ def started(
         trials = replace(shared, structure=STRUCTURES[family])
         found = ladder(reservoir, trials, sizes, n_init, init_params, random)
         rungs |= {(family, size): rung for size, rung in found.items()}
-        if divided:
+        if divided or (shared.held_out and init_params == "auto" and reservoir.weights is None):
+            # a start that was not searched for may come from the rows held out, and a weight may be of no draws
             densities |= {
-                (family, size): log_densities(trials, rung.starts[0]) for size, rung in found.items() if rung.starts
+                (family, size): log_densities(trials, rung.starts[0])
+                for size, rung in found.items()
+                if rung.starts and (divided or rung.restarts is not None or size == 1)
             }
     weights = at_hand(shared.judging).weights if divided else None
     return tuple(rungs[key] for key in keys), held_out(keys, densities, weights)

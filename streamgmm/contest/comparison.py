@@ -19,6 +19,9 @@ from streamgmm.parameters import Array
 
 Key = tuple[str, int]  # family and size
 
+CERTAIN = 5.0  # standard errors of a difference
+GRANTED = 10.0  # times a mixture's parameters over the rows that it has learnt from, nats a row
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
@@ -37,6 +40,35 @@ class Outcome:
     trajectory: Trajectory
     covered: Expectation
     dropped: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lead:
+    """What rows held out say of candidates before these have learnt from all rows.
+
+    Attributes
+    ----------
+    leader : int
+        Which one is ahead.
+    by : ndarray of shape (m,)
+        Nats a row that it is ahead of each, at least; 0 where that is not certain.
+    """
+
+    leader: int
+    by: Array
+
+    @classmethod
+    def of(cls, judged: Array, free: NDArray[np.int64], n_learnt: int) -> Lead | None:
+        """From what `held_out` gives of mixtures with so many free parameters, learnt from at least so many rows.
+
+        More rows make a mixture of ν parameters likelier by about ν/2n on average, which is granted to it several
+        times over, and the leader may owe some of its lead to the rows that were drawn.
+        """
+        if np.isnan(judged[:, 0]).all():
+            return None
+        leader = int(np.nanargmax(judged[:, 0]))
+        by = judged[leader, 0] - judged[:, 0] - CERTAIN * judged[:, 1] - GRANTED * free / n_learnt
+        return cls(leader, np.maximum(np.nan_to_num(by), 0.0))
 
 
 def best_start(outcomes: Sequence[Outcome]) -> Outcome | None:

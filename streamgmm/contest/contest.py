@@ -1,6 +1,7 @@
 """Mixtures of several sizes and families learn together, from the same readings; those that cannot win leave.
 
-Nothing here is estimated from a part of the rows: a pass gives the log-likelihood of all rows under each mixture.
+Those that rows held out of the sample leave no hope do so after their first pass; the others when the log-likelihood of
+all rows, which every pass gives, says that what they may gain yet is too little.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, log
 
+from streamgmm.contest.comparison import Lead
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.criteria import n_parameters
 from streamgmm.errors import DegenerateError
@@ -121,16 +123,18 @@ def contested(
     drop_by: str | None,
     watch: Callable[[Step, Contest], None],
     effective_n: float | None = None,
+    lead: Lead | None = None,
 ) -> Contest:
     """The contest after EM, in as many readings as the longest candidate takes.
 
     ``drop_by`` is the criterion by which candidates that cannot win leave, 'bic' or 'aic', and ``effective_n`` the
-    number of rows it is of where that is not the sum of their weights; None for none to leave. A candidate that
-    degenerates leaves, too. ``watch`` sees every step, and what the contest could be gone on with from there.
+    number of rows it is of where that is not the sum of their weights; None for none to leave. ``lead`` is what rows
+    held out say of the candidates, if they say anything. A candidate that degenerates leaves, too. ``watch`` sees every
+    step, and what the contest could be gone on with from there.
     """
     while contest.places:
         some = [candidates[place] for place in contest.places]
-        round_ = _Round(candidates, contest, drop_by, effective_n, watch)
+        round_ = _Round(candidates, contest, drop_by, effective_n, lead, watch)
         try:
             found = fit(
                 contest.run,
@@ -174,6 +178,7 @@ class _Round:
     contest: Contest
     drop_by: str | None
     effective_n: float | None
+    lead: Lead | None
     seen: Callable[[Step, Contest], None]
 
     def watch(self, step: Step, run: Run) -> None:
@@ -197,10 +202,18 @@ class _Round:
             number
             for number, *_ in run.position.candidates
             if values[contest.places[number]] - 2.0 * SAFETY * weight * left_to_gain(run.trajectories[number]) > best
+            or self._is_far_behind(contest.places[number], contest, price / (2.0 * weight))
         ]
         dropped = (*contest.dropped, *(contest.places[number] for number in leaving))
         self.contest = replace(contest, dropped=dropped)
         return leaving
+
+    def _is_far_behind(self, place: int, contest: Contest, price: float) -> bool:
+        """Whether rows held out leave a candidate no hope, at a price of a parameter in nats a row."""
+        if self.lead is None or self.lead.leader not in contest.trajectories:
+            return False
+        dearer = self.candidates[self.lead.leader].n_parameters - self.candidates[place].n_parameters
+        return bool(self.lead.by[place] > max(0.0, price * dearer))
 
 
 def _stage(source: Source, candidates: Sequence[Candidate], learning: Learning) -> Stage:

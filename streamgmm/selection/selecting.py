@@ -130,11 +130,15 @@ def select(
 
     Notes
     -----
-    With 'bic' and 'aic' a candidate is dropped at the end of a pass, not before the seventh, if its criterion would
-    still be above the best one's had it gained ten times what it may gain yet by its own estimate: the largest of
-    Aitken's extrapolation, that of accelerated EM, and what its last six passes have gained. The log-likelihoods
-    compared are of all rows, so that no error of sampling is to be allowed for. The table has the exact criteria of
-    what a dropped candidate had come to. With 'icl' and 'heldout' none is dropped.
+    With 'bic' and 'aic' a candidate is dropped at the end of its first pass if rows held out of the sample leave it no
+    hope (``heldout`` of the table): if their log-densities are less than under the best one, compared row by row, by
+    more than five standard errors of the mean difference, ten times what more rows could give it (ν/n), and what it
+    saves by having fewer parameters. They say so of none where there are fewer than 16,384 rows, or weights. Later, not
+    before the seventh pass, one is dropped if its criterion would still be above the best one's had it gained ten times
+    what it may gain yet by its own estimate: the largest of Aitken's extrapolation, that of accelerated EM, and what
+    its last six passes have gained; the log-likelihoods compared are of all rows, so that no error of sampling is to be
+    allowed for. The table has the exact criteria of what a dropped candidate had come to. With 'icl' and 'heldout' none
+    is dropped.
 
     N in BIC is the number of rows; with weights, which are frequencies, their sum.
 

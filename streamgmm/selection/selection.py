@@ -47,8 +47,9 @@ class Selection:
         ``gain``
             Nats a row more than the next smaller size of its family; NaN for the smallest.
         ``heldout``, ``heldout_error``
-            With ``criterion="heldout"``: mean log-density of rows that were not learnt from, nats a row, and the
-            standard error of its difference from the largest. Otherwise NaN.
+            Mean log-density of rows of the sample under what each candidate makes of the other rows of it, nats a row,
+            and the standard error of its difference from the largest. NaN where no rows were held out: unless
+            ``criterion="heldout"``, where there are fewer than 16,384, or weights, or another ``init_params``.
         ``converged``, ``n_iter``
             Whether EM has, and its passes.
         ``dropped``
