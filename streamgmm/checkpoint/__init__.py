@@ -2,7 +2,7 @@
 
 from streamgmm.checkpoint.container import Arrays
 from streamgmm.checkpoint.keeper import Checkpoint, Keeper, environment, new_run
-from streamgmm.checkpoint.model_file import ARRAYS, GIVEN, LEARNING, NUMBERS, read, record, save_model
+from streamgmm.checkpoint.model_file import ARRAYS, GIVEN, LEARNING, NUMBERS, read, record, save
 from streamgmm.checkpoint.records import packed, unpacked
 from streamgmm.checkpoint.store import Generation, generations, newest, verified
 
@@ -22,7 +22,7 @@ __all__ = [
     "packed",
     "read",
     "record",
-    "save_model",
+    "save",
     "unpacked",
     "verified",
 ]

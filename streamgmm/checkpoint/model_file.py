@@ -43,12 +43,12 @@ LEARNING: dict[str, Any] = {
 GIVEN = ("weights_init", "means_init", "precisions_init")
 
 
-def save_model(model: BaseEstimator, path: str | os.PathLike[str]) -> None:
-    """Write a model, fitted or waiting for more rows; a file that was there is replaced once the new one is safe."""
+def save(path: str | os.PathLike[str], manifest: dict[str, Any], arrays: Arrays) -> None:
+    """Write a file of the user's choosing; one that was there is replaced once the new one is safe."""
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(target.parent))
-    write_whole(Disk(), target, encoded(*record(model)), mode=0o644)
+    write_whole(Disk(), target, encoded(manifest, arrays), mode=0o644)
 
 
 def read(path: Path) -> tuple[dict[str, Any], Arrays]:

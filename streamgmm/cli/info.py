@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from streamgmm import GaussianMixture, load
+from streamgmm import GaussianMixture, Selection, load
 from streamgmm.checkpoint import Arrays, Generation, generations, verified
 from streamgmm.criteria import Criterion, HeldOut
-from streamgmm.errors import CheckpointError
+from streamgmm.errors import CheckpointError, CheckpointMismatch
 from streamgmm.estimator.keeping import Held
 from streamgmm.results import Stored, model_digest
 from streamgmm.selection.keeping import HeldChoice, held_choice
+from streamgmm.selection.saving import held_parts
 
 
 def info(given: Namespace) -> int:
@@ -26,7 +27,9 @@ def info(given: Namespace) -> int:
     if given.path.is_dir() and not generations(given.path):
         return _describe_result(given.path)
     if given.path.is_dir() and (held := held_choice(given.path)) is not None:
-        return _describe_selection(given.path, held)
+        return _describe_choice(given.path, held)
+    if (found := _selection_at(given.path)) is not None:
+        return _describe_selection(given.path, found)
     model = load(given.path)
     settings = ", ".join(
         f"{name}={value!r}" for name, value in model.get_params(deep=False).items() if value is not None
@@ -66,7 +69,29 @@ def _describe_checkpoint(folder: Path) -> None:
     _describe_generations(folder, lambda *found: place(Held.of(GaussianMixture, folder, *found)))
 
 
-def _describe_selection(folder: Path, held: HeldChoice) -> int:
+def _selection_at(path: Path) -> Selection | None:
+    """A selection that was made, in a file or a checkpoint; None where it is something else."""
+    try:
+        return Selection.load(path)
+    except CheckpointMismatch:
+        return None
+
+
+def _describe_selection(path: Path, found: Selection) -> int:
+    """Print what was chosen, and what a checkpoint holds."""
+    print(f"{path}: {found!r}")
+    if path.is_dir():
+        _describe_generations(path, lambda *generation: repr(Selection(**_made(path, *generation))))
+    print(f"best: {outcome(found.best)}")
+    return 0
+
+
+def _made(folder: Path, *generation: Any) -> dict[str, Any]:
+    parts = held_parts(folder, *generation)
+    return {name: parts[name] for name in ("best", "table", "criterion", "models", "worth")}
+
+
+def _describe_choice(folder: Path, held: HeldChoice) -> int:
     """Print what is chosen from, and how far that has come."""
     sizes = ", ".join(str(size) for size in held.settings["n_components"])
     families = ", ".join(held.settings["covariance_types"])

@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
 
 from streamgmm.attributes import columns_of, parameters_of
-from streamgmm.checkpoint import save_model
+from streamgmm.checkpoint import record, save
 from streamgmm.covariances import STRUCTURES
 from streamgmm.criteria import Criterion, HeldOut, Prequential, n_parameters
 from streamgmm.errors import InputError
@@ -252,7 +252,7 @@ class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         if not hasattr(self, "_waiting"):
             self._check_is_fitted()
         self._check_settings()
-        save_model(self, path)
+        save(path, *record(self))
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether there are parameters; rows alone, waiting for more, are not enough."""

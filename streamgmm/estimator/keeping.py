@@ -79,10 +79,10 @@ class Held(Generic[Mixture]):
         cls, kind: type[Mixture], folder: Path, generation: Generation, manifest: dict[str, Any], arrays: Arrays
     ) -> Held[Mixture]:
         """Read a generation; CheckpointError where it contradicts itself, or is of a selection."""
-        if "selection" in manifest:
+        if not {"selection", "selected"}.isdisjoint(manifest):
             raise CheckpointMismatch(
-                f"{folder} holds a selection, not a fit; call select with this checkpoint to go on with it, or choose "
-                "another folder."
+                f"{folder} holds a selection, not a fit; select goes on with it, or Selection.load if it has learnt "
+                "more since. Or choose another folder."
             )
         try:
             model = restored(kind, manifest, arrays)

@@ -30,7 +30,7 @@ def load(path: str | os.PathLike[str]) -> GaussianMixture:
     Raises
     ------
     CheckpointError
-        The file or folder is missing, empty, damaged, foreign, or of a newer format.
+        The file or folder is missing, empty, damaged, foreign, of a newer format, or holds a `Selection`.
 
     Warns
     -----
@@ -53,6 +53,8 @@ def load(path: str | os.PathLike[str]) -> GaussianMixture:
             raise CheckpointError(f"{path} is a folder without a generation of a checkpoint; there is nothing to load.")
         return held.model
     manifest, arrays = read(Path(path))
+    if "selected" in manifest:
+        raise CheckpointError(f"{path} holds a selection; Selection.load reads it.")
     try:
         return restored(GaussianMixture, manifest, arrays)
     except CONTRADICTIONS as error:

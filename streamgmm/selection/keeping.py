@@ -26,6 +26,7 @@ from streamgmm.errors import CheckpointError, CheckpointMismatch, CheckpointWarn
 from streamgmm.estimator.keeping import REMEDY, state_of, warn_of_changes
 from streamgmm.estimator.restoring import CONTRADICTIONS
 from streamgmm.reading.fingerprint import Fingerprint
+from streamgmm.selection.saving import KEY
 from streamgmm.sources import Source
 
 Settings = Mapping[str, Any]
@@ -47,6 +48,8 @@ class HeldChoice:
         How far it has come.
     run : str
         Names the selection.
+    number : int
+        Of the generation.
     environment : dict of str
         What its bits depend on.
     """
@@ -55,11 +58,17 @@ class HeldChoice:
     task: Task
     choice: Choice
     run: str
+    number: int
     environment: dict[str, str]
 
     @classmethod
     def of(cls, folder: Path, generation: Generation, manifest: dict[str, Any], arrays: Arrays) -> Self:
         """Read a generation; CheckpointError where it contradicts itself, or is of a fit."""
+        if KEY in manifest:
+            raise CheckpointMismatch(
+                f"{folder} holds a selection that has learnt more rows since it was made; Selection.load goes on with "
+                f"that, or {REMEDY}"
+            )
         if "selection" not in manifest:
             raise CheckpointMismatch(f"{folder} holds a fit or a stream, not a selection; choose another folder.")
         try:
@@ -67,7 +76,7 @@ class HeldChoice:
             settings = {name: unpacked(value, arrays) for name, value in kept["settings"].items()}
             made_in = {name: unpacked(value, arrays, str) for name, value in kept["environment"].items()}
             task, choice = unpacked(kept["task"], arrays, Task), unpacked(kept["choice"], arrays, Choice)
-            return cls(settings, task, choice, unpacked(kept["run"], arrays, str), made_in)
+            return cls(settings, task, choice, unpacked(kept["run"], arrays, str), generation.number, made_in)
         except CONTRADICTIONS as error:
             raise CheckpointError(f"{folder / generation.name} is not a valid checkpoint: {error}.") from None
 
@@ -113,6 +122,12 @@ class KeptChoice:
         self._settings = dict(settings)
         self.keeper = Keeper(checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint), least=1.0)
         self._resume = resume
+        self._number = 0
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Which selection it is, and the number of its latest generation."""
+        return self.keeper.run, self._number
 
     def __enter__(self) -> Self:
         """Open the folder and find what it holds; CheckpointError where it is not to be gone on with."""
@@ -131,6 +146,7 @@ class KeptChoice:
                 held.check(self._settings, self.task.rows, folder)
                 warn_of_changes(folder, held.environment, environment())
                 self.task, self.choice, self.keeper.run = held.task, held.choice, held.run
+                self._number = held.number
         except BaseException:
             store.close()
             raise
@@ -151,7 +167,9 @@ class KeptChoice:
         }
         if patient and not self.keeper.worth(arrays):
             return None
-        return self.keeper.write({"selection": kept}, arrays)
+        generation = self.keeper.write({"selection": kept}, arrays)
+        self._number = generation.number
+        return generation
 
     def write_last(self, choice: Choice) -> None:
         """Write a generation of what has ended, whose result is there whether or not there is room for it."""

@@ -100,7 +100,7 @@ def select(
         changes no choice.
     checkpoint : str, path-like or `Checkpoint`, optional
         Folder in which the selection keeps what it has come to, so that the same call goes on where a process was
-        killed, to the same bits.
+        killed, to the same bits; and what `Selection.partial_fit` learns after that.
     resume : {'auto', 'never', 'must'}, default='auto'
         Whether to go on with what the checkpoint holds: where there is something, without looking, or it is an error
         that there is nothing.
@@ -202,6 +202,7 @@ def select(
             )
         with KeptChoice(checkpoint, resume, kept_settings, source, task, random) as kept:
             found = _chosen(source, source, asked, settings, largest._learning(), kept.task, kept)
+        found.checkpoint, found._place = checkpoint, kept.place
     if not found.best.converged_ and max_iter > 0 and found.criterion in CRITERIA:
         warnings.warn(NOT_CONVERGED, ConvergenceWarning, stacklevel=2)
     return found

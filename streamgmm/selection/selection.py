@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import nan
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,10 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from streamgmm import plot
+from streamgmm.checkpoint import Checkpoint, Keeper
 from streamgmm.criteria import Prequential
 from streamgmm.errors import DegenerateError
 from streamgmm.estimator import GaussianMixture
 from streamgmm.reading.shuffling import in_groups, loaded
+from streamgmm.selection import saving
 from streamgmm.sources import as_source
 from streamgmm.sources.checks import check_finite
 from streamgmm.sources.source import Reading
@@ -74,6 +77,8 @@ class Selection:
         All candidates, fitted, in the order of the table; None where one has degenerated.
     worth : float
         Independent rows that a row is worth: 1 unless ``effective_n`` was given.
+    checkpoint : str, path-like, Checkpoint or None
+        Where `partial_fit` keeps what it has learnt.
     """
 
     best: GaussianMixture
@@ -81,6 +86,9 @@ class Selection:
     criterion: str
     models: tuple[GaussianMixture | None, ...]
     worth: float = 1.0
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None
+    _place: tuple[str, int] = field(default=("", 0), init=False)  # which generation of the checkpoint it goes on from
+    _keeper: Keeper | None = field(default=None, init=False)
 
     def partial_fit(self, X: Any, sample_weight: ArrayLike | None = None, token: Any = None) -> Self:
         """Learn rows that have arrived, every candidate in the same reading, and choose anew.
@@ -90,8 +98,9 @@ class Selection:
         which pays for the parameters itself. So a few rows change little, and many decide. Where density was asked for
         (AIC, rows held out), the prequential likelihood alone decides. Candidates that were dropped learn as well.
 
-        All candidates are in memory; ``best.save`` keeps the best of them, and the others, each a model, can be saved
-        like it. A selection itself is not saved.
+        All candidates are in memory, and in the checkpoint where there is one: a generation is written as often as
+        takes a hundredth of the time, or as `Checkpoint` says, and `Selection.load` goes on with it. Batches with
+        tokens may then be fed again: those that were learnt are left out.
 
         Parameters
         ----------
@@ -109,6 +118,9 @@ class Selection:
         DegenerateError
             No candidate has a covariance that can be inverted any more; a ValueError. The selection is then as it was.
             A single one that has not leaves.
+        CheckpointError
+            The checkpoint is used by another fit, holds something else, or cannot be written; a RuntimeError. The
+            selection is then as it was.
 
         Examples
         --------
@@ -124,7 +136,69 @@ class Selection:
         """
         if token is not None and any(token in getattr(model, "_tokens", ()) for model in self.models if model):
             return self
-        return self._learn(as_source(X, sample_weight), token)
+        if self.checkpoint is None:
+            return self._learn(as_source(X, sample_weight), token)
+        keeper = self._keeper if self._keeper is not None and self._keeper.store.is_open else None
+        keeper = self._keeper = keeper or saving.opened(self.checkpoint, self._place)
+        after = copy(self)._learn(as_source(X, sample_weight), token)
+        if keeper.due(again=True):
+            after._place = saving.write(keeper, after)
+        self.__dict__ = after.__dict__
+        return self
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all candidates and the table to one file.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; one that is there is replaced once the new one is safe.
+
+        Raises
+        ------
+        CheckpointWriteError, OSError
+            It could not be written; what was there is untouched.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib
+        >>> from streamgmm import Selection, select
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "choice.safetensors"
+        >>> select([[0.0], [0.1], [7.0], [7.1]] * 9, [1, 2], random_state=0).save(path)
+        >>> Selection.load(path).best.n_components
+        2
+        """
+        saving.save_selection(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a selection that `save` wrote, or that a checkpoint holds; it learns on as if it had never been away.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file, or the folder of a checkpoint, in which `partial_fit` then goes on.
+
+        Returns
+        -------
+        Selection
+
+        Raises
+        ------
+        CheckpointError
+            The file or folder is missing, empty, damaged, foreign, of a newer format, or holds a model, or a selection
+            that is not made yet or has learnt nothing since: `select` goes on with that.
+
+        Warns
+        -----
+        CheckpointWarning
+            The newest generation was damaged, and an older one was read; or it was written in another environment.
+        """
+        parts = saving.load_parts(path)
+        place = parts.pop("place", ("", 0))
+        found = cls(**parts)
+        found._place = place
+        return found
 
     def _learn(self, reading: Reading, token: Any = None) -> Self:
         """`partial_fit` of rows whose name was not seen before."""
@@ -138,7 +212,9 @@ class Selection:
                         raise
                     del models[place]
         if all("prequential" in model.criteria_ for model in models.values()):
-            self.__dict__ = _after(self, tuple(models.get(place) for place in range(len(self.models)))).__dict__
+            learnt = _after(self, tuple(models.get(place) for place in range(len(self.models))))
+            for part in ("best", "table", "criterion", "models"):
+                setattr(self, part, getattr(learnt, part))
         return self
 
     def to_pandas(self) -> Any:
