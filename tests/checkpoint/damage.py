@@ -26,12 +26,12 @@ from typing import Any
 import numpy as np
 from disks import FOLDER, MemoryDisk
 from golden import FOLDER as GOLDEN
-from golden import rows
+from golden import SELECTION, rows
 from kills import forking
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from streamgmm import GaussianMixture, load
+from streamgmm import GaussianMixture, Selection, load
 from streamgmm.checkpoint import Checkpoint, container, generations
 from streamgmm.checkpoint.store import Generation, Store, newest
 from streamgmm.errors import CheckpointError, CheckpointWarning
@@ -79,6 +79,12 @@ def read_back(content: bytes) -> GaussianMixture:
     """What `load` makes of a file of this content."""
     _scratch().write_bytes(content)
     return load(_scratch())
+
+
+def read_selection(content: bytes) -> Selection:
+    """What `Selection.load` makes of a file of this content."""
+    _scratch().write_bytes(content)
+    return Selection.load(_scratch())
 
 
 def outcome(content: bytes, read: Callable[[bytes], Any] = read_back) -> str:
@@ -616,9 +622,11 @@ def _mutate_manifest(manifest: Any, arrays: dict[str, Any], chance: random.Rando
 def fuzzed(inputs: int, seed: int = 0) -> Counter[str]:
     """Outcomes of so many mutations of files of every kind."""
     chance = random.Random(seed)
-    seeds = [small(), *(path.read_bytes() for path in sorted(GOLDEN.glob("*.safetensors")))]
+    seeds = [(path.read_bytes(), read_back) for path in sorted(GOLDEN.glob("*.safetensors"))]
+    seeds += [(small(), read_back), (SELECTION.read_bytes(), read_selection)]
     counts: Counter[str] = Counter()
     with np.errstate(all="ignore"):
         for _ in range(inputs):
-            counts[outcome(mutated(chance.choice(seeds), chance))] += 1
+            content, read = chance.choice(seeds)
+            counts[outcome(mutated(content, chance), read)] += 1
     return counts

@@ -92,11 +92,13 @@ def _of_forgeries() -> bool:
     arrays: Counter[str] = Counter()
     nonsense = []
     with damage.overheard() as events:
-        for content in (damage.small(), *(path.read_bytes() for path in sorted(golden.FOLDER.glob("*.safetensors")))):
-            counts, read = damage.nonsense(content, every=max(1, len(content) // 4000))
+        models = (damage.small(), *(path.read_bytes() for path in sorted(golden.FOLDER.glob("*.safetensors"))))
+        kinds = [*((one, damage.read_back) for one in models), (golden.SELECTION.read_bytes(), damage.read_selection)]
+        for content, read_as in kinds:
+            counts, read = damage.nonsense(content, max(1, len(content) // 4000), read_as)
             manifests.update(counts)
             nonsense += read
-            arrays.update(damage.outcome(bad) for *_, bad in damage.forged_arrays(content))
+            arrays.update(damage.outcome(bad, read_as) for *_, bad in damage.forged_arrays(content))
     print(f"  parts of manifests: {dict(manifests)}, of which {len(nonsense)} of another type were read")
     print(f"  arrays: {dict(arrays)}")
     return _heard(events) and not nonsense and set(manifests | arrays) <= {"refused", "read"}

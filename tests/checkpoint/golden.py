@@ -7,12 +7,13 @@ version has to read it. Where the format changes, the files of the new one get n
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
 from resuming import Killed, killed_after
 
-from streamgmm import Checkpoint, GaussianMixture
+from streamgmm import Checkpoint, GaussianMixture, select
 
 FOLDER = Path(__file__).parent / "golden"
 HELD = FOLDER / "held.json"
@@ -63,11 +64,23 @@ MODELS = {
     "spherical-float32": lambda: batch("spherical", np.float32),
     "searched": searched,
     "incremental": incremental,
+    "incremental-triangles": incremental,  # of symmetric products
     "stream": stream,
     "stream-half-life": lambda: stream(half_life=100.0),
     "stream-window": lambda: stream(window=2000),
     "waiting": waiting,
 }
+
+
+def selection():
+    """Made of four candidates, and learnt on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of passes that are few
+        found = select(rows(300), [1, 2], ["full", "diag"], random_state=0, max_iter=5)
+    return found.partial_fit(rows(40), token="day 1")
+
+
+SELECTION = FOLDER / "selection" / "format-1.safetensors"
 
 
 FITS = {  # what a model is killed in
@@ -102,6 +115,15 @@ def held(model):
     }
 
 
+def held_selection(found):
+    """What a selection is, as JSON."""
+    return {
+        "models": [held(model) for model in found.models],
+        "table": [[name, str(column.dtype), column.tolist()] for name, column in found.table.items()],
+        "said": repr(found),
+    }
+
+
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     known = json.loads(HELD.read_text()) if HELD.exists() else {}
@@ -123,4 +145,10 @@ if __name__ == "__main__":
                     for earlier in sorted(folder.glob("gen-*"))[:-1]:
                         earlier.unlink()
             print(folder.name, [path.stat().st_size for path in folder.iterdir()])
+    if not SELECTION.exists():
+        SELECTION.parent.mkdir()
+        found = selection()
+        found.save(SELECTION)
+        SELECTION.with_name("held.json").write_text(json.dumps(held_selection(found), indent=1) + "\n")
+        print(SELECTION.name, SELECTION.stat().st_size)
     HELD.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")

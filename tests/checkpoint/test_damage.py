@@ -27,9 +27,11 @@ from damage import (
     outcome,
     overheard,
     read_back,
+    read_selection,
     small,
     unfinished,
 )
+from golden import SELECTION
 
 from streamgmm import load
 from streamgmm.checkpoint import container, records
@@ -107,6 +109,12 @@ def test_a_generation_of_a_fit_that_has_not_ended_is_read_as_strictly():
     content, read_as = max(unfinished(), key=lambda found: len(found[0]))
     counts, read = nonsense(content, 101, read_as)
     assert set(counts) <= {"refused", "read"} and counts["refused"] > 90
+    assert read == []
+
+
+def test_a_selection_is_read_as_strictly():
+    counts, read = nonsense(SELECTION.read_bytes(), 211, read_selection)
+    assert set(counts) <= {"refused", "read"} and counts["refused"] > 50
     assert read == []
 
 
