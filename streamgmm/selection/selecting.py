@@ -171,37 +171,15 @@ def select(
     largest._validate_params()
     source = as_source(X, sample_weight)
     task = Task(None, "select", largest._seed(), (), None, 0.0)
+    learning = largest._learning()
     if not source.repeatable:
-        if checkpoint is not None:
-            raise SinglePassError(
-                "A selection that is interrupted is gone on with by reading X again, which is an iterator that can be "
-                "read only once. Pass a function that returns a fresh iterator for each pass, or an array."
-            )
-        if effective_n is not None:
-            raise InputError(
-                "effective_n is of all rows, and X is an iterator, of which nobody knows how many it has. Pass a "
-                "function that returns a fresh iterator for each pass, or an array."
-            )
-        found = _once(source, asked, settings, largest._learning(), task)
+        _check_single_pass(checkpoint, effective_n)
+        found = _once(source, asked, settings, learning, task)
     elif checkpoint is None:
-        found = _chosen(source, source, asked, settings, largest._learning(), task, None)
+        found = _chosen(source, source, asked, settings, learning, task, None)
     else:
-        kept_settings = {
-            "n_components": tuple(dict.fromkeys(size for _, size in asked.keys)),
-            "covariance_types": tuple(dict.fromkeys(family for family, _ in asked.keys)),
-            "criterion": criterion,
-            "effective_n": effective_n,
-            **{name: value for name, value in settings.items() if name != "verbose"},
-            "random_state": int(random_state) if isinstance(random_state, Integral) else None,
-        }
-        random = deepcopy(check_random_state(random_state))
-        if len(asked.keys) * n_init > MOST_STARTS:
-            raise InputError(
-                f"{len(asked.keys)} candidates from {n_init} starts each are more than the {MOST_STARTS} starts that a "
-                "checkpoint keeps; give fewer of them, or checkpoint=None."
-            )
-        with KeptChoice(checkpoint, resume, kept_settings, source, task, random) as kept:
-            found = _chosen(source, source, asked, settings, largest._learning(), kept.task, kept)
+        with _kept(checkpoint, resume, asked, settings, source, task) as kept:
+            found = _chosen(source, source, asked, settings, learning, kept.task, kept)
         found.checkpoint, found._place = checkpoint, kept.place
     if not found.best.converged_ and max_iter > 0 and found.criterion in CRITERIA:
         warnings.warn(NOT_CONVERGED, ConvergenceWarning, stacklevel=2)
@@ -235,6 +213,42 @@ class _Asked:
         unique = [int(size) for size in dict.fromkeys(sizes)]
         keys = tuple((family, size) for family in dict.fromkeys(families) for size in unique)
         return cls(keys, criterion, None if effective_n is None else float(effective_n))
+
+
+def _check_single_pass(checkpoint: Any, effective_n: float | None) -> None:
+    """Raise where something was asked for that rows which come by once do not give."""
+    if checkpoint is not None:
+        raise SinglePassError(
+            "A selection that is interrupted is gone on with by reading X again, which is an iterator that can be "
+            "read only once. Pass a function that returns a fresh iterator for each pass, or an array."
+        )
+    if effective_n is not None:
+        raise InputError(
+            "effective_n is of all rows, and X is an iterator, of which nobody knows how many it has. Pass a "
+            "function that returns a fresh iterator for each pass, or an array."
+        )
+
+
+def _kept(
+    checkpoint: Any, resume: str, asked: _Asked, settings: dict[str, Any], source: Source, task: Task
+) -> KeptChoice:
+    """The checkpoint of a selection, which is not yet open."""
+    n_starts = len(asked.keys) * settings["n_init"]
+    if n_starts > MOST_STARTS:
+        raise InputError(
+            f"{len(asked.keys)} candidates from {settings["n_init"]} starts each are more than the {MOST_STARTS} "
+            "starts that a checkpoint keeps; give fewer of them, or checkpoint=None."
+        )
+    seed = settings["random_state"]
+    kept_settings = {
+        "n_components": tuple(dict.fromkeys(size for _, size in asked.keys)),
+        "covariance_types": tuple(dict.fromkeys(family for family, _ in asked.keys)),
+        "criterion": asked.criterion,
+        "effective_n": asked.effective_n,
+        **{name: value for name, value in settings.items() if name != "verbose"},
+        "random_state": int(seed) if isinstance(seed, Integral) else None,
+    }
+    return KeptChoice(checkpoint, resume, kept_settings, source, task, deepcopy(check_random_state(seed)))
 
 
 def _chosen(
