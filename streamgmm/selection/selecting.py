@@ -236,7 +236,7 @@ def _kept(
     n_starts = len(asked.keys) * settings["n_init"]
     if n_starts > MOST_STARTS:
         raise InputError(
-            f"{len(asked.keys)} candidates from {settings["n_init"]} starts each are more than the {MOST_STARTS} "
+            f"{len(asked.keys)} candidates from {settings['n_init']} starts each are more than the {MOST_STARTS} "
             "starts that a checkpoint keeps; give fewer of them, or checkpoint=None."
         )
     seed = settings["random_state"]
