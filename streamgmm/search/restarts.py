@@ -17,22 +17,15 @@ from numpy.random import RandomState
 from sklearn.exceptions import ConvergenceWarning
 
 from streamgmm.covariances import CovarianceStructure
-from streamgmm.criteria import n_parameters
 from streamgmm.em import ILL_DEFINED
 from streamgmm.errors import DegenerateError
-from streamgmm.fitting.stages import Stage, Trajectory, fit
-from streamgmm.fitting.stopping import Tolerance
-from streamgmm.initialization import MANY_WAYS, Given, Reservoir, candidates, start
+from streamgmm.initialization import MANY_WAYS, Reservoir, start
 from streamgmm.parameters import Parameters
-from streamgmm.reading import execution
-from streamgmm.search.moves import improved, log_joint, resized
+from streamgmm.search.moves import improved, log_joint
 from streamgmm.search.trials import Trials, at_hand
-from streamgmm.sources import as_source
-from streamgmm.strategies import Batch
 
 PLACED = 2_048  # rows on which starts are found
 PASSES = (6, 20)  # of short runs from all starts, and of longer ones from the best third
-LITTLE, FEW = 2**14, 2  # rows x features x components; rows for each free parameter
 MOST_STARTS = 10  # two for each component more than one
 MOST_ROUNDS, MOST_MOVED = 5, 64  # rounds of moves; components, of which every two are compared
 AGREED = 0.02  # of the rows labelled otherwise, up to which mixtures are at one optimum
@@ -81,40 +74,6 @@ class Restarts:
         )
 
 
-def starts(
-    reservoir: Reservoir,
-    given: Given,
-    n_components: int,
-    init_params: str,
-    n_init: int,
-    random: RandomState,
-    reg_covar: float,
-) -> tuple[list[Parameters], Restarts | None]:
-    """Where ``n_init`` fits begin, in one of scikit-learn's ways or one of ours; and what 'auto' has tried for it.
-
-    'auto' is 'kmeans' where there is too little data, a part of the start is given, or all mixtures degenerate.
-    """
-    if init_params == "split":
-        trials = Trials.on(reservoir, given.structure, reg_covar)
-        one = start(reservoir, np.ones((len(reservoir.rows), 1)), given.structure, reg_covar)
-        return [given.replacing(resized(one, n_components, trials))], None
-    n_rows, n_features = reservoir.rows.shape
-    little = n_components == 1 or is_little(n_rows, n_features, n_components, given.structure)
-    if init_params == "auto" and given.empty and not little:
-        try:
-            return searched(reservoir, given.structure, n_components, n_init, random, reg_covar)
-        except DegenerateError:
-            pass
-    way = "kmeans" if init_params == "auto" else init_params
-    return candidates(reservoir, given, n_components, way, n_init, random, reg_covar), None
-
-
-def is_little(n_rows: int, n_features: int, n_components: int, structure: CovarianceStructure) -> bool:
-    """Whether there is so little data that it hardly tells good starts from bad, and a fit shall take no time."""
-    few = n_rows < FEW * n_parameters(structure, n_components, n_features)
-    return few or n_rows * n_features * n_components < LITTLE
-
-
 def searched(
     reservoir: Reservoir,
     structure: CovarianceStructure,
@@ -160,15 +119,6 @@ def searched_on(
     best, gains = improved(best, trials, rounds)
     restarts = Restarts(tuple(ways), tuple(scores.tolist()), trials.held_out, tuple(gains), differing)
     return [best, *others[: n_init - 1]], restarts
-
-
-def polished(
-    reservoir: Reservoir, starts: Sequence[Parameters], structure: CovarianceStructure, reg_covar: float
-) -> list[Trajectory]:
-    """Starts after EM on the rows that they were found on: one pass is too short to get far from its start."""
-    rows = as_source(reservoir.rows, reservoir.weights)
-    stage = Stage("start", Batch(), execution.passes(rows), None, Tolerance(1e-4))
-    return fit(starts, [stage], structure, reg_covar=reg_covar, max_iter=50)
 
 
 def _placed(ways: Sequence[str], trials: Trials, n_components: int, random: RandomState) -> dict[int, Parameters]:

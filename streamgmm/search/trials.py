@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.criteria import n_parameters
 from streamgmm.errors import DegenerateError
-from streamgmm.fitting.stages import Stage, fit
+from streamgmm.fitting.stages import Stage, Trajectory, fit
 from streamgmm.fitting.stopping import Settled, Tolerance
 from streamgmm.initialization import Reservoir
 from streamgmm.parameters import Array, Parameters
@@ -86,18 +86,30 @@ class Trials:
 
         None for those that degenerate.
         """
-        stage = Stage("trial", Batch(), lambda number, taken: _waves(self.training, taken), None, Tolerance(TOL))
+        stage = self._stage(TOL)
         if accelerated:
             stage = replace(stage, strategy=Accelerated(self.structure, self.reg_covar), stop=Settled(TOL))
+        return [None if one is None else one.parameters for one in self._followed(starts, stage, passes)]
+
+    def ends(self, starts: Sequence[Parameters], tol: float, passes: int) -> list[Trajectory | None]:
+        """What becomes of each start by plain EM until a pass gains less than ``tol``, nats a row.
+
+        None for those that degenerate.
+        """
+        return self._followed(starts, self._stage(tol), passes)
+
+    def _stage(self, tol: float) -> Stage:
+        return Stage("trial", Batch(), lambda number, taken: _waves(self.training, taken), None, Tolerance(tol))
+
+    def _followed(self, starts: Sequence[Parameters], stage: Stage, passes: int) -> list[Trajectory | None]:
         if not starts:
             return []
         try:
-            trajectories = fit(starts, [stage], self.structure, reg_covar=self.reg_covar, max_iter=passes)
+            return list(fit(starts, [stage], self.structure, reg_covar=self.reg_covar, max_iter=passes))
         except DegenerateError:  # of one of them
             if len(starts) == 1:
                 return [None]
-            return [self.run([start], passes, accelerated=accelerated)[0] for start in starts]
-        return [trajectory.parameters for trajectory in trajectories]
+            return [self._followed([start], stage, passes)[0] for start in starts]
 
     def scores(self, candidates: Sequence[Parameters]) -> Array:
         """Mean log-likelihood of each mixture on the rows to judge by, nats a row."""
