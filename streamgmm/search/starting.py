@@ -18,11 +18,13 @@ from streamgmm.reading import execution
 from streamgmm.search.moves import resized
 from streamgmm.search.repeats import repeated
 from streamgmm.search.restarts import Restarts, searched
-from streamgmm.search.trials import Trials
+from streamgmm.search.trials import MOST, Trials
 from streamgmm.sources import as_source
 from streamgmm.strategies import Batch
 
-LITTLE, FEW = 2**14, 2  # rows x features x components; rows for each free parameter
+LITTLE = 2**14  # rows x features x components
+FEW = 2  # rows for each free parameter, below which a search finds components that have collapsed
+UNSURE, SURE = 20, 50  # the same: below which it says little if no rows are held out; from which one start is enough
 
 
 def starts(
@@ -36,8 +38,8 @@ def starts(
 ) -> tuple[list[Parameters], Restarts | None]:
     """Where ``n_init`` fits begin, in one of scikit-learn's ways or one of ours; and what 'auto' has tried for it.
 
-    'auto' is the best of several times 'kmeans' where there is too little data, and 'kmeans' where a part of the start
-    is given, there is one component, or all mixtures degenerate.
+    Of little data 'auto' is the best of several times 'kmeans'; it is 'kmeans' where a part of the start is given, there
+    are many rows for each free parameter, or all mixtures degenerate.
     """
     if init_params == "split":
         trials = Trials.on(reservoir, given.structure, reg_covar)
@@ -46,10 +48,11 @@ def starts(
     n_rows, n_features = reservoir.rows.shape
     if init_params == "auto" and given.empty and n_components > 1:
         little = is_little(n_rows, n_features, n_components, given.structure)
+        sure = n_rows >= SURE * n_parameters(given.structure, n_components, n_features)
+        find = searched if not little else repeated if not sure else None
         try:
-            return (repeated if little else searched)(
-                reservoir, given.structure, n_components, n_init, random, reg_covar
-            )
+            if find is not None:
+                return find(reservoir, given.structure, n_components, n_init, random, reg_covar)
         except DegenerateError:
             pass
     way = "kmeans" if init_params == "auto" else init_params
@@ -57,9 +60,10 @@ def starts(
 
 
 def is_little(n_rows: int, n_features: int, n_components: int, structure: CovarianceStructure) -> bool:
-    """Whether there is so little data that it hardly tells good starts from bad, and a fit shall take no time."""
-    few = n_rows < FEW * n_parameters(structure, n_components, n_features)
-    return few or n_rows * n_features * n_components < LITTLE
+    """Whether there is so little data that it hardly tells good starts from bad, or a fit shall take no time."""
+    rows = n_rows / n_parameters(structure, n_components, n_features)
+    unsure = rows < UNSURE and n_rows < 2 * MOST
+    return rows < FEW or unsure or n_rows * n_features * n_components < LITTLE
 
 
 def polished(
