@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-
 HALVED = 0.5  # what of a gain is left for the next at least
 
 

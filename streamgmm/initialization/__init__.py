@@ -4,7 +4,7 @@ from streamgmm.initialization.candidates import TOO_FEW_ROWS, candidates, contin
 from streamgmm.initialization.given import Given
 from streamgmm.initialization.partitions import partitions
 from streamgmm.initialization.reservoir import Drawn, Reservoir, Sampling, sample
-from streamgmm.initialization.starts import MANY_WAYS, WAYS, start
+from streamgmm.initialization.starts import MANY_WAYS, WAYS, start, whitened
 
 __all__ = [
     "MANY_WAYS",
@@ -21,4 +21,5 @@ __all__ = [
     "rows_to_keep",
     "sample",
     "start",
+    "whitened",
 ]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 from sklearn import cluster
+from sklearn.utils.parallel import _get_threadpool_controller
 
 from streamgmm.initialization.reservoir import Reservoir
 from streamgmm.initialization.starts import squarable
@@ -38,8 +39,9 @@ def partitions(
     at_a_time = max(1, HELD // (len(rows) * n_components))
     for some in range(0, times, at_a_time):
         part = slice(some, some + at_a_time)
-        centres = rows[_far_apart(rows, weights, firsts[part], draws[part])]
-        for members in _settled(rows, weights, centres, tol):
+        with _get_threadpool_controller().limit(limits=1, user_api="blas"):  # threads that wait spinning help none
+            settled = _settled(rows, weights, rows[_far_apart(rows, weights, firsts[part], draws[part])], tol)
+        for members in settled:
             # in the order of their first rows, as clusters have no names
             order = np.lexsort([members.argmax(axis=1), ~members.any(axis=1)])
             which.append(found.setdefault(np.packbits(members[order]).tobytes(), len(found)))

@@ -99,7 +99,6 @@ MANY_WAYS = {
     "k-means++": seeds,
     "density peaks": density_peaks,
     "random rows, whitened": cells,
-    "random": random,
 }
 
 

@@ -1,4 +1,4 @@
-"""k-means many times over, and EM to its end from each: what there is time for on little data, and enough rows.
+"""k-means many times over, and EM to its end from each: for little data, and few rows for each free parameter.
 
 Too few rows to hold some out are judged by what they were learnt from, by which the mixture that is best for them is
 often bad for others. So nothing is tried here but what scikit-learn tries with ``n_init=10``: the same starts, ended by

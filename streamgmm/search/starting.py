@@ -24,7 +24,7 @@ from streamgmm.strategies import Batch
 
 LITTLE = 2**14  # rows x features x components
 FEW = 2  # rows for each free parameter, below which a search finds components that have collapsed
-UNSURE, SURE = 20, 50  # the same: below which it says little if no rows are held out; from which one start is enough
+UNSURE, SURE = 20, 50  # the same, below which it says little unless rows are held out; from which one start will do
 
 
 def starts(
@@ -38,8 +38,8 @@ def starts(
 ) -> tuple[list[Parameters], Restarts | None]:
     """Where ``n_init`` fits begin, in one of scikit-learn's ways or one of ours; and what 'auto' has tried for it.
 
-    Of little data 'auto' is the best of several times 'kmeans'; it is 'kmeans' where a part of the start is given, there
-    are many rows for each free parameter, or all mixtures degenerate.
+    Of little data 'auto' is the best of several times 'kmeans', or 'kmeans' where the rows for each free parameter are
+    many; so it is where a part of the start is given, or all mixtures degenerate.
     """
     if init_params == "split":
         trials = Trials.on(reservoir, given.structure, reg_covar)
@@ -49,7 +49,7 @@ def starts(
     if init_params == "auto" and given.empty and n_components > 1:
         little = is_little(n_rows, n_features, n_components, given.structure)
         sure = n_rows >= SURE * n_parameters(given.structure, n_components, n_features)
-        find = searched if not little else repeated if not sure else None
+        find = searched if not little else None if sure else repeated
         try:
             if find is not None:
                 return find(reservoir, given.structure, n_components, n_init, random, reg_covar)

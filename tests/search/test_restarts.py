@@ -16,7 +16,7 @@ from streamgmm.covariances import STRUCTURES
 from streamgmm.em import make_parameters
 from streamgmm.errors import StreamGMMError
 from streamgmm.initialization import MANY_WAYS, Given, Reservoir, start
-from streamgmm.search import restarts
+from streamgmm.search import restarts, starting
 from streamgmm.search.restarts import Restarts, disagreement, searched
 from streamgmm.search.trials import Trials
 from streamgmm.sources.source import Chunk
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 @pytest.fixture
 def many(monkeypatch):
     """Many starts however few the rows are."""
-    monkeypatch.setattr(restarts, "is_little", lambda *shape: False)
+    monkeypatch.setattr(starting, "is_little", lambda *shape: False)
     monkeypatch.setattr("streamgmm.planning.is_little", lambda *shape: False)
 
 
@@ -133,7 +133,7 @@ def test_one_component_is_the_mean_of_the_rows(family, init_params, n_init, many
 
 def test_as_many_fits_begin_as_were_asked_for_and_the_best_is_kept(many):
     rows = hard(1)
-    mixtures, _ = restarts.starts(
+    mixtures, _ = starting.starts(
         Reservoir(rows, None), Given(STRUCTURES["full"], None, None, None), 6, "auto", 3, RandomState(0), 1e-6
     )
     assert len(mixtures) == 3
