@@ -2,7 +2,7 @@
 
 from streamgmm.initialization.candidates import TOO_FEW_ROWS, candidates, continued, drawn, rows_to_keep
 from streamgmm.initialization.given import Given
-from streamgmm.initialization.partitions import partitions
+from streamgmm.initialization.lloyd import partitions
 from streamgmm.initialization.reservoir import Drawn, Reservoir, Sampling, sample
 from streamgmm.initialization.starts import MANY_WAYS, WAYS, start, whitened
 
