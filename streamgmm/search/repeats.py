@@ -14,7 +14,7 @@ from streamgmm.covariances import CovarianceStructure
 from streamgmm.criteria import n_parameters
 from streamgmm.em import ILL_DEFINED
 from streamgmm.errors import DegenerateError
-from streamgmm.initialization import Reservoir, partitions, start
+from streamgmm.initialization import Reservoir, partitions
 from streamgmm.parameters import Array, Parameters
 from streamgmm.search.restarts import Restarts, disagreement
 from streamgmm.search.trials import Trials
@@ -40,7 +40,7 @@ def repeated(
     work = n_rows * n_parameters(structure, n_components, n_features)
     found, which = partitions(reservoir, n_components, random, max(n_init, min(TIMES, WORK // work)))
     trials = Trials.on(reservoir, structure, reg_covar)
-    begun = [_begun(reservoir, responsibilities, trials) for responsibilities in found]
+    begun = [trials.begun(reservoir, responsibilities) for responsibilities in found]
     mixtures, scores = _judged(begun, trials)
     order = [int(place) for place in np.argsort(-scores, kind="stable") if np.isfinite(scores[place])]
     if not order:
@@ -49,13 +49,6 @@ def repeated(
     differing = max((disagreement(best, other, trials) for other in others), default=0.0)
     told = Restarts(("kmeans",) * len(which), tuple(scores[which].tolist()), False, (), differing)
     return [one for place in order[:n_init] if (one := begun[place]) is not None], told
-
-
-def _begun(reservoir: Reservoir, responsibilities: Array, trials: Trials) -> Parameters | None:
-    try:
-        return start(reservoir, responsibilities, trials.structure, trials.reg_covar)
-    except DegenerateError:
-        return None
 
 
 def _judged(begun: list[Parameters | None], trials: Trials) -> tuple[dict[int, Parameters], Array]:

@@ -18,7 +18,7 @@ from streamgmm.covariances import CovarianceStructure
 from streamgmm.criteria import n_parameters
 from streamgmm.em import ILL_DEFINED
 from streamgmm.errors import DegenerateError
-from streamgmm.initialization import MANY_WAYS, Reservoir, partitions, start, whitened
+from streamgmm.initialization import MANY_WAYS, Reservoir, partitions, whitened
 from streamgmm.parameters import Array, Parameters
 from streamgmm.search.moves import improved, log_joint
 from streamgmm.search.trials import Trials, at_hand
@@ -121,16 +121,15 @@ def searched_on(
 
 
 def _placed(n_starts: int, trials: Trials, n_components: int, random: RandomState) -> list[tuple[str, Parameters]]:
-    """Starts, found in all ways in turn on some of the rows to learn from; fewer where some are the same."""
+    """Starts, found in all ways in turn on some of the rows to learn from, without the same or what has degenerated."""
     training = at_hand(trials.training)
     some = slice(max(PLACED, 20 * n_components))
     rows = Reservoir(training.rows[some], None if training.weights is None else training.weights[some])
     times = Counter(islice(cycle(MANY_WAYS), n_starts))
     found = [[(way, one) for one in _several(way, rows, n_components, random, times[way])] for way in times]
-    return [
-        (way, start(rows, responsibilities, trials.structure, trials.reg_covar))
-        for way, responsibilities in filter(None, chain.from_iterable(zip_longest(*found)))
-    ]
+    in_turn = filter(None, chain.from_iterable(zip_longest(*found)))
+    placed = [(way, trials.begun(rows, responsibilities)) for way, responsibilities in in_turn]
+    return [(way, one) for way, one in placed if one is not None]
 
 
 def _several(way: str, rows: Reservoir, n_components: int, random: RandomState, times: int) -> list[Array]:

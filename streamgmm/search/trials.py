@@ -14,7 +14,7 @@ from streamgmm.criteria import n_parameters
 from streamgmm.errors import DegenerateError
 from streamgmm.fitting.stages import Stage, Trajectory, fit
 from streamgmm.fitting.stopping import Settled, Tolerance
-from streamgmm.initialization import Reservoir
+from streamgmm.initialization import Reservoir, start
 from streamgmm.parameters import Array, Parameters
 from streamgmm.reading import execution
 from streamgmm.reading.execution import Wave
@@ -80,6 +80,13 @@ class Trials:
     def held_out(self) -> bool:
         """Whether rows are judged by that were not learnt from."""
         return self.judging is not self.training
+
+    def begun(self, rows: Reservoir, responsibilities: Array) -> Parameters | None:
+        """What some rows make of responsibilities; None where that degenerates."""
+        try:
+            return start(rows, responsibilities, self.structure, self.reg_covar)
+        except DegenerateError:
+            return None
 
     def run(self, starts: Sequence[Parameters], passes: int, *, accelerated: bool = False) -> list[Parameters | None]:
         """Mixtures after so many passes of EM, or fewer where little is left to gain.

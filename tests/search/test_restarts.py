@@ -216,6 +216,36 @@ def test_where_a_part_is_given_the_rest_is_k_means():
     np.testing.assert_allclose(*(model.fit(easy()).means_ for model in models), atol=1e-6)
 
 
+def test_ways_whose_starts_degenerate_are_left_out(monkeypatch):
+    def on_one_row(reservoir, k, random):
+        responsibilities = np.zeros((len(reservoir.rows), k))
+        responsibilities[:, 0] = 1.0
+        responsibilities[: k - 1] = np.eye(k)[1:]
+        return responsibilities
+
+    monkeypatch.setattr(restarts, "MANY_WAYS", {"on one row": on_one_row, "kmeans": MANY_WAYS["kmeans"]})
+    settings = Reservoir(hard(), None), STRUCTURES["full"], 4, 1, RandomState(0), 0.0
+    assert set(searched(*settings)[1].ways) == {"kmeans"}
+    monkeypatch.setattr(restarts, "MANY_WAYS", {"on one row": on_one_row})
+    with pytest.raises(StreamGMMError):
+        searched(*settings)
+
+
+# ---------------------------------------------------------------------- moves
+
+
+def test_another_optimum_is_looked_for_also_where_all_starts_come_to_one(monkeypatch):
+    # k-means halves what is long, and takes two that are small and near each other for one
+    random = np.random.default_rng(0)
+    long, small = [20.0, 2.0] * random.normal(size=(1400, 2)), 0.1 * random.normal(size=(600, 2))
+    rows = np.concatenate([long, small + [100.0, 0.0] + [0.0, 1.0] * (np.arange(600) % 2)[:, None]])
+    monkeypatch.setattr(restarts, "MANY_WAYS", {"kmeans": MANY_WAYS["kmeans"]})
+    (best,), told = found_by(rows, 3)
+    assert told.disagreement < 0.05
+    assert sum(told.gains) > 0.1
+    np.testing.assert_allclose(sorted(best.weights), [0.15, 0.15, 0.7], atol=0.01)
+
+
 # ---------------------------------------------------------------------- agreement
 
 
