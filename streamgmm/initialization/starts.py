@@ -71,7 +71,9 @@ def seeds(reservoir: Reservoir, n_components: int, random: RandomState) -> Array
 
 def cells(reservoir: Reservoir, n_components: int, random: RandomState) -> Array:
     """Each row belongs to the nearest of some random rows, where all directions are of one length."""
-    return _nearest(whitened(reservoir).rows, _drawn(reservoir, n_components, random))
+    # with weights also where there are none, lest equal ones draw other rows
+    weights = np.ones(len(reservoir.rows)) if reservoir.weights is None else reservoir.weights
+    return _nearest(whitened(reservoir).rows, _drawn(Reservoir(reservoir.rows, weights), n_components, random))
 
 
 def density_peaks(reservoir: Reservoir, n_components: int, random: RandomState) -> Array:

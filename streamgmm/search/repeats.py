@@ -17,7 +17,7 @@ from streamgmm.errors import DegenerateError
 from streamgmm.initialization import Reservoir, partitions
 from streamgmm.parameters import Array, Parameters
 from streamgmm.search.restarts import Restarts, disagreement
-from streamgmm.search.trials import Trials
+from streamgmm.search.trials import Trials, ranked
 
 TIMES = 10
 WORK = 2**30  # rows x free parameters of all starts, beyond which there are fewer
@@ -42,7 +42,7 @@ def repeated(
     trials = Trials.on(reservoir, structure, reg_covar)
     begun = [trials.begun(reservoir, responsibilities) for responsibilities in found]
     mixtures, scores = _judged(begun, trials)
-    order = [int(place) for place in np.argsort(-scores, kind="stable") if np.isfinite(scores[place])]
+    order = [place for place in ranked(scores) if np.isfinite(scores[place])]
     if not order:
         raise DegenerateError(ILL_DEFINED)
     best, *others = (mixtures[place] for place in order)

@@ -21,7 +21,7 @@ from streamgmm.errors import DegenerateError
 from streamgmm.initialization import MANY_WAYS, Reservoir, partitions, whitened
 from streamgmm.parameters import Array, Parameters
 from streamgmm.search.moves import improved, log_joint
-from streamgmm.search.trials import Trials, at_hand
+from streamgmm.search.trials import Trials, at_hand, ranked
 
 PLACED = 2_048  # rows on which starts are found
 HEATS = ((3, 1), (6, 2), (20, 6))  # passes of EM, and of how many starts the best has them
@@ -111,7 +111,7 @@ def searched_on(
         if not last:
             raise DegenerateError(ILL_DEFINED)
         scores[last] = trials.scores([mixtures[place] for place in last])
-        last.sort(key=lambda place: -scores[place])
+        last = [place for place in ranked(scores) if place in last]
     best, *others = (mixtures[place] for place in last)
     differing = max((disagreement(best, other, trials) for other in others), default=0.0)
     # also where all came to the same optimum, which may be the easiest to come to

@@ -27,6 +27,7 @@ ENOUGH = 5  # rows for each free parameter, to learn from and to judge by
 MOST, LIMIT = 8_192, 16_384  # rows to learn from: more only where many parameters need them
 LEAF_ROWS = 2_048  # so few rows are shared among threads, too
 TOL = 1e-4  # nats a row that are worth a pass
+SAME = 11  # decimals of a mean log-likelihood, nats a row, that are no rounding
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,6 +125,11 @@ class Trials:
             [found.likelihood for (found,) in execution.expect(wave, candidates)] for wave in _waves(self.judging, 0)
         ]
         return np.array([tree_sum(parts).mean for parts in zip(*tallies, strict=True)])
+
+
+def ranked(scores: Array) -> list[int]:
+    """Places of the scores, the best first; lest rounding decides, the first of those that differ by no more."""
+    return [int(place) for place in np.argsort(-np.round(scores, SAME), kind="stable")]
 
 
 def survivors(mixtures: Sequence[Parameters | None]) -> list[Parameters]:
