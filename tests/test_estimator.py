@@ -66,8 +66,8 @@ class CountingSource:
 
 
 def expected_failures(estimator):
-    if estimator.n_components == 1:
-        return {}
+    if estimator.n_components == 1 or estimator.covariance_type == "full":
+        return {}  # 'full': of ten starts the best is the same
     reason = "scikit-learn's k-means, which finds the start, draws other rows where there are more of them"
     return {"check_sample_weight_equivalence_on_dense_data": reason}
 

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streamgmm.covariances import STRUCTURES
 from streamgmm.errors import DegenerateError
 from streamgmm.fitting.stages import Stage, fit
-from streamgmm.fitting.stopping import Never, Settled, Tolerance
+from streamgmm.fitting.stopping import Never, Remaining, Settled, Tolerance
 from streamgmm.reading import execution
 from streamgmm.sources import as_source
 from streamgmm.strategies import Accelerated, Batch
@@ -83,3 +85,22 @@ def test_a_candidate_that_degenerates_is_named():
     with pytest.raises(DegenerateError) as raised:
         fit(begin, [stage(Counted(doubled), Batch(), Never())], families, reg_covar=0.0, max_iter=9)
     assert raised.value.candidate == 1
+
+
+# ---------------------------------------------------------------------- when to stop
+
+
+@given(st.lists(st.floats(1e-12, 1.0), min_size=2, max_size=6), st.floats(1e-9, 1e-2))
+def test_what_a_pass_has_gained_the_next_is_taken_to_gain_half_of_at_least(gains, enough):
+    # the first passes gain what is gained fast: their gains fall steeply, and say nothing of what is gained slowly
+    bounds = np.cumsum([-2.0, *gains])
+    last, before = bounds[-1] - bounds[-2], bounds[-2] - bounds[-3]
+    if 0.0 < last < before:
+        remaining = last * max(0.5, last / before) / (1.0 - max(0.5, last / before))
+        assert Remaining(enough)(bounds) == (remaining <= enough)
+        assert not Remaining(0.999 * last)(bounds)
+
+
+def test_a_steep_fall_of_gains_is_not_the_end_of_a_slow_climb():
+    assert not Remaining(1e-5)(-2.0 + np.array([0.0, 1.1e-3, 1.196e-3]))
+    assert Remaining(1e-5)(-2.0 + np.array([0.0, 1.1e-3, 1.108e-3]))

@@ -307,11 +307,31 @@ def test_the_geyser_erupts_in_two_ways():
     np.testing.assert_allclose(upper, expected, rtol=1e-5)
 
 
-def test_iris_with_the_defaults_scores_what_scikit_learn_scores():
+def test_iris_from_one_k_means_scores_what_scikit_learn_scores():
     X = load_iris().data
-    model = GaussianMixture(3, random_state=0).fit(X)
+    model = GaussianMixture(3, init_params="kmeans", random_state=0).fit(X)
     assert 150 * model.score(X) == pytest.approx(-180.196663, abs=1e-4)
     assert 150 * model.lower_bound_ == pytest.approx(-180.221192, abs=1e-4)  # one M-step behind
+
+
+def test_iris_with_the_defaults_scores_what_the_best_of_ten_of_scikit_learn_scores():
+    X = load_iris().data
+    model = GaussianMixture(3, random_state=0).fit(X)
+    assert 150 * model.score(X) == pytest.approx(-180.195736, abs=1e-5)
+    assert_same_fit(model, sklearn.mixture.GaussianMixture(3, n_init=10, random_state=0).fit(X))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_little_data_with_the_defaults_are_the_best_of_ten_of_scikit_learns(family, seed, offset):
+    random = np.random.default_rng(seed)
+    X = 2.0 * random.normal(size=(5, 3))[random.integers(5, size=130)] + random.normal(size=(130, 3)) + offset
+    settings = {"covariance_type": family, "reg_covar": 1e-3, "random_state": seed}
+    ours = GaussianMixture(5, **settings).fit(X)
+    assert_same_fit(ours, sklearn.mixture.GaussianMixture(5, n_init=10, **settings).fit(X))
+    one = sklearn.mixture.GaussianMixture(5, **settings).fit(X)
+    assert ours.lower_bound_ >= one.lower_bound_ - 1e-9
 
 
 def faithful():

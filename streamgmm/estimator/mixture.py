@@ -62,11 +62,13 @@ class GaussianMixture(RevisableMixture):
         data.
     init_params : {'auto', 'split', 'kmeans', 'k-means++', 'random', 'random_from_data'}, default='auto'
         How the starts are found, on a uniform sample of the rows (on all rows where there are no more than 32,768,
-        or 100·k·d if that is more). 'auto': k-means and other starts, up to ten; a few passes of EM from each, more
-        from the best third; splits and mergers of components where those disagree; judged by rows that were held out
-        where there are enough (``restarts_``); of little data (rows·d·k below 16,384, or fewer than two rows for each
-        free parameter), 'kmeans'. 'split': one component, then each by a split of another. The others are
-        scikit-learn's; of all rows of a small array they are its own draws.
+        or 100·k·d if that is more). 'auto': k-means and other starts, ten to forty; a few passes of EM from each, more
+        from the better half, and again from the best; splits and mergers of components; judged by rows that were held
+        out where there are enough (``restarts_``). Of little data (rows·d·k below 16,384, fewer than two rows for each
+        free parameter, or fewer than 20 of fewer than 16,384 rows) the best of ten times 'kmeans', each carried to its
+        end: the draws, and the choice, of scikit-learn with ``n_init=10``; one where 50 rows for each free parameter
+        leave little to choose. 'split': one component, then each by a split of another. The others are scikit-learn's;
+        of all rows of a small array they are its own draws.
     weights_init : array-like of shape (n_components,), optional
         Starting weights.
     means_init : array-like of shape (n_components, n_features), optional

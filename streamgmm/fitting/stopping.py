@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+HALVED = 0.5  # what of a gain is left for the next at least
+
 
 class Rule(Protocol):
     """Whether to stop, from the mean log-likelihoods (or their lower bounds) of the passes so far, nats a row.
@@ -42,6 +44,7 @@ class Remaining:
     """Stop once what all further passes would gain is at most ``gain`` nats a row.
 
     Aitken's extrapolation of gains that fall by the same factor a each pass, ``D·a / (1 − a)`` (Böhning et al., 1994).
+    They are taken to halve at best: the first passes gain what is gained fast, and say nothing of the rest.
 
     Examples
     --------
@@ -59,7 +62,7 @@ class Remaining:
         before, now = bounds[-2] - bounds[-3], bounds[-1] - bounds[-2]
         if now <= 0.0:  # rounding: there is nothing left to gain
             return True
-        factor = now / before if before > 0.0 else 1.0
+        factor = max(HALVED, now / before) if before > 0.0 else 1.0
         return factor < 1.0 and now * factor / (1.0 - factor) <= self.gain
 
 
@@ -93,7 +96,7 @@ class Settled:
         if len(bounds) < 13 or not state.remaining <= self.gain:
             return False
         before, now = bounds[-7] - bounds[-13], bounds[-1] - bounds[-7]
-        factor = max(0.5, now / before)
+        factor = max(HALVED, now / before)
         return factor < 1.0 and now * factor / (1.0 - factor) <= self.gain
 
 

@@ -2,8 +2,9 @@
 
 from streamgmm.initialization.candidates import TOO_FEW_ROWS, candidates, continued, drawn, rows_to_keep
 from streamgmm.initialization.given import Given
+from streamgmm.initialization.lloyd import partitions
 from streamgmm.initialization.reservoir import Drawn, Reservoir, Sampling, sample
-from streamgmm.initialization.starts import MANY_WAYS, WAYS, start
+from streamgmm.initialization.starts import MANY_WAYS, WAYS, start, whitened
 
 __all__ = [
     "MANY_WAYS",
@@ -16,7 +17,9 @@ __all__ = [
     "candidates",
     "continued",
     "drawn",
+    "partitions",
     "rows_to_keep",
     "sample",
     "start",
+    "whitened",
 ]

@@ -27,7 +27,7 @@ def kmeans(reservoir: Reservoir, n_components: int, random: RandomState) -> Arra
     model = cluster.KMeans(n_components, n_init=1, random_state=random)
     # OpenMP's threads wait for each other spinning: on a busy machine k-means with two takes a hundred times as long
     with _get_threadpool_controller().limit(limits=1, user_api="openmp"):
-        model.fit(_squarable(reservoir.rows), sample_weight=reservoir.weights)
+        model.fit(squarable(reservoir.rows), sample_weight=reservoir.weights)
     return _one_hot(model.labels_, n_components)
 
 
@@ -44,7 +44,7 @@ def random_from_data(reservoir: Reservoir, n_components: int, random: RandomStat
 
 def kmeans_plusplus(reservoir: Reservoir, n_components: int, random: RandomState) -> Array:
     """Every component begins on one row, the rows far from each other (Arthur & Vassilvitskii, 2007)."""
-    rows = _squarable(reservoir.rows)
+    rows = squarable(reservoir.rows)
     _, chosen = cluster.kmeans_plusplus(rows, n_components, sample_weight=reservoir.weights, random_state=random)
     return _on_rows(chosen, len(reservoir.rows))
 
@@ -63,7 +63,7 @@ def whitened_seeds(reservoir: Reservoir, n_components: int, random: RandomState)
 
 def seeds(reservoir: Reservoir, n_components: int, random: RandomState) -> Array:
     """Each row belongs to the nearest of some rows that are far from each other."""
-    rows = _squarable(reservoir.rows).astype(np.float64)
+    rows = squarable(reservoir.rows).astype(np.float64)
     rows -= rows.mean(axis=0)  # lest distances cancel
     _, chosen = cluster.kmeans_plusplus(rows, n_components, sample_weight=reservoir.weights, random_state=random)
     return _nearest(rows, chosen)
@@ -71,7 +71,9 @@ def seeds(reservoir: Reservoir, n_components: int, random: RandomState) -> Array
 
 def cells(reservoir: Reservoir, n_components: int, random: RandomState) -> Array:
     """Each row belongs to the nearest of some random rows, where all directions are of one length."""
-    return _nearest(whitened(reservoir).rows, _drawn(reservoir, n_components, random))
+    # with weights also where there are none, lest equal ones draw other rows
+    weights = np.ones(len(reservoir.rows)) if reservoir.weights is None else reservoir.weights
+    return _nearest(whitened(reservoir).rows, _drawn(Reservoir(reservoir.rows, weights), n_components, random))
 
 
 def density_peaks(reservoir: Reservoir, n_components: int, random: RandomState) -> Array:
@@ -99,13 +101,12 @@ MANY_WAYS = {
     "k-means++": seeds,
     "density peaks": density_peaks,
     "random rows, whitened": cells,
-    "random": random,
 }
 
 
 def whitened(reservoir: Reservoir) -> Reservoir:
     """Rows in coordinates in which their covariance is the unit matrix; directions without variance are left out."""
-    rows = _squarable(reservoir.rows).astype(np.float64)
+    rows = squarable(reservoir.rows).astype(np.float64)
     weights = np.ones(len(rows)) if reservoir.weights is None else reservoir.weights
     rows = rows - weights @ rows / weights.sum()
     variances, axes = np.linalg.eigh((weights * rows.T) @ rows / weights.sum())
@@ -136,7 +137,7 @@ def _drawn(reservoir: Reservoir, n_components: int, random: RandomState) -> NDAr
     return random.choice(n, size=n_components, replace=False, p=None if weights is None else weights / weights.sum())
 
 
-def _squarable(rows: NDArray[Any]) -> NDArray[Any]:
+def squarable(rows: NDArray[Any]) -> NDArray[Any]:
     """Rows as they are, or times a power of two where k-means could not square them in their dtype."""
     largest = float(np.abs(rows).max()) if rows.dtype.kind == "f" else 1.0
     if largest == 0.0 or 1e-15 <= largest <= 1e15:

@@ -3,7 +3,8 @@
 from streamgmm.search.finishing import Finishing, finished
 from streamgmm.search.ladder import Rung, ladder, log_densities
 from streamgmm.search.moves import resized
-from streamgmm.search.restarts import Restarts, is_little, polished, starts
+from streamgmm.search.restarts import Restarts
+from streamgmm.search.starting import is_little, polished, starts
 from streamgmm.search.trials import Trials
 
 __all__ = [

@@ -19,8 +19,9 @@ from streamgmm.errors import DegenerateError
 from streamgmm.initialization import Given, Reservoir
 from streamgmm.parameters import Array, Parameters
 from streamgmm.search.moves import log_joint, resized
-from streamgmm.search.restarts import FEW, Restarts, searched_on
-from streamgmm.search.restarts import starts as starts_of
+from streamgmm.search.restarts import Restarts, searched_on
+from streamgmm.search.starting import FEW
+from streamgmm.search.starting import starts as starts_of
 from streamgmm.search.trials import Trials, at_hand
 
 STARTS = 6  # of each size at most

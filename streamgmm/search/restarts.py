@@ -1,41 +1,33 @@
 """Many starts, short runs of EM from each, and the best of them improved: em-EM, with moves between optima.
 
-Biernacki, Celeux & Govaert (2003), "Choosing starting values for the EM algorithm". The best third goes on for longer.
-Moves are those of `streamgmm.search.moves`.
+Biernacki, Celeux & Govaert (2003), "Choosing starting values for the EM algorithm". The better half goes on for longer,
+and the best of these for longer again. Moves are those of `streamgmm.search.moves`.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass
-from itertools import cycle, islice
+from itertools import chain, cycle, islice, zip_longest
 from math import ceil
 
 import numpy as np
 from numpy.random import RandomState
-from sklearn.exceptions import ConvergenceWarning
 
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.criteria import n_parameters
 from streamgmm.em import ILL_DEFINED
 from streamgmm.errors import DegenerateError
-from streamgmm.fitting.stages import Stage, Trajectory, fit
-from streamgmm.fitting.stopping import Tolerance
-from streamgmm.initialization import MANY_WAYS, Given, Reservoir, candidates, start
-from streamgmm.parameters import Parameters
-from streamgmm.reading import execution
-from streamgmm.search.moves import improved, log_joint, resized
-from streamgmm.search.trials import Trials, at_hand
-from streamgmm.sources import as_source
-from streamgmm.strategies import Batch
+from streamgmm.initialization import MANY_WAYS, Reservoir, partitions, whitened
+from streamgmm.parameters import Array, Parameters
+from streamgmm.search.moves import improved, log_joint
+from streamgmm.search.trials import Trials, at_hand, ranked
 
 PLACED = 2_048  # rows on which starts are found
-PASSES = (6, 20)  # of short runs from all starts, and of longer ones from the best third
-LITTLE, FEW = 2**14, 2  # rows x features x components; rows for each free parameter
-MOST_STARTS = 10  # two for each component more than one
+HEATS = ((3, 1), (6, 2), (20, 6))  # passes of EM, and of how many starts the best has them
+MOST_STARTS, LEAST_STARTS, EACH = 40, 10, 8  # of many components the least; for each component more than one
+MOST_WORK = 4_000  # free parameters of all starts, beyond which there are no more than the least
 MOST_ROUNDS, MOST_MOVED = 5, 64  # rounds of moves; components, of which every two are compared
-AGREED = 0.02  # of the rows labelled otherwise, up to which mixtures are at one optimum
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,40 +73,6 @@ class Restarts:
         )
 
 
-def starts(
-    reservoir: Reservoir,
-    given: Given,
-    n_components: int,
-    init_params: str,
-    n_init: int,
-    random: RandomState,
-    reg_covar: float,
-) -> tuple[list[Parameters], Restarts | None]:
-    """Where ``n_init`` fits begin, in one of scikit-learn's ways or one of ours; and what 'auto' has tried for it.
-
-    'auto' is 'kmeans' where there is too little data, a part of the start is given, or all mixtures degenerate.
-    """
-    if init_params == "split":
-        trials = Trials.on(reservoir, given.structure, reg_covar)
-        one = start(reservoir, np.ones((len(reservoir.rows), 1)), given.structure, reg_covar)
-        return [given.replacing(resized(one, n_components, trials))], None
-    n_rows, n_features = reservoir.rows.shape
-    little = n_components == 1 or is_little(n_rows, n_features, n_components, given.structure)
-    if init_params == "auto" and given.empty and not little:
-        try:
-            return searched(reservoir, given.structure, n_components, n_init, random, reg_covar)
-        except DegenerateError:
-            pass
-    way = "kmeans" if init_params == "auto" else init_params
-    return candidates(reservoir, given, n_components, way, n_init, random, reg_covar), None
-
-
-def is_little(n_rows: int, n_features: int, n_components: int, structure: CovarianceStructure) -> bool:
-    """Whether there is so little data that it hardly tells good starts from bad, and a fit shall take no time."""
-    few = n_rows < FEW * n_parameters(structure, n_components, n_features)
-    return few or n_rows * n_features * n_components < LITTLE
-
-
 def searched(
     reservoir: Reservoir,
     structure: CovarianceStructure,
@@ -138,50 +96,47 @@ def searched_on(
     most_rounds: int = MOST_ROUNDS,
 ) -> tuple[list[Parameters], Restarts]:
     """`searched`, on rows that were dealt before, with fewer starts or moves where other sizes will suggest some."""
-    n_starts = max(min(most_starts, 2 * n_components - 2), 3 * n_init if n_init > 1 else 1)
-    ways = list(islice(cycle(MANY_WAYS), n_starts))
-    mixtures = _placed(ways, trials, n_components, random)
-    scores = np.full(n_starts, -np.inf)
-    last = list(range(n_starts))
-    for number, passes in enumerate(PASSES):
-        if number:  # two at least, to see whether they agree
-            last = last[: max(2, n_init, ceil(len(last) / 3))]
+    free = n_parameters(trials.structure, n_components, trials.training.n_features)
+    affordable = max(LEAST_STARTS, MOST_WORK // free)
+    n_starts = min(most_starts, affordable, EACH * (n_components - 1)) if n_components > 1 else 1
+    placed = _placed(max(n_starts, 3 * n_init if n_init > 1 else 1), trials, n_components, random)
+    ways, mixtures = [way for way, _ in placed], dict(enumerate(mixture for _, mixture in placed))
+    scores = np.full(len(placed), -np.inf)
+    last = list(mixtures)
+    for passes, share in HEATS:  # two at least, to see whether they agree
+        last = last[: max(2, n_init, ceil(len(placed) / share))]
         ran = trials.run([mixtures[place] for place in last], passes)
         mixtures.update((place, mixture) for place, mixture in zip(last, ran, strict=True) if mixture is not None)
         last = [place for place, mixture in zip(last, ran, strict=True) if mixture is not None]
         if not last:
             raise DegenerateError(ILL_DEFINED)
         scores[last] = trials.scores([mixtures[place] for place in last])
-        last.sort(key=lambda place: -scores[place])
+        last = [place for place in ranked(scores) if place in last]
     best, *others = (mixtures[place] for place in last)
     differing = max((disagreement(best, other, trials) for other in others), default=0.0)
-    # where all came to the same optimum there is hardly another to move to
-    rounds = most_rounds if differing > AGREED and n_components <= MOST_MOVED else 0
-    best, gains = improved(best, trials, rounds)
+    # also where all came to the same optimum, which may be the easiest to come to
+    best, gains = improved(best, trials, most_rounds if n_components <= MOST_MOVED else 0)
     restarts = Restarts(tuple(ways), tuple(scores.tolist()), trials.held_out, tuple(gains), differing)
     return [best, *others[: n_init - 1]], restarts
 
 
-def polished(
-    reservoir: Reservoir, starts: Sequence[Parameters], structure: CovarianceStructure, reg_covar: float
-) -> list[Trajectory]:
-    """Starts after EM on the rows that they were found on: one pass is too short to get far from its start."""
-    rows = as_source(reservoir.rows, reservoir.weights)
-    stage = Stage("start", Batch(), execution.passes(rows), None, Tolerance(1e-4))
-    return fit(starts, [stage], structure, reg_covar=reg_covar, max_iter=50)
-
-
-def _placed(ways: Sequence[str], trials: Trials, n_components: int, random: RandomState) -> dict[int, Parameters]:
-    """A start in each way, on some of the rows to learn from."""
+def _placed(n_starts: int, trials: Trials, n_components: int, random: RandomState) -> list[tuple[str, Parameters]]:
+    """Starts, found in all ways in turn on some of the rows to learn from, without the same or what has degenerated."""
     training = at_hand(trials.training)
     some = slice(max(PLACED, 20 * n_components))
     rows = Reservoir(training.rows[some], None if training.weights is None else training.weights[some])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # of k-means, which is one start of many
-        return {
-            place: start(rows, MANY_WAYS[way](rows, n_components, random), trials.structure, trials.reg_covar)
-            for place, way in enumerate(ways)
-        }
+    times = Counter(islice(cycle(MANY_WAYS), n_starts))
+    found = [[(way, one) for one in _several(way, rows, n_components, random, times[way])] for way in times]
+    in_turn = filter(None, chain.from_iterable(zip_longest(*found)))
+    placed = [(way, trials.begun(rows, responsibilities)) for way, responsibilities in in_turn]
+    return [(way, one) for way, one in placed if one is not None]
+
+
+def _several(way: str, rows: Reservoir, n_components: int, random: RandomState, times: int) -> list[Array]:
+    """Responsibilities, so many times in one way."""
+    if way in ("kmeans", "kmeans, whitened"):
+        return partitions(rows if way == "kmeans" else whitened(rows), n_components, random, times)[0]
+    return [MANY_WAYS[way](rows, n_components, random) for _ in range(times)]
 
 
 def disagreement(one: Parameters, other: Parameters, trials: Trials) -> float:

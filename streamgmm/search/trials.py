@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.criteria import n_parameters
 from streamgmm.errors import DegenerateError
-from streamgmm.fitting.stages import Stage, fit
+from streamgmm.fitting.stages import Stage, Trajectory, fit
 from streamgmm.fitting.stopping import Settled, Tolerance
-from streamgmm.initialization import Reservoir
+from streamgmm.initialization import Reservoir, start
 from streamgmm.parameters import Array, Parameters
 from streamgmm.reading import execution
 from streamgmm.reading.execution import Wave
@@ -27,6 +27,7 @@ ENOUGH = 5  # rows for each free parameter, to learn from and to judge by
 MOST, LIMIT = 8_192, 16_384  # rows to learn from: more only where many parameters need them
 LEAF_ROWS = 2_048  # so few rows are shared among threads, too
 TOL = 1e-4  # nats a row that are worth a pass
+SAME = 11  # decimals of a mean log-likelihood, nats a row, that are no rounding
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,23 +82,42 @@ class Trials:
         """Whether rows are judged by that were not learnt from."""
         return self.judging is not self.training
 
+    def begun(self, rows: Reservoir, responsibilities: Array) -> Parameters | None:
+        """What some rows make of responsibilities; None where that degenerates."""
+        try:
+            return start(rows, responsibilities, self.structure, self.reg_covar)
+        except DegenerateError:
+            return None
+
     def run(self, starts: Sequence[Parameters], passes: int, *, accelerated: bool = False) -> list[Parameters | None]:
         """Mixtures after so many passes of EM, or fewer where little is left to gain.
 
         None for those that degenerate.
         """
-        stage = Stage("trial", Batch(), lambda number, taken: _waves(self.training, taken), None, Tolerance(TOL))
+        stage = self._stage(TOL)
         if accelerated:
             stage = replace(stage, strategy=Accelerated(self.structure, self.reg_covar), stop=Settled(TOL))
+        return [None if one is None else one.parameters for one in self._followed(starts, stage, passes)]
+
+    def ends(self, starts: Sequence[Parameters], tol: float, passes: int) -> list[Trajectory | None]:
+        """What becomes of each start by plain EM until a pass gains less than ``tol``, nats a row.
+
+        None for those that degenerate.
+        """
+        return self._followed(starts, self._stage(tol), passes)
+
+    def _stage(self, tol: float) -> Stage:
+        return Stage("trial", Batch(), lambda number, taken: _waves(self.training, taken), None, Tolerance(tol))
+
+    def _followed(self, starts: Sequence[Parameters], stage: Stage, passes: int) -> list[Trajectory | None]:
         if not starts:
             return []
         try:
-            trajectories = fit(starts, [stage], self.structure, reg_covar=self.reg_covar, max_iter=passes)
+            return list(fit(starts, [stage], self.structure, reg_covar=self.reg_covar, max_iter=passes))
         except DegenerateError:  # of one of them
             if len(starts) == 1:
                 return [None]
-            return [self.run([start], passes, accelerated=accelerated)[0] for start in starts]
-        return [trajectory.parameters for trajectory in trajectories]
+            return [self._followed([start], stage, passes)[0] for start in starts]
 
     def scores(self, candidates: Sequence[Parameters]) -> Array:
         """Mean log-likelihood of each mixture on the rows to judge by, nats a row."""
@@ -105,6 +125,11 @@ class Trials:
             [found.likelihood for (found,) in execution.expect(wave, candidates)] for wave in _waves(self.judging, 0)
         ]
         return np.array([tree_sum(parts).mean for parts in zip(*tallies, strict=True)])
+
+
+def ranked(scores: Array) -> list[int]:
+    """Places of the scores, the best first; lest rounding decides, the first of those that differ by no more."""
+    return [int(place) for place in np.argsort(-np.round(scores, SAME), kind="stable")]
 
 
 def survivors(mixtures: Sequence[Parameters | None]) -> list[Parameters]:

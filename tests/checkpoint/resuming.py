@@ -22,7 +22,8 @@ SMALL = {  # so that few rows are many chunks, groups and waves
     "streamgmm.sources.arrays.CHUNK_ROWS": 256,
     "streamgmm.sources.storage.TASK_BYTES": 2**11,
     "streamgmm.planning.LARGE": 1_200,
-    "streamgmm.search.restarts.LITTLE": 2**12,
+    "streamgmm.search.starting.LITTLE": 2**12,
+    "streamgmm.search.starting.UNSURE": 2,
 }
 
 

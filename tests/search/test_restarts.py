@@ -16,7 +16,7 @@ from streamgmm.covariances import STRUCTURES
 from streamgmm.em import make_parameters
 from streamgmm.errors import StreamGMMError
 from streamgmm.initialization import MANY_WAYS, Given, Reservoir, start
-from streamgmm.search import restarts
+from streamgmm.search import restarts, starting
 from streamgmm.search.restarts import Restarts, disagreement, searched
 from streamgmm.search.trials import Trials
 from streamgmm.sources.source import Chunk
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 @pytest.fixture
 def many(monkeypatch):
     """Many starts however few the rows are."""
-    monkeypatch.setattr(restarts, "is_little", lambda *shape: False)
+    monkeypatch.setattr(starting, "is_little", lambda *shape: False)
     monkeypatch.setattr("streamgmm.planning.is_little", lambda *shape: False)
 
 
@@ -133,7 +133,7 @@ def test_one_component_is_the_mean_of_the_rows(family, init_params, n_init, many
 
 def test_as_many_fits_begin_as_were_asked_for_and_the_best_is_kept(many):
     rows = hard(1)
-    mixtures, _ = restarts.starts(
+    mixtures, _ = starting.starts(
         Reservoir(rows, None), Given(STRUCTURES["full"], None, None, None), 6, "auto", 3, RandomState(0), 1e-6
     )
     assert len(mixtures) == 3
@@ -216,6 +216,36 @@ def test_where_a_part_is_given_the_rest_is_k_means():
     np.testing.assert_allclose(*(model.fit(easy()).means_ for model in models), atol=1e-6)
 
 
+def test_ways_whose_starts_degenerate_are_left_out(monkeypatch):
+    def on_one_row(reservoir, k, random):
+        responsibilities = np.zeros((len(reservoir.rows), k))
+        responsibilities[:, 0] = 1.0
+        responsibilities[: k - 1] = np.eye(k)[1:]
+        return responsibilities
+
+    monkeypatch.setattr(restarts, "MANY_WAYS", {"on one row": on_one_row, "kmeans": MANY_WAYS["kmeans"]})
+    settings = Reservoir(hard(), None), STRUCTURES["full"], 4, 1, RandomState(0), 0.0
+    assert set(searched(*settings)[1].ways) == {"kmeans"}
+    monkeypatch.setattr(restarts, "MANY_WAYS", {"on one row": on_one_row})
+    with pytest.raises(StreamGMMError):
+        searched(*settings)
+
+
+# ---------------------------------------------------------------------- moves
+
+
+def test_another_optimum_is_looked_for_also_where_all_starts_come_to_one(monkeypatch):
+    # k-means halves what is long, and takes two that are small and near each other for one
+    random = np.random.default_rng(0)
+    long, small = [20.0, 2.0] * random.normal(size=(1400, 2)), 0.1 * random.normal(size=(600, 2))
+    rows = np.concatenate([long, small + [100.0, 0.0] + [0.0, 1.0] * (np.arange(600) % 2)[:, None]])
+    monkeypatch.setattr(restarts, "MANY_WAYS", {"kmeans": MANY_WAYS["kmeans"]})
+    (best,), told = found_by(rows, 3)
+    assert told.disagreement < 0.05
+    assert sum(told.gains) > 0.1
+    np.testing.assert_allclose(sorted(best.weights), [0.15, 0.15, 0.7], atol=0.01)
+
+
 # ---------------------------------------------------------------------- agreement
 
 
@@ -242,8 +272,9 @@ def test_starts_agree_on_clusters_that_are_apart_and_not_on_others(many):
 
 
 def test_two_starts_at_least_go_on_to_be_compared(many):
-    # a square of clusters is two columns or two rows
-    told = [found_by(easy(seed), 2, seed=seed)[1].disagreement for seed in range(8)]
+    # a square of clusters is two columns or two rows, which are as good where the rows are symmetric
+    squares = [np.concatenate([easy(seed), easy(seed)[:, ::-1]]) for seed in range(8)]
+    told = [found_by(square, 2, seed=seed)[1].disagreement for seed, square in enumerate(squares)]
     assert max(told) == pytest.approx(0.5, abs=0.05)
     assert min(told) < 0.01
 

@@ -1,0 +1,75 @@
+"""Where fits begin: which way there is time for, and rows for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.random import RandomState
+
+from streamgmm.covariances import CovarianceStructure
+from streamgmm.criteria import n_parameters
+from streamgmm.errors import DegenerateError
+from streamgmm.fitting.stages import Stage, Trajectory, fit
+from streamgmm.fitting.stopping import Tolerance
+from streamgmm.initialization import Given, Reservoir, candidates, start
+from streamgmm.parameters import Parameters
+from streamgmm.reading import execution
+from streamgmm.search.moves import resized
+from streamgmm.search.repeats import repeated
+from streamgmm.search.restarts import Restarts, searched
+from streamgmm.search.trials import MOST, Trials
+from streamgmm.sources import as_source
+from streamgmm.strategies import Batch
+
+LITTLE = 2**14  # rows x features x components
+FEW = 2  # rows for each free parameter, below which a search finds components that have collapsed
+UNSURE, SURE = 20, 50  # the same, below which it says little unless rows are held out; from which one start will do
+
+
+def starts(
+    reservoir: Reservoir,
+    given: Given,
+    n_components: int,
+    init_params: str,
+    n_init: int,
+    random: RandomState,
+    reg_covar: float,
+) -> tuple[list[Parameters], Restarts | None]:
+    """Where ``n_init`` fits begin, in one of scikit-learn's ways or one of ours; and what 'auto' has tried for it.
+
+    Of little data 'auto' is the best of several times 'kmeans', or 'kmeans' where the rows for each free parameter are
+    many; so it is where a part of the start is given, or all mixtures degenerate.
+    """
+    if init_params == "split":
+        trials = Trials.on(reservoir, given.structure, reg_covar)
+        one = start(reservoir, np.ones((len(reservoir.rows), 1)), given.structure, reg_covar)
+        return [given.replacing(resized(one, n_components, trials))], None
+    n_rows, n_features = reservoir.rows.shape
+    if init_params == "auto" and given.empty and n_components > 1:
+        little = is_little(n_rows, n_features, n_components, given.structure)
+        sure = n_rows >= SURE * n_parameters(given.structure, n_components, n_features)
+        find = searched if not little else None if sure else repeated
+        try:
+            if find is not None:
+                return find(reservoir, given.structure, n_components, n_init, random, reg_covar)
+        except DegenerateError:
+            pass
+    way = "kmeans" if init_params == "auto" else init_params
+    return candidates(reservoir, given, n_components, way, n_init, random, reg_covar), None
+
+
+def is_little(n_rows: int, n_features: int, n_components: int, structure: CovarianceStructure) -> bool:
+    """Whether there is so little data that it hardly tells good starts from bad, or a fit shall take no time."""
+    rows = n_rows / n_parameters(structure, n_components, n_features)
+    unsure = rows < UNSURE and n_rows < 2 * MOST
+    return rows < FEW or unsure or n_rows * n_features * n_components < LITTLE
+
+
+def polished(
+    reservoir: Reservoir, starts: Sequence[Parameters], structure: CovarianceStructure, reg_covar: float
+) -> list[Trajectory]:
+    """Starts after EM on the rows that they were found on: one pass is too short to get far from its start."""
+    rows = as_source(reservoir.rows, reservoir.weights)
+    stage = Stage("start", Batch(), execution.passes(rows), None, Tolerance(1e-4))
+    return fit(starts, [stage], structure, reg_covar=reg_covar, max_iter=50)
