@@ -62,7 +62,7 @@ def timed(owner, name):
             seconds[name] = perf_counter() - begun
     setattr(owner, name, call)
 
-timed(scene.Scene, "with_table")
+timed(scene, "with_tables")
 timed(segmenting, "fitted")
 timed(scene.Scene, "segmented")
 begun, before = perf_counter(), process_time()
@@ -153,7 +153,7 @@ def segment_in_own_process(path: Path, output: Path, k: int) -> Taken:
         check=True,
     )
     seconds, passes, converged, peak = json.loads(finished.stdout)
-    steps = (seconds[name] for name in ("with_table", "fitted", "segmented", "all", "processors"))
+    steps = (seconds[name] for name in ("with_tables", "fitted", "segmented", "all", "processors"))
     return Taken(*steps, passes, converged, peak)
 
 
