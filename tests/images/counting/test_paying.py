@@ -26,14 +26,14 @@ CHINA = load_sample_image("china.jpg")[60:220, 150:350]
 def infrared(photograph):
     """A photograph with a fourth band, made of the others and of where a pixel is."""
     near = (photograph @ np.array([-0.3, 0.9, 0.2]) + 40).clip(0, 255).astype(np.uint8)
-    return np.concatenate([photograph, near[..., None] & 248], axis=2) & 252
+    return np.concatenate([photograph, near[..., None]], axis=2) & 240
 
 
 IMAGES = {
     "8 bits, 4 bands": infrared(CHINA),
-    "8 bits, 6 bands": np.concatenate([infrared(CHINA), CHINA[..., :2] & 224], axis=2) & 248,
+    "8 bits, 6 bands": np.concatenate([infrared(CHINA), CHINA[..., :2] & 192], axis=2),
     "16 bits, 2 bands": (CHINA[..., :2].astype(np.uint16) >> 1) * 300,
-    "16 bits, 4 bands, signed": (infrared(CHINA).astype(np.int16) & 248) * 100 - 9_000,
+    "16 bits, 4 bands, signed": infrared(CHINA).astype(np.int16) * 100 - 9_000,
     "32 bits": (CHINA[..., 0].astype(np.uint32) >> 1) * 70_000,
 }
 
@@ -112,7 +112,7 @@ def test_colours_of_sixteen_bits_are_counted():
     np.testing.assert_array_equal(found.labels.ravel(), found.model.predict(rows) + 1)
 
 
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(st.data())
 def test_blocks_change_no_label_and_no_parameter_of_what_is_counted(data):
     image = IMAGES["8 bits, 4 bands"][:60, :90]
@@ -120,6 +120,7 @@ def test_blocks_change_no_label_and_no_parameter_of_what_is_counted(data):
     stored = zarr.create_array({}, shape=image.shape, chunks=tuple(chunks), dtype=image.dtype)
     stored[:] = image
     whole = segment(image, 3, random_state=0, axes="YXC")
+    assert whole._tally is not None
     for cut in (stored, da.from_array(image, chunks=tuple(chunks))):
         found = segment(cut, 3, random_state=0, axes="YXC")
         np.testing.assert_array_equal(found.labels.compute(), whole.labels)
@@ -197,6 +198,7 @@ def test_images_together_are_one_image_that_is_all_of_them_side_by_side():
     image = IMAGES["8 bits, 4 bands"]
     parts = [image[:, :70], image[:, 70:]]
     found, whole = (segment(given, 3, random_state=0, axes="YXC", scaling="standard") for given in (parts, image))
+    assert whole._tally is not None and all(one._tally is not None for one in found)
     np.testing.assert_array_equal(np.concatenate([one.labels for one in found], axis=1), whole.labels)
     np.testing.assert_array_equal(found[1].model.means_, whole.model.means_)
     np.testing.assert_array_equal(sum(one.table["pixels"] for one in found), whole.table["pixels"])
