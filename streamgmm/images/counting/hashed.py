@@ -89,7 +89,8 @@ class HashTotal:
         numbers = np.sort(self._keys[taken])
         unlike = np.flatnonzero(numbers != np.arange(len(numbers), dtype=np.uint64))
         free = np.uint64(unlike[0] if len(unlike) else len(numbers))  # the smallest that is none of the numbers
-        return np.where(taken, self._keys, free), self._counts, free
+        self._keys[~taken] = free
+        return self._keys, self._counts, free
 
     def _grow(self) -> None:
         numbers, counts = self.taken()
