@@ -3,7 +3,8 @@
 Each image is made in a temporary folder out of a photograph of scikit-learn's, segmented by a process of its own, and
 deleted. In the table of sizes every pixel has the colour of a pixel near its place in the photograph, so that the image
 cannot be compressed to nothing and has the same colours in the same proportions at every size. The gigapixel besides
-has noise, as of a sensor: a few million distinct colours. Files are in the system's cache where they fit.
+has noise, as of a sensor: a few million distinct colours. One more has a fourth band, as of the near infrared, whose
+values cannot all have a counter: they are found by a hash. Files are in the system's cache where they fit.
 
 What cannot be avoided is timed beside it: reading is to decode all chunks and drop them, by as many threads; it is done
 twice, once to count and once to label. Fails above the limits of the gigapixel.
@@ -34,6 +35,7 @@ CHUNK = 1024
 REACH = 3  # pixels of the photograph from which a pixel may have its colour
 FIELDS = 16  # of offsets and noise, that are turned and shifted for each chunk
 NOISE = 1.0  # grey levels
+GRAIN = 0.3  # of that with four bands
 GIGABYTE = 10**9
 LIMIT_S, LIMIT_GB = 60.0, 1.5
 
@@ -48,8 +50,8 @@ from streamgmm.cli.memory import peak_memory
 from streamgmm.images import mixture, scene, segmenting
 
 path, output, k = sys.argv[1], sys.argv[2], int(sys.argv[3])
-warm = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
-segment(warm, k, random_state=0)
+for n_bands in (3, 4):
+    segment(np.random.default_rng(0).integers(0, 5, (64, 64, n_bands), np.uint8), 2, random_state=0)
 seconds = {}
 
 def timed(owner, name):
@@ -62,7 +64,7 @@ def timed(owner, name):
             seconds[name] = perf_counter() - begun
     setattr(owner, name, call)
 
-timed(scene.Scene, "with_table")
+timed(scene, "with_tables")
 timed(segmenting, "fitted")
 timed(scene.Scene, "segmented")
 begun, before = perf_counter(), process_time()
@@ -100,17 +102,19 @@ class Taken:
     peak: int
 
 
-def write_image(path: Path, megapixels: float, noise: float, seed: int = 0) -> int:
+def write_image(path: Path, megapixels: float, noise: float, n_bands: int = 3, seed: int = 0) -> int:
     """Write a photograph, as large as asked for, to zarr; the number of its pixels."""
     photograph = load_sample_image("china.jpg")
+    infrared = (photograph @ np.array([-0.3, 0.9, 0.2]) + 40).clip(0, 255).astype(np.uint8)
+    photograph = np.concatenate([photograph, infrared[..., None]], axis=2)[..., :n_bands]
     lines, columns = (max(8, round(np.sqrt(megapixels * 1e6 * side))) for side in (2 / 3, 3 / 2))
     stored = zarr.create_array(
-        path, shape=(lines, columns, 3), chunks=(min(CHUNK, lines), min(CHUNK, columns), 3), dtype="uint8"
+        path, shape=(lines, columns, n_bands), chunks=(min(CHUNK, lines), min(CHUNK, columns), n_bands), dtype="uint8"
     )
     random = np.random.default_rng(seed)
     side = min(CHUNK, columns)
     offsets = random.uniform(-REACH, REACH, (FIELDS, side, side, 2)).astype(np.float32)
-    grain = np.rint(random.normal(0, noise, (FIELDS if noise else 1, side, side, 3))).astype(np.int16)
+    grain = np.rint(random.normal(0, noise, (FIELDS if noise else 1, side, side, n_bands))).astype(np.int16)
 
     def write_chunk(place: tuple[int, int]) -> None:
         here = np.random.default_rng([seed, *place])
@@ -153,7 +157,7 @@ def segment_in_own_process(path: Path, output: Path, k: int) -> Taken:
         check=True,
     )
     seconds, passes, converged, peak = json.loads(finished.stdout)
-    steps = (seconds[name] for name in ("with_table", "fitted", "segmented", "all", "processors"))
+    steps = (seconds[name] for name in ("with_tables", "fitted", "segmented", "all", "processors"))
     return Taken(*steps, passes, converged, peak)
 
 
@@ -183,6 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--toy", action="store_true", help="a tenth of a megapixel, nothing judged")
     parser.add_argument("--megapixels", type=float, nargs="*", help="sizes; by default 1, 10, 100 and 1000")
     parser.add_argument("--gigapixel", type=float, default=1000.0, help="megapixels of that with noise, 0 for none")
+    parser.add_argument("--infrared", type=float, default=100.0, help="megapixels of that with four bands, 0 for none")
     parser.add_argument("--segments", type=int, default=8, metavar="K")
     options = parser.parse_args(arguments)
     sizes = [0.1] if options.toy else [1.0, 10.0, 100.0, 1000.0]
@@ -190,7 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     largest = 0.1 if options.toy else options.gigapixel
     describe_machine()
     table = Table(
-        image=22,
+        image=24,
         reading_s=9,
         counting_s=10,
         fit_s=8,
@@ -203,17 +208,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         limit=10,
     )
     failed = False
-    for megapixels, noise in [*((size, 0.0) for size in sizes), *([(largest, NOISE)] if largest else [])]:
-        judged = noise > 0 and not options.toy
+    images = [(size, 0.0, 3) for size in sizes] + [(largest, NOISE, 3)] * (largest > 0)
+    images += [(0.1 if options.toy else options.infrared, GRAIN, 4)] * (options.infrared > 0)
+    for megapixels, noise, n_bands in images:
+        judged = noise == NOISE and not options.toy
         with tempfile.TemporaryDirectory(prefix="streamgmm-segmentation-") as folder:
             path = Path(folder) / "image.zarr"
-            n_pixels = write_image(path, megapixels, noise)
+            n_pixels = write_image(path, megapixels, noise, n_bands)
             taken = segment_in_own_process(path, Path(folder) / "labels.zarr", options.segments)
             reading = reading_seconds(path)
         gigabytes = taken.peak / GIGABYTE
         failed |= judged and (taken.whole > LIMIT_S or gigabytes > LIMIT_GB or not taken.converged)
         table.row(
-            f"{n_pixels / 1e6:,.1f} MP{', noise' if noise else ''}",
+            f"{n_pixels / 1e6:,.1f} MP{', noise' if noise else ''}{', 4 bands' if n_bands == 4 else ''}",
             f"{reading:.2f}",
             f"{taken.counting:.2f}",
             f"{taken.fit:.2f}",

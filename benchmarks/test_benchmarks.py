@@ -194,10 +194,10 @@ def test_outofcore_prints_a_row_for_each_number_of_components(capsys, empty_temp
     assert not list(empty_temp.iterdir())
 
 
-def test_segmentation_prints_a_row_for_each_size_and_one_with_noise_and_deletes_what_it_wrote(capsys, empty_temp):
+def test_segmentation_prints_a_row_for_each_image_and_deletes_what_it_wrote(capsys, empty_temp):
     assert segmentation.main(["--toy"]) == 0
-    rows = capsys.readouterr().out.splitlines()[-2:]
-    assert "0.1 MP" in rows[0] and "0.1 MP, noise" in rows[1]
+    rows = [row.split("|")[1].strip() for row in capsys.readouterr().out.splitlines()[-3:]]
+    assert rows == ["0.1 MP", "0.1 MP, noise", "0.1 MP, noise, 4 bands"]
     assert not list(empty_temp.iterdir())
 
 

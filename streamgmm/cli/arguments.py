@@ -306,8 +306,8 @@ def _add_segment(verb: Callable[..., ArgumentParser]) -> None:
         _lazily("segment"),
         "label the pixels of an image",
         "Segment an image by the values of its pixels, and write labels from 1 to K, 0 for nodata. Up to three bands "
-        "of 8 bits, or one of 16, are counted once, and the fit takes no longer for a larger image. If it is stopped, "
-        "by whatever, the same command goes on with OUT.",
+        "of 8 bits, or one of 16, are counted once, and the fit takes no longer for a larger image; so are other "
+        "integers that have few values. If it is stopped, by whatever, the same command goes on with OUT.",
     )
     segment.add_argument(
         "image",

@@ -13,6 +13,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from streamgmm.errors import InputError, InputTypeError, NonFiniteError
@@ -156,9 +157,15 @@ class Image:
     def map(self, function: Callable[[NDArray[Any]], NDArray[Any]], dtype: Any) -> Any:
         """Results of ``function``, which takes rows, of every pixel, and 0 for nodata; a lazy array of its shape."""
         arrays = [self.values] if self.mask is None else [self.values, self.mask[..., None]]
-        mapped = partial(_mapped, function=function, dtype=np.dtype(dtype), nodata=self.nodata, place=self.place())
-        meta = np.empty((0,) * len(self.axes), dtype)
-        return da.map_blocks(mapped, *arrays, drop_axis=len(self.axes), dtype=dtype, meta=meta)
+        mapped = partial(_mapped, dtype=np.dtype(dtype), nodata=self.nodata, place=self.place())
+        return da.map_blocks(
+            mapped,
+            *arrays,
+            function=delayed(function, pure=False, traverse=False),  # one key of the graph: a table may be large
+            drop_axis=len(self.axes),
+            dtype=dtype,
+            meta=np.empty((0,) * len(self.axes), dtype),
+        )
 
     def place(self) -> Place:
         """Where the pixels of its blocks lie."""

@@ -14,7 +14,8 @@ import numpy as np
 
 from streamgmm.errors import InputError
 from streamgmm.estimator import GaussianMixture
-from streamgmm.images.counting import Counted, countable
+from streamgmm.images.counting import Counted
+from streamgmm.images.counting.paying import tables_of
 from streamgmm.images.features import Features, Scaling, features_of, numbered, rows_together, standardized
 from streamgmm.images.formats import opened, place
 from streamgmm.images.image import NO_PIXEL, Image
@@ -117,12 +118,6 @@ class Scene:
         """The features of the pixels."""
         return features_of(self.pixels, self.features)
 
-    def with_table(self) -> Self:
-        """The same with its pixels counted, where they can be and nothing else is learnt."""
-        if not (self.features.pointwise and countable(self.pixels.dtype, self.pixels.n_bands)):
-            return self
-        return replace(self, counted=Counted.of(self.pixels.rows(counted=False)))
-
     def segmented(
         self, model: GaussianMixture, recipe: Recipe, learnt: Image, certainty: bool | str, verbose: int
     ) -> Segmentation:
@@ -163,6 +158,15 @@ class Scene:
                 tile=TILE,
                 wrote=bar.update,
             )
+
+
+def with_tables(scenes: Sequence[Scene], *, learning: bool) -> list[Scene]:
+    """The same with their pixels counted, where that pays for all and nothing else is learnt; else as they are."""
+    pointwise = all(scene.features.pointwise for scene in scenes)
+    tables = tables_of([scene.pixels for scene in scenes], learning=learning) if pointwise else None
+    if tables is None:
+        return list(scenes)
+    return [replace(scene, counted=table) for scene, table in zip(scenes, tables, strict=True)]
 
 
 def rows_of(scenes: Sequence[Scene], learnt: Sequence[Image]) -> Source:

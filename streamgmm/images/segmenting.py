@@ -63,8 +63,11 @@ def segment(
     """Segment an image by the values of its pixels, whatever its size.
 
     Pixels of one to three bands of 8 bits, or of one of 16 bits, are counted once; the mixture is then fitted to the
-    distinct values with their counts, which is the same as to all pixels, and labels are looked up. Any other image,
-    and any with ``window`` or ``coordinates``, is read block by block, a few times.
+    distinct values with their counts, which is the same as to all pixels, and labels are looked up. So are integers of
+    more bands or bits, up to 64 bits a pixel, where they have at most 8 million distinct values, and a fourth as many
+    as there are pixels; of a large image a few places are looked at first, and it is not counted where these say that
+    there are more. Any other image, and any with ``window`` or ``coordinates``, is read block by block, once for each
+    pass of EM.
 
     Parameters
     ----------
@@ -204,7 +207,7 @@ def segment(
     wanted = _checked_features(wanted, given, recipe)
 
     from streamgmm.images.formats import is_bands
-    from streamgmm.images.scene import on_one_scale
+    from streamgmm.images.scene import on_one_scale, with_tables
 
     n_images = len(image) if _are_several(image) and not is_bands(image) else None
     each = zip(
@@ -228,7 +231,7 @@ def segment(
     _check_alike(scenes, sizes)
     if given is not None:
         _check_fits(given, recipe, scenes[0])
-    scenes = [scene.with_table() for scene in scenes]
+    scenes = with_tables(scenes, learning=given is None)
     if scaling == STANDARD:
         scenes = on_one_scale(scenes)
     learnt = [scene.learnt.held() if scene.counted is None else scene.learnt for scene in scenes]

@@ -1,7 +1,10 @@
-"""A uniform sample of the rows of a source, small enough to hold, taken in one reading.
+"""A sample of the rows of a source, small enough to hold, taken in one reading: each row as likely as its weight.
 
 Every row draws a key from (seed, chunk); the rows with the smallest keys are kept. So the sample does not depend on the
-order in which chunks are read, and rows that fit are all kept, in their order.
+order in which chunks are read, and rows that fit are all kept, in their order. Where rows have weights, a key is when a
+row is first met that is met as often as its weight: drawn evenly, of a table in which a few values are most pixels,
+hardly one of these would be among them. What is more likely to be drawn then counts for less (Cohen & Kaplan, 2007,
+"Summarizing data using bottom-k sketches").
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from streamgmm.sources.checks import check_one_weight_a_row, non_finite_error
 from streamgmm.sources.source import Chunk, Source
 from streamgmm.statistics import LARGEST
 
+LEAST = 1e-300  # weight: what weighs nothing is drawn where nothing else is left
+
 
 @dataclass(frozen=True, slots=True)
 class Reservoir:
@@ -31,7 +36,7 @@ class Reservoir:
     rows : ndarray of shape (m, d)
         In the dtype of the source.
     weights : ndarray of shape (m,) or None
-        Their sample weights.
+        By which they stand for all rows: their sample weights, over how likely they were to be drawn where not all are.
     """
 
     rows: NDArray[Any]
@@ -40,7 +45,7 @@ class Reservoir:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """Rows with their keys."""
+    """Rows with their keys, and their sample weights."""
 
     keys: Array
     rows: NDArray[Any]
@@ -71,11 +76,14 @@ def sample(
     watch: Callable[[Sampling], None] | None = None,
 ) -> Reservoir:
     """Sample about ``size`` rows, or all where there are no more, reading every chunk once, or those left."""
-    threshold = np.inf if source.n_rows is None or source.n_rows <= size else size / source.n_rows
+    threshold = np.inf
+    if source.n_rows is not None and source.n_rows > size and not source.weighted:
+        threshold = size / source.n_rows
+    n_kept = size + 1 if source.weighted else size  # the key of one more says how likely the others were
     now = Sampling() if since is None else since
     for wave in execution.waves(source, now.taken):
-        drawn = execution.over_chunks(wave, _draw, seed, size, threshold)
-        now = Sampling(now.taken + 1, _smallest([*([] if now.drawn is None else [now.drawn]), *drawn], size))
+        drawn = execution.over_chunks(wave, _draw, seed, n_kept, threshold)
+        now = Sampling(now.taken + 1, _smallest([*([] if now.drawn is None else [now.drawn]), *drawn], n_kept))
         if watch is not None:
             watch(now)
     kept = now.drawn
@@ -83,22 +91,33 @@ def sample(
         raise InputError("X has no rows; pass at least one.")
     if kept.weights is not None and not kept.weights.any():
         raise InputError(NO_WEIGHT)
-    return Reservoir(kept.rows, kept.weights)
+    return Reservoir(kept.rows, kept.weights) if len(kept.keys) <= size else _standing_for_all(kept)
+
+
+def _standing_for_all(drawn: Drawn) -> Reservoir:
+    """All but the row with the largest key, each with its weight over how likely it was to have a smaller one.
+
+    Rows of one weight keep it.
+    """
+    assert drawn.weights is not None
+    last = int(np.argmax(drawn.keys))
+    rows, weights = np.delete(drawn.rows, last, axis=0), np.delete(drawn.weights, last)
+    times = np.zeros(len(weights))
+    some = weights > 0.0
+    times[some] = 1.0 / -np.expm1(-np.maximum(weights[some], LEAST) * drawn.keys[last])
+    return Reservoir(rows, weights * times * (some.sum() / max(times.sum(), LEAST)))
 
 
 def _draw(rows: NDArray[Any], weights: Array | None, chunk: Chunk, seed: int, size: int, threshold: float) -> Drawn:
     check_one_weight_a_row(rows, weights, chunk.index)
-    if threshold == np.inf and len(rows) <= size:
-        chosen: Any = slice(None)
-        keys = np.random.default_rng([seed, chunk.index]).random(len(rows))
-    else:
-        keys = np.random.default_rng([seed, chunk.index]).random(len(rows))
-        chosen = np.flatnonzero(keys < threshold)
-        keys = keys[chosen]
+    keys = np.random.default_rng([seed, chunk.index]).random(len(rows))
+    if weights is not None:
+        keys = -np.log1p(-keys) / np.maximum(weights, LEAST)
+    chosen: Any = slice(None) if threshold == np.inf else np.flatnonzero(keys < threshold)
     taken = rows[chosen]
     if taken.dtype.kind == "f" and not (np.abs(taken) <= LARGEST).all():
         raise non_finite_error(rows, chunk)
-    return _smallest([Drawn(keys, taken, None if weights is None else weights[chosen])], size)
+    return _smallest([Drawn(keys[chosen], taken, None if weights is None else weights[chosen])], size)
 
 
 def _smallest(drawn: list[Drawn], size: int) -> Drawn:

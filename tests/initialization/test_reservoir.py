@@ -1,0 +1,70 @@
+"""The sample that a fit begins with: rows as likely as their weights, and standing for all of them."""
+
+import dask.array as da
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamgmm.initialization import sample
+from streamgmm.sources import as_source
+
+ROWS = np.random.default_rng(0).normal(size=(5_000, 2))
+SIZE = 200
+
+
+@given(st.integers(1, 5_000), st.integers(1, 300), st.integers(0, 99))
+def test_the_weight_of_all_rows_changes_neither_which_are_drawn_nor_their_weights(n, size, seed):
+    plain = sample(as_source(ROWS[:n]), size, seed)
+    one, seven = (sample(as_source(ROWS[:n], np.full(n, weight)), size, seed) for weight in (1.0, 7.0))
+    assert len(one.rows) == min(n, size)
+    np.testing.assert_array_equal(one.rows, seven.rows)
+    np.testing.assert_allclose(one.weights, 1.0, rtol=1e-12)
+    np.testing.assert_allclose(seven.weights, 7.0, rtol=1e-12)
+    drawn = set(map(tuple, one.rows))
+    assert drawn >= set(map(tuple, plain.rows))  # of which there may be a few less
+
+
+def heavy(n=5_000, seed=1):
+    """Weights of which a few are most: colours of a photograph."""
+    return np.random.default_rng(seed).pareto(0.7, n) + 1e-3
+
+
+@pytest.mark.parametrize("chunks", [5_000, 700])
+def test_what_weighs_most_is_drawn_always(chunks):
+    weights = heavy()
+    most = weights.sum() / SIZE * 10
+    for seed in range(20):
+        drawn = sample(as_source(da.from_array(ROWS, (chunks, -1)), weights), SIZE, seed)
+        assert set(map(tuple, drawn.rows)) >= set(map(tuple, ROWS[weights > most]))
+
+
+def test_sums_over_the_sample_are_those_over_all_rows_but_for_a_factor_and_chance():
+    weights = heavy()
+    truth = weights @ ROWS / weights.sum()
+    spread = np.sqrt(weights @ (ROWS - truth) ** 2 / weights.sum() / SIZE)
+    errors = []
+    for seed in range(200):
+        drawn = sample(as_source(ROWS, weights), SIZE, seed)
+        errors.append((drawn.weights @ drawn.rows / drawn.weights.sum() - truth) / spread)
+    assert np.sqrt(np.mean(np.square(errors))) < 1.0  # rows drawn with replacement, by their weights, have 1
+    assert np.abs(np.mean(errors)) < 4 / np.sqrt(200)
+
+
+def test_rows_that_all_fit_are_kept_as_they_are():
+    weights = heavy(100)
+    drawn = sample(as_source(ROWS[:100], weights), 100, 3)
+    np.testing.assert_array_equal(drawn.rows, ROWS[:100])
+    np.testing.assert_array_equal(drawn.weights, weights)
+
+
+@pytest.mark.parametrize("n_some", [3, 199, 200, 201, 900])
+def test_rows_that_weigh_nothing_are_drawn_where_nothing_else_is_left(n_some):
+    weights = np.zeros(5_000)
+    weights[np.random.default_rng(2).permutation(5_000)[:n_some]] = 2.5
+    drawn = sample(as_source(ROWS, weights), SIZE, 0)
+    assert len(drawn.rows) == SIZE
+    assert np.count_nonzero(drawn.weights) == min(n_some, SIZE)
+    np.testing.assert_allclose(drawn.weights[drawn.weights > 0], 2.5, rtol=1e-9)
+    there = set(map(tuple, ROWS[weights > 0]))
+    assert {tuple(row) for row, weight in zip(drawn.rows, drawn.weights, strict=True) if weight} <= there
