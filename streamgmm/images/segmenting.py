@@ -71,9 +71,9 @@ def segment(
     image : path, list of paths, array-like, dask array, zarr array, or xarray DataArray
         Integers or floats; (height, width), or more axes, of which one may be of bands. Paths are of ``.zarr``
         (OME-Zarr too), ``.tif``, ``.npy``, slides (``.svs``, ``.ndpi``), what rasterio opens (GeoTIFF, ``.vrt``,
-        ``.jp2``, ``.img``), or pictures of moderate size, ``.png`` or ``.jpg``. Several paths of files of one band each are the bands of one image, on one
-        grid. Any other list is of several images, of one dtype and as many bands: one mixture is fitted to the pixels
-        of all.
+        ``.jp2``, ``.img``), or pictures of moderate size, ``.png`` or ``.jpg``. Several paths of files of one band each
+        are the bands of one image, on one grid, unless ``output`` is a list. Any other list is of several images, of
+        one dtype and as many bands: one mixture is fitted to the pixels of all.
     n_segments : int, iterable of int, or 'auto', optional
         Number of segments, k; may be left out where ``model`` is given. Of several numbers, such as ``range(2, 9)``, or
         'auto', 1 to 10, all are fitted in the same readings, and the smallest is taken from which the next gains less
@@ -207,7 +207,8 @@ def segment(
     from streamgmm.images.formats import is_bands
     from streamgmm.images.scene import on_one_scale
 
-    n_images = len(image) if _are_several(image) and not is_bands(image) else None
+    separate = isinstance(output, list | tuple)
+    n_images = len(image) if _are_several(image) and (separate or not is_bands(image)) else None
     each = zip(
         image if n_images else [image],
         _each(output, "output", n_images),
