@@ -1,7 +1,9 @@
-"""A uniform sample of the rows of a source, small enough to hold, taken in one reading.
+"""A sample of the rows of a source, small enough to hold, taken in one reading.
 
 Every row draws a key from (seed, chunk); the rows with the smallest keys are kept. So the sample does not depend on the
-order in which chunks are read, and rows that fit are all kept, in their order.
+order in which chunks are read, and rows that fit are all kept, in their order. A key is divided by the weight of its
+row: where few rows have most of the weight, as few colours are most of an image, a sample without them would tell
+nothing (priority sampling: Duffield, Lund & Thorup, 2007).
 """
 
 from __future__ import annotations
@@ -36,6 +38,21 @@ class Reservoir:
 
     rows: NDArray[Any]
     weights: Array | None
+
+    def lighter(self, size: int, seed: int) -> Reservoir:
+        """So many of its rows at most, the heavier the likelier, where they have weights; none without one.
+
+        Examples
+        --------
+        >>> few = Reservoir(np.arange(100.0)[:, None], np.append(np.ones(99), 900.0)).lighter(10, seed=0)
+        >>> few.rows[-1], few.weights[-1], len(few.rows)
+        (array([99.]), 900.0, 10)
+        """
+        if self.weights is None:
+            return self
+        keys = _by_weight(np.random.default_rng(seed).random(len(self.rows)), self.weights)
+        chosen, weights = _prioritized(keys, self.weights, min(size, int(np.count_nonzero(self.weights))))
+        return Reservoir(self.rows[chosen], weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +98,34 @@ def sample(
     kept = now.drawn
     if kept is None:
         raise InputError("X has no rows; pass at least one.")
-    if kept.weights is not None and not kept.weights.any():
+    if kept.weights is None:
+        return Reservoir(kept.rows, None)
+    if not kept.weights.any():
         raise InputError(NO_WEIGHT)
-    return Reservoir(kept.rows, kept.weights)
+    chosen, weights = _prioritized(kept.keys, kept.weights, size)
+    return Reservoir(kept.rows[chosen], weights)
+
+
+def _prioritized(keys: Array, weights: Array, size: int) -> tuple[NDArray[np.intp], Array]:
+    """Places of the ``size`` smallest keys, in order, and weights whose sums are, on average, those over all rows.
+
+    The next larger key says how much weight one of the light rows stands for; a heavier one keeps its own.
+    """
+    if len(keys) <= size:
+        return np.arange(len(keys)), weights
+    order = np.argpartition(keys, size)
+    chosen = np.sort(order[:size])
+    next_key = keys[order[size]]
+    return chosen, np.maximum(weights[chosen], 1.0 / next_key)  # 0 where all others have no weight
 
 
 def _draw(rows: NDArray[Any], weights: Array | None, chunk: Chunk, seed: int, size: int, threshold: float) -> Drawn:
     check_one_weight_a_row(rows, weights, chunk.index)
-    if threshold == np.inf and len(rows) <= size:
-        chosen: Any = slice(None)
-        keys = np.random.default_rng([seed, chunk.index]).random(len(rows))
-    else:
-        keys = np.random.default_rng([seed, chunk.index]).random(len(rows))
+    keys = np.random.default_rng([seed, chunk.index]).random(len(rows))
+    chosen: Any = slice(None)
+    if weights is not None:
+        keys = _by_weight(keys, weights)
+    elif threshold < np.inf or len(rows) > size:
         chosen = np.flatnonzero(keys < threshold)
         keys = keys[chosen]
     taken = rows[chosen]
@@ -101,13 +134,20 @@ def _draw(rows: NDArray[Any], weights: Array | None, chunk: Chunk, seed: int, si
     return _smallest([Drawn(keys, taken, None if weights is None else weights[chosen])], size)
 
 
+def _by_weight(keys: Array, weights: Array) -> Array:
+    """Keys of rows, the smaller the heavier; infinite where there is no weight."""
+    divided: Array = np.divide(keys, weights, out=np.full(len(keys), np.inf), where=weights > 0)
+    return divided
+
+
 def _smallest(drawn: list[Drawn], size: int) -> Drawn:
-    """Those with the ``size`` smallest keys, in their order."""
+    """Those with the ``size`` smallest keys, in their order; one more where there are weights, which says theirs."""
     keys = np.concatenate([one.keys for one in drawn])
     rows = np.concatenate([one.rows for one in drawn]) if len(drawn) > 1 else drawn[0].rows
     weights = (
         None if drawn[0].weights is None else np.concatenate([one.weights for one in drawn if one.weights is not None])
     )
+    size += weights is not None
     if len(keys) <= size:
         return Drawn(keys, rows, weights)
     chosen = np.sort(np.argpartition(keys, size)[:size])
