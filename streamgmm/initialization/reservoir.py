@@ -45,8 +45,8 @@ class Reservoir:
         Examples
         --------
         >>> few = Reservoir(np.arange(100.0)[:, None], np.append(np.ones(99), 900.0)).lighter(10, seed=0)
-        >>> few.rows[-1], few.weights[-1], len(few.rows)
-        (array([99.]), 900.0, 10)
+        >>> few.rows[-1], few.weights[-1:], len(few.rows)
+        (array([99.]), array([900.]), 10)
         """
         if self.weights is None:
             return self
