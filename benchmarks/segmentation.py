@@ -1,4 +1,4 @@
-"""A gigapixel in eight segments, and the same photograph at four sizes: ``python -m benchmarks.segmentation``.
+"""A gigapixel in eight segments, the same photograph at four sizes, and published maps: ``-m benchmarks.segmentation``.
 
 Each image is made in a temporary folder out of a photograph of scikit-learn's, segmented by a process of its own, and
 deleted. In the table of sizes every pixel has the colour of a pixel near its place in the photograph, so that the image
@@ -8,6 +8,9 @@ values cannot all have a counter: they are found by a hash. Files are in the sys
 
 What cannot be avoided is timed beside it: reading is to decode all chunks and drop them, by as many threads; it is done
 twice, once to count and once to label. Fails above the limits of the gigapixel.
+
+Of images of which somebody else has made a map, the agreement with it is shown beside that of scikit-learn's mixture of
+as many components, of the same seed, stopped by the same tolerance: `benchmarks.maps`.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ import zarr
 from numpy.typing import NDArray
 from sklearn.datasets import load_sample_image
 
+from benchmarks import maps
 from benchmarks.timing import Table, describe_machine, verdict
 from streamgmm.threads import count
 
@@ -189,11 +193,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--gigapixel", type=float, default=1000.0, help="megapixels of that with noise, 0 for none")
     parser.add_argument("--infrared", type=float, default=100.0, help="megapixels of that with four bands, 0 for none")
     parser.add_argument("--segments", type=int, default=8, metavar="K")
+    parser.add_argument("--only", choices=("sizes", "maps"), help="one of the two parts")
+    parser.add_argument("--tol", type=float, nargs="*", default=[1e-3], help="of the fits to images with maps")
     options = parser.parse_args(arguments)
+    describe_machine()
+    failed = options.only != "maps" and _sizes(options)
+    if options.only != "sizes":
+        maps.show(seeds=1 if options.toy else 3, step=8 if options.toy else 1, tolerances=options.tol)
+    return int(failed)
+
+
+def _sizes(options: argparse.Namespace) -> bool:
+    """Whether the gigapixel took more than the limits."""
     sizes = [0.1] if options.toy else [1.0, 10.0, 100.0, 1000.0]
     sizes = sizes if options.megapixels is None else options.megapixels
     largest = 0.1 if options.toy else options.gigapixel
-    describe_machine()
     table = Table(
         image=24,
         reading_s=9,
@@ -232,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{gigabytes:.2f}",
             verdict(gigabytes, LIMIT_GB if judged else None, at_least=False, unit=" GB"),
         )
-    return int(failed)
+    return failed
 
 
 if __name__ == "__main__":

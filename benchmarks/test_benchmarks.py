@@ -21,6 +21,7 @@ from benchmarks import (  # noqa: E402
     checkpoints,
     datasets,
     latency,
+    maps,
     memory,
     onepass,
     online,
@@ -40,6 +41,7 @@ from benchmarks.starts import Ascents, Climb, Fitted  # noqa: E402
 from benchmarks.workloads import FAMILIES, Population, Start, in_regions, mixture, ragged  # noqa: E402
 from streamgmm import GaussianMixture  # noqa: E402
 from streamgmm.errors import OrderWarning  # noqa: E402
+from streamgmm.testing.shipped import NotShippedError  # noqa: E402
 
 KINDS = ("time_", "timeraw_", "peakmem_", "track_")
 
@@ -195,10 +197,31 @@ def test_outofcore_prints_a_row_for_each_number_of_components(capsys, empty_temp
 
 
 def test_segmentation_prints_a_row_for_each_image_and_deletes_what_it_wrote(capsys, empty_temp):
-    assert segmentation.main(["--toy"]) == 0
+    assert segmentation.main(["--toy", "--only", "sizes"]) == 0
     rows = [row.split("|")[1].strip() for row in capsys.readouterr().out.splitlines()[-3:]]
     assert rows == ["0.1 MP", "0.1 MP, noise", "0.1 MP, noise, 4 bands"]
     assert not list(empty_temp.iterdir())
+
+
+def test_segmentation_compares_maps_of_what_is_installed_and_says_what_is_not(capsys, monkeypatch):
+    def missing():
+        raise NotShippedError("seen.tif is shipped by unseen")
+
+    found = [name for name, read in maps.IMAGES.items() if _is_there(read)]
+    monkeypatch.setitem(maps.IMAGES, "unseen", missing)
+    assert segmentation.main(["--toy", "--only", "maps", "--tol", "1e-2"]) == 0
+    out = capsys.readouterr().out
+    assert "unseen: seen.tif is shipped by unseen" in out
+    lines = [line.split("|") for line in out.splitlines() if line.startswith("| ")][2:]
+    assert [line[1].strip() for line in lines] == found
+    assert all(50 < float(line[5].strip(" %")) <= 100 and float(line[6].strip(" %")) > 50 for line in lines)
+
+
+def _is_there(read):
+    try:
+        return read() is not None
+    except (NotShippedError, ImportError):
+        return False
 
 
 def test_a_photograph_has_the_same_colours_at_every_size_and_more_of_them_with_noise(tmp_path, monkeypatch):

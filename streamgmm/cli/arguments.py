@@ -57,6 +57,8 @@ examples:
   streamgmm segment scan.zarr -k auto --plot sheet.png -o labels.zarr
   streamgmm segment scene.zarr -k 8 --axes CYX --bands 3,2,1 --nodata 0 --save scene.gmm -o labels.zarr
   streamgmm segment next.zarr --model scene.gmm --bands 3,2,1 --nodata 0 -o next_labels.zarr
+  streamgmm segment B02.tif B03.tif B04.tif -k 6 -o labels.tif        bands of one image, a file each
+  streamgmm segment slides/*.svs -k 5 -o labels/{}.tif                one model of all, labels of each
 """,
     "info": """\
 examples:
@@ -307,13 +309,16 @@ def _add_segment(verb: Callable[..., ArgumentParser]) -> None:
         "label the pixels of an image",
         "Segment an image by the values of its pixels, and write labels from 1 to K, 0 for nodata. Up to three bands "
         "of 8 bits, or one of 16, are counted once, and the fit takes no longer for a larger image; so are other "
-        "integers that have few values. If it is stopped, by whatever, the same command goes on with OUT.",
+        "integers that have few values. If it is stopped, by whatever, the same command goes on with OUT; of several "
+        "images with --overwrite, since some are complete.",
     )
     segment.add_argument(
-        "image",
+        "images",
         metavar="IMAGE",
-        help="path to a .zarr (OME-Zarr too), .tif, .npy, what rasterio opens, .png or .jpg; all but pictures are read "
-        "block by block",
+        nargs="+",
+        help="path to a .zarr (OME-Zarr too), .tif, .svs, .ndpi, .npy, what rasterio opens, .png or .jpg; all but "
+        "pictures are read block by block. Several are the bands of one image, if OUT is one; or they are images of "
+        "one kind, which get the same segments",
     )
     what = segment.add_mutually_exclusive_group(required=True)
     what.add_argument(
@@ -334,7 +339,8 @@ def _add_segment(verb: Callable[..., ArgumentParser]) -> None:
         type=Path,
         required=True,
         help="what to write the labels to: NAME.zarr, NAME.ome.zarr, IMAGE.zarr/labels/NAME, NAME.tif, or NAME.png of "
-        "a small image",
+        "a small image; of several images, a path with {} for the name of each, such as labels/{}.tif, or a folder, in "
+        "which they end in .zarr",
     )
     segment.add_argument(
         "--axes",
@@ -375,7 +381,8 @@ def _add_segment(verb: Callable[..., ArgumentParser]) -> None:
         "--plot",
         metavar="PNG",
         type=_picture,
-        help="picture of image, labels and components to write (needs matplotlib)",
+        help="picture of image, labels and components to write; of several images, a path with {} for the name of "
+        "each (needs matplotlib)",
     )
     segment.add_argument(
         "--order",

@@ -16,7 +16,10 @@ import streamgmm.images
 from streamgmm import GaussianMixture, load, plot
 from streamgmm.cli.chunks import chunked
 from streamgmm.cli.info import outcome
+from streamgmm.cli.outputs import for_each, is_for_each, made_folder
 from streamgmm.errors import InputError
+from streamgmm.images.formats import is_bands
+from streamgmm.images.segmentation import Segmentation
 from streamgmm.progress import rows_bar
 from streamgmm.results import Record, write
 from streamgmm.selection import selecting
@@ -155,20 +158,52 @@ def predict(given: Namespace) -> int:
 
 
 def segment(given: Namespace) -> int:
-    """Segment an image, and say what the segments are."""
-    if given.save is not None:
-        _check_output(given.save, given.image)
-    if given.probabilities is not None and given.output.suffix.lower() != ".zarr":
-        raise InputError(f"--probabilities are written beside labels in .zarr, and {given.output} is none.")
-    figure = None
-    if given.plot is not None:
-        _check_output(given.plot, given.image)
-        figure = plot.new_figure()  # before the work, lest matplotlib is missing after it
-    seed = 0 if given.seed is None and given.model is None else given.seed
+    """Segment an image, or several by one model, and say what the segments are."""
+    several = is_for_each(given.output)
+    targets = for_each(given.output, given.images, ".zarr") if several else [given.output]
+    sheets = _sheets(given.plot, given.images, several)
+    if given.probabilities is not None and targets[0].suffix.lower() != ".zarr":
+        raise InputError(f"--probabilities are written beside labels in .zarr, and {targets[0]} is none.")
+    if not several and len(given.images) > 1 and not is_bands(given.images):
+        raise InputError(
+            f"{len(given.images)} images are given, and {given.output} is for one; pass -o with {{}} for the name of "
+            "each, or a folder."
+        )
+    written = [*targets, *sheets, *([] if given.save is None else [given.save])]
+    if len(set(written)) < len(written):
+        raise InputError("Labels, pictures and the model cannot go to one path; pass one of its own for each.")
+    with made_folder(given.output):
+        for path in written[len(targets) :]:
+            for image in given.images:
+                _check_output(path, image)
+        figures = [plot.new_figure() for _ in sheets]  # before the work, lest matplotlib is missing after it
+        segmented = _segmented(given, targets if several else given.output)
+        if given.save is not None:
+            segmented[0].save(given.save)
+        for found, sheet, figure in zip(segmented, sheets, figures, strict=bool(sheets)):
+            found.plot(figure=figure).savefig(sheet, dpi=100)
+        if not given.quiet:
+            for place, (found, target) in enumerate(zip(segmented, targets, strict=True)):
+                _tell_segments(found, target, sheets[place] if sheets else None, first=place == 0)
+    return 0
+
+
+def _sheets(pattern: Path | None, images: list[str], several: bool) -> list[Path]:
+    """Where pictures of the segments go, one for each image."""
+    if pattern is None:
+        return []
+    if not several:
+        return [pattern]
+    if "{}" not in str(pattern):
+        raise InputError(f"--plot {pattern} is one picture; put {{}} into it, where the name of each image goes.")
+    return for_each(pattern, images, ".png")
+
+
+def _segmented(given: Namespace, output: Path | list[Path]) -> list[Segmentation]:
     found = streamgmm.images.segment(
-        given.image,
+        given.images if isinstance(output, list) or len(given.images) > 1 else given.images[0],
         given.segments,
-        output=given.output,
+        output=output,
         overwrite=given.overwrite,
         axes=given.axes,
         level=given.level,
@@ -181,27 +216,26 @@ def segment(given: Namespace) -> int:
         model=given.model,
         order=given.order,
         covariance_type=given.covariance,
-        random_state=seed,
+        random_state=0 if given.seed is None and given.model is None else given.seed,
         probabilities=True if given.probabilities == "all" else given.probabilities or False,
         verbose=not given.quiet,
     )
-    if given.save is not None:
-        found.save(given.save)
-    if figure is not None:
-        found.plot(figure=figure).savefig(given.plot, dpi=100)
-    if not given.quiet:
-        size = " x ".join(f"{length:,}" for length in reversed(found.labels.shape))
-        print(f"{given.output}: labels of {size} pixels, {found.labels.dtype}")
-        if found.probabilities is not None:
-            print(f"{found.probabilities.store.root}: probabilities, {found.probabilities.dtype}")
-        if given.plot is not None:
-            print(f"{given.plot}: image, labels and components")
-        if found.selection is not None:
-            print(_criteria(found.selection))
-        table = found.table
-        for label, pixels, share, mean in zip(*(table[name] for name in SHOWN), strict=True):
-            print(f"{label:5}  {pixels:15,} pixels  {share:6.1%}  mean {', '.join(f'{value:.4g}' for value in mean)}")
-    return 0
+    return found if isinstance(found, list) else [found]
+
+
+def _tell_segments(found: Segmentation, output: Path, sheet: Path | None, *, first: bool) -> None:
+    """What was written of an image, and its segments; of several images what was tried is said once."""
+    size = " x ".join(f"{length:,}" for length in reversed(found.labels.shape))
+    print(f"{output}: labels of {size} pixels, {found.labels.dtype}")
+    if found.probabilities is not None:
+        print(f"{found.probabilities.store.root}: probabilities, {found.probabilities.dtype}")
+    if sheet is not None:
+        print(f"{sheet}: image, labels and components")
+    if found.selection is not None and first:
+        print(_criteria(found.selection))
+    table = found.table
+    for label, pixels, share, mean in zip(*(table[name] for name in SHOWN), strict=True):
+        print(f"{label:5}  {pixels:15,} pixels  {share:6.1%}  mean {', '.join(f'{value:.4g}' for value in mean)}")
 
 
 def demo(given: Namespace) -> int:

@@ -73,10 +73,10 @@ def segment(
     ----------
     image : path, list of paths, array-like, dask array, zarr array, or xarray DataArray
         Integers or floats; (height, width), or more axes, of which one may be of bands. Paths are of ``.zarr``
-        (OME-Zarr too), ``.tif``, ``.npy``, what rasterio opens (GeoTIFF, ``.vrt``, ``.jp2``, ``.img``), or pictures of
-        moderate size, ``.png`` or ``.jpg``. Several paths of files of one band each are the bands of one image, on one
-        grid. Any other list is of several images, of one dtype and as many bands: one mixture is fitted to the pixels
-        of all.
+        (OME-Zarr too), ``.tif``, ``.npy``, slides (``.svs``, ``.ndpi``), what rasterio opens (GeoTIFF, ``.vrt``,
+        ``.jp2``, ``.img``), or pictures of moderate size, ``.png`` or ``.jpg``. Several paths of files of one band each
+        are the bands of one image, on one grid, unless ``output`` is a list. Any other list is of several images, of
+        one dtype and as many bands: one mixture is fitted to the pixels of all.
     n_segments : int, iterable of int, or 'auto', optional
         Number of segments, k; may be left out where ``model`` is given. Of several numbers, such as ``range(2, 9)``, or
         'auto', 1 to 10, all are fitted in the same readings, and the smallest is taken from which the next gains less
@@ -103,7 +103,8 @@ def segment(
         nothing and it is not certain, which it is of two axes, and of three if either the first or the last has at most
         4 places, and the others at least 32.
     level : int, default=0
-        Which resolution of an OME-Zarr image, a pyramid in a TIFF, or the overviews of a GeoTIFF; 0 is the finest.
+        Which resolution of an OME-Zarr image, a pyramid in a TIFF, a slide, or the overviews of a GeoTIFF; 0 is the
+        finest.
     bands : sequence of int or str, optional
         Bands to use, counted from 0, or by name where they have names; by default all, or those of the ``model``.
     nodata : number, optional
@@ -209,7 +210,8 @@ def segment(
     from streamgmm.images.formats import is_bands
     from streamgmm.images.scene import on_one_scale, with_tables
 
-    n_images = len(image) if _are_several(image) and not is_bands(image) else None
+    separate = isinstance(output, list | tuple)
+    n_images = len(image) if _are_several(image) and (separate or not is_bands(image)) else None
     each = zip(
         image if n_images else [image],
         _each(output, "output", n_images),

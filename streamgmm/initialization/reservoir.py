@@ -1,10 +1,9 @@
-"""A sample of the rows of a source, small enough to hold, taken in one reading: each row as likely as its weight.
+"""A sample of the rows of a source, small enough to hold, taken in one reading.
 
 Every row draws a key from (seed, chunk); the rows with the smallest keys are kept. So the sample does not depend on the
-order in which chunks are read, and rows that fit are all kept, in their order. Where rows have weights, a key is when a
-row is first met that is met as often as its weight: drawn evenly, of a table in which a few values are most pixels,
-hardly one of these would be among them. What is more likely to be drawn then counts for less (Cohen & Kaplan, 2007,
-"Summarizing data using bottom-k sketches").
+order in which chunks are read, and rows that fit are all kept, in their order. A key is divided by the weight of its
+row: where few rows have most of the weight, as few colours are most of an image, a sample without them would tell
+nothing (priority sampling: Duffield, Lund & Thorup, 2007).
 """
 
 from __future__ import annotations
@@ -24,8 +23,6 @@ from streamgmm.sources.checks import check_one_weight_a_row, non_finite_error
 from streamgmm.sources.source import Chunk, Source
 from streamgmm.statistics import LARGEST
 
-LEAST = 1e-300  # weight: what weighs nothing is drawn where nothing else is left
-
 
 @dataclass(frozen=True, slots=True)
 class Reservoir:
@@ -36,16 +33,31 @@ class Reservoir:
     rows : ndarray of shape (m, d)
         In the dtype of the source.
     weights : ndarray of shape (m,) or None
-        By which they stand for all rows: their sample weights, over how likely they were to be drawn where not all are.
+        Their sample weights.
     """
 
     rows: NDArray[Any]
     weights: Array | None
 
+    def lighter(self, size: int, seed: int) -> Reservoir:
+        """So many of its rows at most, the heavier the likelier, where they have weights; none without one.
+
+        Examples
+        --------
+        >>> few = Reservoir(np.arange(100.0)[:, None], np.append(np.ones(99), 900.0)).lighter(10, seed=0)
+        >>> few.rows[-1], few.weights[-1:], len(few.rows)
+        (array([99.]), array([900.]), 10)
+        """
+        if self.weights is None:
+            return self
+        keys = _by_weight(np.random.default_rng(seed).random(len(self.rows)), self.weights)
+        chosen, weights = _prioritized(keys, self.weights, min(size, int(np.count_nonzero(self.weights))))
+        return Reservoir(self.rows[chosen], weights)
+
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """Rows with their keys, and their sample weights."""
+    """Rows with their keys."""
 
     keys: Array
     rows: NDArray[Any]
@@ -76,57 +88,66 @@ def sample(
     watch: Callable[[Sampling], None] | None = None,
 ) -> Reservoir:
     """Sample about ``size`` rows, or all where there are no more, reading every chunk once, or those left."""
-    threshold = np.inf
-    if source.n_rows is not None and source.n_rows > size and not source.weighted:
-        threshold = size / source.n_rows
-    n_kept = size + 1 if source.weighted else size  # the key of one more says how likely the others were
+    threshold = np.inf if source.n_rows is None or source.n_rows <= size else size / source.n_rows
     now = Sampling() if since is None else since
     for wave in execution.waves(source, now.taken):
-        drawn = execution.over_chunks(wave, _draw, seed, n_kept, threshold)
-        now = Sampling(now.taken + 1, _smallest([*([] if now.drawn is None else [now.drawn]), *drawn], n_kept))
+        drawn = execution.over_chunks(wave, _draw, seed, size, threshold)
+        now = Sampling(now.taken + 1, _smallest([*([] if now.drawn is None else [now.drawn]), *drawn], size))
         if watch is not None:
             watch(now)
     kept = now.drawn
     if kept is None:
         raise InputError("X has no rows; pass at least one.")
-    if kept.weights is not None and not kept.weights.any():
+    if kept.weights is None:
+        return Reservoir(kept.rows, None)
+    if not kept.weights.any():
         raise InputError(NO_WEIGHT)
-    return Reservoir(kept.rows, kept.weights) if len(kept.keys) <= size else _standing_for_all(kept)
+    chosen, weights = _prioritized(kept.keys, kept.weights, size)
+    return Reservoir(kept.rows[chosen], weights)
 
 
-def _standing_for_all(drawn: Drawn) -> Reservoir:
-    """All but the row with the largest key, each with its weight over how likely it was to have a smaller one.
+def _prioritized(keys: Array, weights: Array, size: int) -> tuple[NDArray[np.intp], Array]:
+    """Places of the ``size`` smallest keys, in order, and weights whose sums are, on average, those over all rows.
 
-    Rows of one weight keep it.
+    The next larger key says how much weight one of the light rows stands for; a heavier one keeps its own.
     """
-    assert drawn.weights is not None
-    last = int(np.argmax(drawn.keys))
-    rows, weights = np.delete(drawn.rows, last, axis=0), np.delete(drawn.weights, last)
-    times = np.zeros(len(weights))
-    some = weights > 0.0
-    times[some] = 1.0 / -np.expm1(-np.maximum(weights[some], LEAST) * drawn.keys[last])
-    return Reservoir(rows, weights * times * (some.sum() / max(times.sum(), LEAST)))
+    if len(keys) <= size:
+        return np.arange(len(keys)), weights
+    order = np.argpartition(keys, size)
+    chosen = np.sort(order[:size])
+    next_key = keys[order[size]]
+    return chosen, np.maximum(weights[chosen], 1.0 / next_key)  # 0 where all others have no weight
 
 
 def _draw(rows: NDArray[Any], weights: Array | None, chunk: Chunk, seed: int, size: int, threshold: float) -> Drawn:
     check_one_weight_a_row(rows, weights, chunk.index)
     keys = np.random.default_rng([seed, chunk.index]).random(len(rows))
+    chosen: Any = slice(None)
     if weights is not None:
-        keys = -np.log1p(-keys) / np.maximum(weights, LEAST)
-    chosen: Any = slice(None) if threshold == np.inf else np.flatnonzero(keys < threshold)
+        keys = _by_weight(keys, weights)
+    elif threshold < np.inf or len(rows) > size:
+        chosen = np.flatnonzero(keys < threshold)
+        keys = keys[chosen]
     taken = rows[chosen]
     if taken.dtype.kind == "f" and not (np.abs(taken) <= LARGEST).all():
         raise non_finite_error(rows, chunk)
-    return _smallest([Drawn(keys[chosen], taken, None if weights is None else weights[chosen])], size)
+    return _smallest([Drawn(keys, taken, None if weights is None else weights[chosen])], size)
+
+
+def _by_weight(keys: Array, weights: Array) -> Array:
+    """Keys of rows, the smaller the heavier; infinite where there is no weight."""
+    divided: Array = np.divide(keys, weights, out=np.full(len(keys), np.inf), where=weights > 0)
+    return divided
 
 
 def _smallest(drawn: list[Drawn], size: int) -> Drawn:
-    """Those with the ``size`` smallest keys, in their order."""
+    """Those with the ``size`` smallest keys, in their order; one more where there are weights, which says theirs."""
     keys = np.concatenate([one.keys for one in drawn])
     rows = np.concatenate([one.rows for one in drawn]) if len(drawn) > 1 else drawn[0].rows
     weights = (
         None if drawn[0].weights is None else np.concatenate([one.weights for one in drawn if one.weights is not None])
     )
+    size += weights is not None
     if len(keys) <= size:
         return Drawn(keys, rows, weights)
     chosen = np.sort(np.argpartition(keys, size)[:size])

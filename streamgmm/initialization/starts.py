@@ -45,6 +45,7 @@ def random_from_data(reservoir: Reservoir, n_components: int, random: RandomStat
 def kmeans_plusplus(reservoir: Reservoir, n_components: int, random: RandomState) -> Array:
     """Every component begins on one row, the rows far from each other (Arthur & Vassilvitskii, 2007)."""
     rows = squarable(reservoir.rows)
+    rows = rows.astype(np.result_type(rows, np.float32))  # scikit-learn squares small integers in their own dtype
     _, chosen = cluster.kmeans_plusplus(rows, n_components, sample_weight=reservoir.weights, random_state=random)
     return _on_rows(chosen, len(reservoir.rows))
 

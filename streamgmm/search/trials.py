@@ -59,11 +59,16 @@ class Trials:
         seed: int,
         divided: bool = False,
     ) -> Trials:
-        """Deal the rows of a reservoir, or as many of them as are enough; ``divided`` also where they are few."""
+        """Deal the rows of a reservoir, or as many of them as are enough; ``divided`` also where they are few.
+
+        Rows with weights are only divided where that is asked for: the heaviest would be in one part alone.
+        """
         enough = ENOUGH * n_parameters(structure, n_components, reservoir.rows.shape[1])
         usable = np.arange(len(reservoir.rows))
         if reservoir.weights is not None and np.count_nonzero(reservoir.weights) >= n_components:
             usable = np.flatnonzero(reservoir.weights)  # rows without a weight say nothing
+            if not divided:
+                return cls.on(reservoir.lighter(max(MOST, min(enough, LIMIT)), seed), structure, reg_covar)
         order = np.random.default_rng(seed).permutation(usable)
         size = min(max(MOST, min(enough, LIMIT)), len(order) // 2 if divided else len(order))
         halved = len(order) >= 2 * size  # so few rows that all can be learnt from tell more if they are

@@ -14,13 +14,13 @@ SIZE = 200
 
 
 @given(st.integers(1, 5_000), st.integers(1, 300), st.integers(0, 99))
-def test_the_weight_of_all_rows_changes_neither_which_are_drawn_nor_their_weights(n, size, seed):
+def test_rows_of_one_weight_are_drawn_whatever_it_is_and_stand_for_as_many_each(n, size, seed):
     plain = sample(as_source(ROWS[:n]), size, seed)
     one, seven = (sample(as_source(ROWS[:n], np.full(n, weight)), size, seed) for weight in (1.0, 7.0))
     assert len(one.rows) == min(n, size)
     np.testing.assert_array_equal(one.rows, seven.rows)
-    np.testing.assert_allclose(one.weights, 1.0, rtol=1e-12)
-    np.testing.assert_allclose(seven.weights, 7.0, rtol=1e-12)
+    assert one.weights.min() == one.weights.max() >= 1.0
+    np.testing.assert_allclose(seven.weights, 7.0 * one.weights, rtol=1e-12)
     drawn = set(map(tuple, one.rows))
     assert drawn >= set(map(tuple, plain.rows))  # of which there may be a few less
 
@@ -65,6 +65,7 @@ def test_rows_that_weigh_nothing_are_drawn_where_nothing_else_is_left(n_some):
     drawn = sample(as_source(ROWS, weights), SIZE, 0)
     assert len(drawn.rows) == SIZE
     assert np.count_nonzero(drawn.weights) == min(n_some, SIZE)
-    np.testing.assert_allclose(drawn.weights[drawn.weights > 0], 2.5, rtol=1e-9)
+    stood_for = drawn.weights[drawn.weights > 0]
+    assert stood_for.min() == stood_for.max() and (stood_for[0] == 2.5 or n_some > SIZE)
     there = set(map(tuple, ROWS[weights > 0]))
     assert {tuple(row) for row, weight in zip(drawn.rows, drawn.weights, strict=True) if weight} <= there

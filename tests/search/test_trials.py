@@ -16,11 +16,11 @@ from streamgmm.testing.draws import assert_same_parameters, mixture
 FAMILIES = list(STRUCTURES)
 
 
-def dealt(n, seed, weighted=False, d=1, k=1):
+def dealt(n, seed, weighted=False, d=1, k=1, divided=False):
     """Rows that are all different, with weights that say which they are."""
     rows = np.arange(float(n * d)).reshape(n, d)
     weights = rows[:, 0] + 0.5 if weighted else None
-    return Trials.of(Reservoir(rows, weights), STRUCTURES["full"], k, 1e-6, seed)
+    return Trials.of(Reservoir(rows, weights), STRUCTURES["full"], k, 1e-6, seed, divided)
 
 
 def blobs(n=300, seed=0):
@@ -43,7 +43,9 @@ def test_rows_to_learn_from_and_to_judge_by_are_disjoint_where_there_are_enough(
     n += 2
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MOST", 50)
-        one, again = dealt(n, seed, weighted), dealt(n, seed, weighted)
+        one, again = (dealt(n, seed, weighted, divided=weighted and n >= 100) for _ in range(2))
+    if weighted and n < 100:
+        return  # as below
     learnt, judged = (at_hand(source).rows[:, 0] for source in (one.training, one.judging))
     assert set(learnt) | set(judged) <= set(range(n))
     assert len(set(learnt)) == len(learnt) <= 50
@@ -60,6 +62,26 @@ def test_rows_to_learn_from_and_to_judge_by_are_disjoint_where_there_are_enough(
             np.testing.assert_array_equal(at_hand(source).weights, at_hand(source).rows[:, 0] + 0.5)
         else:
             assert at_hand(source).weights is None
+
+
+@given(st.integers(2, 400), st.integers(0, 10**6))
+def test_of_rows_with_weights_the_heavy_ones_are_certain_and_the_others_stand_for_one_weight(n, seed):
+    rows, weights = np.arange(float(n))[:, None], np.exp(np.random.default_rng(seed).normal(scale=3, size=n))
+    weights[:: max(2, n // 7)] = 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MOST", 50)
+        trials = Trials.of(Reservoir(rows, weights), STRUCTURES["full"], 1, 1e-6, seed)
+    assert not trials.held_out
+    found = at_hand(trials.training)
+    there = found.rows[:, 0].astype(int)
+    usable = np.count_nonzero(weights)
+    assert len(set(there)) == len(there) == min(50, usable)
+    least = found.weights.min()
+    if usable <= 50:
+        np.testing.assert_array_equal(found.weights, weights[there])
+    else:
+        assert set(np.flatnonzero(weights > least)) <= set(there)
+        np.testing.assert_array_equal(found.weights, np.maximum(weights[there], least))
 
 
 def test_few_rows_are_all_learnt_from_and_judged_by():
@@ -134,7 +156,7 @@ def test_scores_are_the_mean_log_likelihoods_of_the_rows_to_judge_by(family, wei
     monkeypatch.setattr(module, "MOST", 100)
     rows, random, structure = blobs(2_000), np.random.default_rng(1), STRUCTURES[family]
     weights = random.integers(0, 3, len(rows)).astype(float) if weighted else None
-    trials = Trials.of(Reservoir(rows, weights), structure, 3, 1e-6, 0)
+    trials = Trials.of(Reservoir(rows, weights), structure, 3, 1e-6, 0, divided=weighted)
     assert trials.held_out
     candidates = [mixture(structure, 3, 2, random) for _ in range(3)]
     judged, expected = at_hand(trials.judging), []
@@ -173,9 +195,10 @@ def test_rows_without_weight_are_not_dealt(monkeypatch):
     monkeypatch.setattr(module, "MOST", 100)
     rows, weights = blobs(2_000), np.zeros(2_000)
     weights[::7] = 1.0
-    trials = Trials.of(Reservoir(rows, weights), STRUCTURES["full"], 3, 1e-6, 0)
-    assert trials.held_out
-    assert all(at_hand(source).weights.all() for source in (trials.training, trials.judging))
+    for divided in (False, True):
+        trials = Trials.of(Reservoir(rows, weights), STRUCTURES["full"], 3, 1e-6, 0, divided)
+        assert trials.held_out == divided
+        assert all(at_hand(source).weights.all() for source in (trials.training, trials.judging))
 
 
 def test_a_fit_in_which_few_rows_have_weight_is_that_of_these_rows():

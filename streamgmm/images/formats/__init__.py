@@ -128,6 +128,8 @@ _OPENERS = {
     ".tif": _tiff,
     ".tiff": _tiff,
     ".btf": _tiff,
+    ".svs": open_tiff,
+    ".ndpi": open_tiff,
     ".vrt": open_gdal,
     ".jp2": open_gdal,
     ".img": open_gdal,

@@ -1,13 +1,19 @@
-"""Lengths of pixels and names of channels, as OME-XML and ImageJ write them into a TIFF. It knows nothing of arrays."""
+"""Lengths of pixels and names of channels, as OME-XML, ImageJ and slide scanners write them into a TIFF.
+
+It knows nothing of arrays.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 from xml.etree import ElementTree
 
 from streamgmm.images.formats.names import unit_of
 from streamgmm.images.raster import Grid
+
+CENTIMETRE, MICROMETRES = 3, 1e4  # what ResolutionUnit says of one, and how many there are
 
 
 def ome_grid(metadata: str | None) -> Grid | None:
@@ -34,16 +40,46 @@ def ome_bands(metadata: str | None) -> tuple[str, ...] | None:
     return tuple(names) if names and all(names) and len(set(names)) == len(names) else None
 
 
+def aperio_grid(description: str) -> Grid | None:
+    """Micrometres a pixel are one of the items that the description of a slide has after its first line.
+
+    Examples
+    --------
+    >>> aperio_grid("Aperio Image Library v11 |AppMag = 20|MPP = 0.4990").pixel_size
+    (0.249001, 'µm²')
+    """
+    items = dict(item.partition("=")[::2] for item in description.replace(" ", "").split("|"))
+    try:
+        length = float(items.get("MPP", ""))
+    except ValueError:
+        return None
+    return Grid(spacing=(("Y", length), ("X", length)), unit="micrometer") if 0 < length < inf else None
+
+
+def hamamatsu_grid(tags: Any) -> Grid | None:
+    """Pixels per centimetre are the resolution."""
+    lengths = _resolved(tags)
+    unit = tags.get("ResolutionUnit")
+    if lengths is None or unit is None or unit.value != CENTIMETRE:
+        return None
+    return Grid(spacing=tuple((axis, MICROMETRES * length) for axis, length in lengths), unit="micrometer")
+
+
 def imagej_grid(metadata: Mapping[str, Any], tags: Any) -> Grid | None:
     """Pixels per unit are the resolution, and the distance of planes is the spacing."""
-    unit = unit_of(metadata.get("unit"))
-    spacing = [("Z", float(metadata["spacing"]))] if "spacing" in metadata else []
-    for axis in "YX":
-        tag = tags.get(f"{axis}Resolution")
-        if tag is None or not tag.value[0] or not tag.value[1]:
-            return None
-        spacing.append((axis, tag.value[1] / tag.value[0]))
-    return Grid(spacing=tuple(spacing), unit=unit) if unit not in (None, "pixel", "inch") else None
+    unit, lengths = unit_of(metadata.get("unit")), _resolved(tags)
+    if lengths is None or unit in (None, "pixel", "inch"):
+        return None
+    planes = [("Z", float(metadata["spacing"]))] if "spacing" in metadata else []
+    return Grid(spacing=(*planes, *lengths), unit=unit)
+
+
+def _resolved(tags: Any) -> tuple[tuple[str, float], ...] | None:
+    """Height and width of a pixel, in the unit that the resolution is of."""
+    values = [(axis, tag.value) for axis in "YX" if (tag := tags.get(f"{axis}Resolution")) is not None]
+    if len(values) < 2 or not all(pixels and unit for _, (pixels, unit) in values):
+        return None
+    return tuple((axis, unit / pixels) for axis, (pixels, unit) in values)
 
 
 def _pixels(metadata: str | None) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""TIFF and BigTIFF, through tifffile: tiled, in strips, planar or interleaved, with pyramids, OME and ImageJ too.
+"""TIFF and BigTIFF, through tifffile: tiled, in strips, planar or interleaved, with pyramids; OME, ImageJ and slides.
 
 A tile or a strip is read when it is asked for. What is one uncompressed piece is mapped into memory.
 """
@@ -17,13 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.errors import InputError
-from streamgmm.images.formats.physical import imagej_grid, ome_bands, ome_grid
+from streamgmm.images.formats.luma import from_luma
+from streamgmm.images.formats.physical import aperio_grid, hamamatsu_grid, imagej_grid, ome_bands, ome_grid
 from streamgmm.images.formats.whole import check_whole, chosen_level, unreadable
 from streamgmm.images.lazy import Lazy, Slices, equals, looked_up, picked
 from streamgmm.images.raster import Grid, Raster, possible_nodata
 
 ALPHA = (1, 2)  # what ExtraSamples says of one
-PALETTE = 3
+PALETTE, LUMA = 3, 6  # what PhotometricInterpretation says
+JPEGS = (6, 7, 34892, 33007)  # compressions whose decoders make colours of luma
 MASK = 4  # bit of NewSubfileType
 
 
@@ -54,10 +56,13 @@ def open_tiff(name: str, level: int | None, *, colours: bool = True) -> Raster:
         array = _lazy(name, file.series, 0, level)
         raster = Raster(array, _axes(letters), nodata=_nodata(page), mask=lacking, grid=_grid(file, series, chosen))
         palette = page.colormap if colours and page.photometric == PALETTE else None
+        luma = page.photometric == LUMA and page.compression not in JPEGS
         extra = page.extrasamples
         bands = ome_bands(file.ome_metadata)
     if palette is not None:
         return _painted(raster, palette)
+    if luma:
+        raster = _coloured(name, raster)
     if "S" in letters and any(kind in ALPHA for kind in extra):
         raster = _without_alpha(raster, letters.index("S"), extra)
     if bands and raster.axes and "C" in raster.axes and len(bands) == raster.array.shape[raster.axes.index("C")]:
@@ -180,11 +185,23 @@ def _grid(file: Any, series: Any, chosen: Any) -> Grid | None:
         grid = ome_grid(file.ome_metadata)
     elif file.is_imagej:
         grid = imagej_grid(file.imagej_metadata or {}, file.pages[0].tags)
+    elif series.kind == "svs":
+        grid = aperio_grid(series.keyframe.description)
+    elif series.kind == "ndpi":
+        grid = hamamatsu_grid(series.keyframe.tags)
     if grid is None or chosen is series:
         return grid
     fine, coarse = (dict(zip(one.get_axes(True), one.get_shape(True), strict=True)) for one in (series, chosen))
     spacing = tuple((axis, length * fine.get(axis, 1) / coarse.get(axis, 1)) for axis, length in grid.spacing)
     return Grid(spacing=spacing, unit=grid.unit)
+
+
+def _coloured(name: str, raster: Raster) -> Raster:
+    """Colours instead of luma and chroma."""
+    axis = (raster.axes or "").find("C")
+    if axis < 0 or raster.array.shape[axis] != 3 or raster.array.dtype != np.uint8:
+        raise InputError(f"{name!r} has luma and chroma in an unusual form; convert it to RGB.")
+    return replace(raster, array=from_luma(raster.array, axis))
 
 
 def _painted(raster: Raster, colours: NDArray[np.uint16]) -> Raster:
