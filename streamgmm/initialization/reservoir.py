@@ -39,19 +39,20 @@ class Reservoir:
     rows: NDArray[Any]
     weights: Array | None
 
-    def lighter(self, size: int, seed: int) -> Reservoir:
-        """So many of its rows at most, the heavier the likelier, where they have weights; none without one.
+    def lighter(self, size: int) -> Reservoir:
+        """The first so many of rows in random order; where they have weights the heavier the likelier.
 
         Examples
         --------
-        >>> few = Reservoir(np.arange(100.0)[:, None], np.append(np.ones(99), 900.0)).lighter(10, seed=0)
+        >>> few = Reservoir(np.arange(100.0)[:, None], np.append(np.ones(99), 900.0)).lighter(10)
         >>> few.rows[-1], few.weights[-1:], len(few.rows)
         (array([99.]), array([900.]), 10)
         """
         if self.weights is None:
-            return self
-        keys = _by_weight(np.random.default_rng(seed).random(len(self.rows)), self.weights)
-        chosen, weights = _prioritized(keys, self.weights, min(size, int(np.count_nonzero(self.weights))))
+            return Reservoir(self.rows[:size], None)
+        n = len(self.rows)
+        keys = _by_weight(np.arange(1, n + 1) / n, self.weights)
+        chosen, weights = _prioritized(keys, self.weights, size)
         return Reservoir(self.rows[chosen], weights)
 
 

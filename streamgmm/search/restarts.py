@@ -122,9 +122,7 @@ def searched_on(
 
 def _placed(n_starts: int, trials: Trials, n_components: int, random: RandomState) -> list[tuple[str, Parameters]]:
     """Starts, found in all ways in turn on some of the rows to learn from, without the same or what has degenerated."""
-    training = at_hand(trials.training)
-    some = slice(max(PLACED, 20 * n_components))
-    rows = Reservoir(training.rows[some], None if training.weights is None else training.weights[some])
+    rows = at_hand(trials.training).lighter(max(PLACED, 20 * n_components))
     times = Counter(islice(cycle(MANY_WAYS), n_starts))
     found = [[(way, one) for one in _several(way, rows, n_components, random, times[way])] for way in times]
     in_turn = filter(None, chain.from_iterable(zip_longest(*found)))

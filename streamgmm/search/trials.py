@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,19 +66,20 @@ class Trials:
         usable = np.arange(len(reservoir.rows))
         if reservoir.weights is not None and np.count_nonzero(reservoir.weights) >= n_components:
             usable = np.flatnonzero(reservoir.weights)  # rows without a weight say nothing
-            if not divided:
-                return cls.on(reservoir.lighter(max(MOST, min(enough, LIMIT)), seed), structure, reg_covar)
         order = np.random.default_rng(seed).permutation(usable)
-        size = min(max(MOST, min(enough, LIMIT)), len(order) // 2 if divided else len(order))
+        most = max(MOST, min(enough, LIMIT))
+        if reservoir.weights is not None and not divided:
+            return cls.on(_taken(reservoir, order).lighter(most), structure, reg_covar)
+        size = min(most, len(order) // 2 if divided else len(order))
         halved = len(order) >= 2 * size  # so few rows that all can be learnt from tell more if they are
-        training = _source(reservoir, order[:size])
-        judging = _source(reservoir, order[size : 2 * size]) if halved else training
+        training = _source(_taken(reservoir, order[:size]))
+        judging = _source(_taken(reservoir, order[size : 2 * size])) if halved else training
         return cls(training, judging, structure, reg_covar)
 
     @classmethod
     def on(cls, reservoir: Reservoir, structure: CovarianceStructure, reg_covar: float) -> Trials:
         """All rows, to learn from and to judge by."""
-        source = as_source(reservoir.rows, reservoir.weights)
+        source = _source(reservoir)
         return cls(source, source, structure, reg_covar)
 
     @property
@@ -149,9 +149,12 @@ def at_hand(source: Source) -> Reservoir:
     return Reservoir(rows, None if chunks[0].weights is None else np.concatenate([chunk.weights for chunk in chunks]))
 
 
-def _source(reservoir: Reservoir, places: NDArray[np.intp]) -> Source:
-    rows: NDArray[Any] = reservoir.rows[places]
-    return as_source(rows, None if reservoir.weights is None else reservoir.weights[places])
+def _source(reservoir: Reservoir) -> Source:
+    return as_source(reservoir.rows, reservoir.weights)
+
+
+def _taken(reservoir: Reservoir, places: NDArray[np.intp]) -> Reservoir:
+    return Reservoir(reservoir.rows[places], None if reservoir.weights is None else reservoir.weights[places])
 
 
 def _waves(source: Source, taken: int) -> Iterator[Wave]:

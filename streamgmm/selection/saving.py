@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from streamgmm.selection.selection import Selection
 
 KEY = "selected"  # of a manifest
+KINDS = (np.dtype(bool), np.dtype(np.int64), np.dtype(np.float64))  # of columns of a table, beside words
 Parts = dict[str, Any]  # arguments of `Selection`
 
 
@@ -142,6 +143,8 @@ def _model(place: int, manifest: dict[str, Any] | None, arrays: Arrays) -> Gauss
 
 def _column(values: Any) -> NDArray[Any]:
     column = np.array(values) if isinstance(values, tuple) else values
-    if not (isinstance(column, np.ndarray) and column.ndim == 1):
+    if not (
+        isinstance(column, np.ndarray) and column.ndim == 1 and (column.dtype.kind == "U" or column.dtype in KINDS)
+    ):
         raise TypeError("a column of its table is none")
     return column

@@ -437,11 +437,12 @@ def forged_arrays(content: bytes) -> Iterator[tuple[tuple[Any, ...], Any, bytes]
     manifest, arrays = _manifest(content), _arrays(content)
     for name, array in arrays.items():
         floats = array.astype(np.float64) if array.dtype.kind == "f" else array
+        numbers = array.astype(np.int8) if array.dtype.kind == "b" else array
         others = {
             "left out": None,
             "integers": array.astype(np.int8) if array.dtype.kind != "i" else array.astype(np.float64),
             "half as precise": np.clip(array, -1e4, 1e4).astype(np.float16),
-            "booleans": array.astype(bool),
+            "booleans": array.astype(bool) if array.dtype.kind != "b" else numbers,
             "complex": array.astype(np.complex64),
             "flat": array.reshape(-1) if array.ndim != 1 else array[:, None],
             "one axis more": array[None],
@@ -449,9 +450,9 @@ def forged_arrays(content: bytes) -> Iterator[tuple[tuple[Any, ...], Any, bytes]
             "nothing, of a huge shape": np.zeros((0, 2**40)),
             "no axes": np.array(1.0),
             "longer": np.concatenate([array.reshape(-1)] * 2),
-            "NaN": np.full_like(floats, np.nan) if array.dtype.kind == "f" else -array - 1,
-            "infinite": np.full_like(floats, np.inf) if array.dtype.kind == "f" else array + array.dtype.type(99),
-            "negative": -np.abs(array) - 1,
+            "NaN": np.full_like(floats, np.nan) if array.dtype.kind == "f" else -numbers - 1,
+            "infinite": np.full_like(floats, np.inf) if array.dtype.kind == "f" else numbers + 99,
+            "negative": -np.abs(numbers) - 1,
             "zeros": np.zeros_like(array),
         }
         for other, forgery in others.items():

@@ -136,7 +136,7 @@ def test_what_cannot_be_opened_is_refused_in_a_sentence(tmp_path, monkeypatch):
         ("broken.png", None, "cannot be opened as an image"),
         ("broken.zarr", None, "cannot be opened as an image"),
         ("large.png", None, "30 x 40 pixels, which would have to be decoded whole .*; convert it to a tiled TIFF"),
-        ("scan.svs", None, "ends in none of .zarr, .npy, .tif"),
+        ("scan.scn", None, "ends in none of .zarr, .npy, .tif"),
         ("missing.png", None, "there is nothing"),
         ("small.png", 1, "level=1 was asked for, but .*small.png' holds no other resolutions"),
         ("image.npy", 2, "level=2 was asked for, but .*image.npy' holds no other resolutions"),
