@@ -539,7 +539,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 TestLedger = LedgerMachine.TestCase
-TestLedger.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestLedger.settings = settings(max_examples=15, stateful_step_count=30, deadline=None)
 
 
 @given(st.lists(st.integers(-50, 50), max_size=60))

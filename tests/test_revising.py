@@ -218,7 +218,7 @@ class RevisionMachine(RuleBasedStateMachine):
 
 
 TestRevisions = RevisionMachine.TestCase
-TestRevisions.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+TestRevisions.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)
 
 
 def test_a_saved_model_is_revised_to_the_same_bits(tmp_path):
