@@ -110,7 +110,8 @@ class Keeper:
         if self.checkpoint.seconds is not None or self.checkpoint.batches is not None:
             return True
         elapsed, needed = self._asked - self._since, self._pace * _size(arrays) / SHARE
-        self._postponed = min(needed, 2 * elapsed)  # it may be smaller by then
+        looking = time.monotonic() - self._asked  # takes its time as well
+        self._postponed = min(needed, max(2 * elapsed, elapsed + looking / SHARE))  # it may be smaller by then
         return elapsed >= needed
 
     def write(self, manifest: dict[str, Any], arrays: Arrays) -> Generation:

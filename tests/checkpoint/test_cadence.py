@@ -82,3 +82,15 @@ def test_a_hundredth_of_the_time_is_spent_on_any_disk(tmp_path, clock, pace):
 def test_the_size_does_not_matter_where_a_time_or_a_number_was_asked_for(tmp_path, clock):
     assert kept_at(opened(tmp_path, clock, seconds=2), clock, LARGE, 6) == [2, 4, 6]
     assert kept_at(opened(tmp_path, clock, batches=3), clock, LARGE, 3) == [0.75, 1.5, 2.25, 3.0]
+
+
+def test_looking_at_what_is_not_worth_writing_takes_no_more_than_a_hundredth_either(tmp_path, clock):
+    keeper, begun, looks = opened(tmp_path, clock), clock.now, 0
+    arrays = {"x": np.broadcast_to(np.zeros(1), 2**27)}  # which takes 1,000 seconds of a fit
+    while clock.now - begun < 600:
+        clock.now += 0.25
+        if keeper.due():
+            looks += 1
+            clock.now += 0.1
+            assert not keeper.worth(arrays)
+    assert 3 <= looks <= SHARE * 600 / 0.1 + 1
