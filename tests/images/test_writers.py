@@ -7,6 +7,7 @@ import sys
 import warnings
 from functools import cache
 from pathlib import Path
+from xml.etree import ElementTree
 
 import dask.array as da
 import numpy as np
@@ -126,7 +127,7 @@ def test_a_geotiff_lies_where_the_image_does(tmp_path, written, dtype, shape):
     rasterio = pytest.importorskip("rasterio")
     values = labels(dtype, shape)
     written("labels.tif", values, GRID)
-    assert [path.name for path in tmp_path.iterdir()] == ["labels.tif"]  # nothing is said beside it
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.tif", "labels.tif.aux.xml"]
     with rasterio.open(tmp_path / "labels.tif") as file:
         assert file.crs.to_epsg() == 32633 and tuple(file.transform)[:6] == GRID.transform
         assert file.nodata == 0 and file.dtypes == (dtype,) and file.shape == shape
@@ -142,6 +143,15 @@ def test_a_geotiff_lies_where_the_image_does(tmp_path, written, dtype, shape):
         assert file.colorinterp[0].name == "palette" and file.compression.name == "deflate"
         np.testing.assert_array_equal(file.read(1), values)
         np.testing.assert_array_equal(file.read_masks(1) > 0, values > 0)
+
+
+def test_gdal_knows_the_names_of_the_segments(tmp_path, written):
+    """rasterio does not tell names of classes, but a virtual copy of the file has them written in it."""
+    shutil = pytest.importorskip("rasterio.shutil")
+    written("labels.tif", labels(), GRID)
+    shutil.copy(tmp_path / "labels.tif", tmp_path / "copy.vrt", driver="VRT")
+    found = [one.text for one in ElementTree.parse(tmp_path / "copy.vrt").iter("Category")]
+    assert found == ["nodata", "segment 1", "segment 2", "segment 3"]
 
 
 def test_a_wkt_is_a_crs_too(tmp_path, written):

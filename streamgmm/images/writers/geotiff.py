@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element, SubElement, tostring
 
 import numpy as np
 
@@ -16,7 +17,11 @@ from streamgmm.results import complete_or_absent
 
 
 def write_geotiff(labels: Any, path: Path, legend: Legend, grid: Grid, *, overwrite: bool = False) -> None:
-    """Write labels (height, width) with CRS, transform, palette and names; the file appears once it is complete."""
+    """Write labels (height, width) with CRS, transform and palette; the file appears once it is complete.
+
+    Names are in the tags of the band, and, since GDAL takes those of classes from there alone, in a file beside it that
+    ends in .aux.xml.
+    """
     rio = rasterio()
     from rasterio.transform import Affine
     from rasterio.windows import Window
@@ -47,3 +52,15 @@ def write_geotiff(labels: Any, path: Path, legend: Legend, grid: Grid, *, overwr
             for lines, columns in windows(labels, TILE, TILE):
                 window = Window(columns.start, lines.start, columns.stop - columns.start, lines.stop - lines.start)
                 file.write(np.asarray(labels[lines, columns]), 1, window=window)
+        _write_names(path, legend)
+
+
+def _write_names(path: Path, legend: Legend) -> None:
+    """Names of the classes from 0 on, as GDAL keeps what a format has no place for."""
+    dataset = Element("PAMDataset")
+    names = SubElement(SubElement(dataset, "PAMRasterBand", band="1"), "CategoryNames")
+    for name in ("nodata", *legend.names):
+        SubElement(names, "Category").text = name
+    draft = path.with_name(f"{path.name}.aux.xml.partial")
+    draft.write_bytes(tostring(dataset, encoding="utf-8"))
+    draft.replace(draft.with_suffix(""))
