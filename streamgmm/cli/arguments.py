@@ -342,6 +342,25 @@ def _add_segment(verb: Callable[..., ArgumentParser]) -> None:
         "a small image; of several images, a path with {} for the name of each, such as labels/{}.tif, or a folder, in "
         "which they end in .zarr",
     )
+    _add_what_is_learnt(segment)
+    _add_what_is_written(segment)
+    segment.add_argument(
+        "--order",
+        choices=("brightness", "weight"),
+        help="which segment is 1: the darkest, or the largest (default: brightness)",
+    )
+    segment.add_argument(
+        "--covariance",
+        choices=("full", "tied", "diag", "spherical"),
+        help="shape of the components (default: full)",
+    )
+    segment.add_argument("--seed", type=_seed, help="seed of the starts (default: 0)")
+    segment.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    segment.add_argument("--quiet", action="store_true", help="no progress bar and no table")
+
+
+def _add_what_is_learnt(segment: ArgumentParser) -> None:
+    """Options of what a pixel is, and which are nodata."""
     segment.add_argument(
         "--axes",
         help="what the axes are, such as YXC or TZYX: time T, planes Z, lines Y, columns X, bands C (default: as they "
@@ -366,6 +385,10 @@ def _add_segment(verb: Callable[..., ArgumentParser]) -> None:
     segment.add_argument(
         "--scaling", choices=("standard",), help="divide each feature by its deviation over the image before learning"
     )
+
+
+def _add_what_is_written(segment: ArgumentParser) -> None:
+    """Options of what there shall be beside the labels."""
     segment.add_argument(
         "--save",
         metavar="FILE",
@@ -384,19 +407,6 @@ def _add_segment(verb: Callable[..., ArgumentParser]) -> None:
         help="picture of image, labels and components to write; of several images, a path with {} for the name of "
         "each (needs matplotlib)",
     )
-    segment.add_argument(
-        "--order",
-        choices=("brightness", "weight"),
-        help="which segment is 1: the darkest, or the largest (default: brightness)",
-    )
-    segment.add_argument(
-        "--covariance",
-        choices=("full", "tied", "diag", "spherical"),
-        help="shape of the components (default: full)",
-    )
-    segment.add_argument("--seed", type=_seed, help="seed of the starts (default: 0)")
-    segment.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
-    segment.add_argument("--quiet", action="store_true", help="no progress bar and no table")
 
 
 def _lazily(verb: str) -> Callable[[Namespace], int]:

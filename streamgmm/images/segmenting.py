@@ -195,32 +195,20 @@ def segment(
         "random_state": random_state,
     }
     chosen = {name: value for name, value in fitting.items() if value is not None}
-    given = None if model is None else _given(model, chosen)
-    sizes = _checked_sizes(n_segments, given)
-    if chosen.get("order", ORDERS[0]) not in ORDERS:
-        raise InputError(f"order={order!r} is not known; pass one of {', '.join(map(repr, ORDERS))}.")
-    if probabilities not in CERTAINTIES:
-        raise InputError(f"probabilities={probabilities!r} is not known; pass True, False or 'largest'.")
+    _check_options(chosen, probabilities)
     if output is None and (overwrite or ome_version is not None):
         raise InputError("overwrite and ome_version are of output, which is not given; leave them out.")
+    given = None if model is None else _given(model, chosen)
+    sizes = _checked_sizes(n_segments, given)
     recipe = None if given is None else Recipe.of(given)
     wanted = {"bands": bands, "colour": colour, "window": window, "coordinates": coordinates, "scaling": scaling}
     wanted = _checked_features(wanted, given, recipe)
 
-    from streamgmm.images.formats import is_bands
     from streamgmm.images.scene import on_one_scale, with_tables
 
-    separate = isinstance(output, list | tuple)
-    n_images = len(image) if _are_several(image) and (separate or not is_bands(image)) else None
-    each = zip(
-        image if n_images else [image],
-        _each(output, "output", n_images),
-        _each(mask, "mask", n_images),
-        _each(grid, "grid", n_images),
-        strict=True,
-    )
+    each, several = _paired(image, output, mask, grid)
     scenes = _scenes(
-        list(each),
+        each,
         bool(probabilities),
         {"overwrite": overwrite, "ome_version": ome_version},
         wanted={**wanted, "scaling": None if scaling == STANDARD else wanted["scaling"]},
@@ -248,7 +236,7 @@ def segment(
         replace(scene.segmented(given, recipe, features, probabilities, verbose), selection=selection)
         for scene, features in zip(scenes, learnt, strict=True)
     ]
-    return found if n_images else found[0]
+    return found if several else found[0]
 
 
 def _scenes(
@@ -339,6 +327,25 @@ def _checked_features(wanted: dict[str, Any], given: GaussianMixture | None, rec
             "it was fitted with, features.scaling of its segmentation."
         )
     return wanted
+
+
+def _check_options(chosen: Mapping[str, Any], probabilities: Any) -> None:
+    """Refuse what is not known, before anything is opened."""
+    if chosen.get("order", ORDERS[0]) not in ORDERS:
+        raise InputError(f"order={chosen['order']!r} is not known; pass one of {', '.join(map(repr, ORDERS))}.")
+    if probabilities not in CERTAINTIES:
+        raise InputError(f"probabilities={probabilities!r} is not known; pass True, False or 'largest'.")
+
+
+def _paired(image: Any, output: Any, mask: Any, grid: Any) -> tuple[list[tuple[Any, Any, Any, Any]], bool]:
+    """Each image with its output, mask and grid, and whether these were several images."""
+    from streamgmm.images.formats import is_bands
+
+    separate = isinstance(output, list | tuple)
+    several = _are_several(image) and (separate or not is_bands(image))
+    n_images = len(image) if several else None
+    others = (_each(value, name, n_images) for name, value in (("output", output), ("mask", mask), ("grid", grid)))
+    return list(zip(image if several else [image], *others, strict=True)), several
 
 
 def _are_several(image: Any) -> bool:

@@ -44,6 +44,15 @@ def mixed(number):  # type: ignore[no-untyped-def]
     return number ^ (number >> np.uint64(31))
 
 
+@njit(inline="always", **OPTIONS)
+def find(numbers, start, n, last, keys, values, slots):  # type: ignore[no-untyped-def]
+    """Slots of a few numbers, if no other has taken them, whose memory is asked for."""
+    for i in range(n):
+        slots[i] = mixed(numbers[start + i]) & last
+        fetch(keys, slots[i])  # type: ignore[call-arg]
+        fetch(values, slots[i])  # type: ignore[call-arg]
+
+
 @cached
 def encode(rows: Any, bits: Any, out: Any) -> None:
     """Rows (n, bands) of unsigned integers of some bits as a uint64 each, the first band the highest."""
@@ -66,10 +75,7 @@ def add(numbers: Any, counts: Any, first: Any, keys: Any, totals: Any, n_found: 
     slots = np.empty(AHEAD, np.uint64)
     for start in range(first, numbers.size, AHEAD):
         n = min(AHEAD, numbers.size - start)
-        for i in range(n):
-            slots[i] = mixed(numbers[start + i]) & last
-            fetch(keys, slots[i])  # type: ignore[call-arg]
-            fetch(totals, slots[i])  # type: ignore[call-arg]
+        find(numbers, start, n, last, keys, totals, slots)
         for i in range(n):
             number, slot = numbers[start + i], slots[i]
             while totals[slot] != 0 and keys[slot] != number:
@@ -90,10 +96,7 @@ def look_up(numbers: Any, keys: Any, free: Any, entries: Any, out: Any) -> None:
     slots = np.empty(AHEAD, np.uint64)
     for start in range(0, numbers.size, AHEAD):
         n = min(AHEAD, numbers.size - start)
-        for i in range(n):
-            slots[i] = mixed(numbers[start + i]) & last
-            fetch(keys, slots[i])  # type: ignore[call-arg]
-            fetch(entries, slots[i])  # type: ignore[call-arg]
+        find(numbers, start, n, last, keys, entries, slots)
         for i in range(n):
             number, slot = numbers[start + i], slots[i]
             while keys[slot] != number and keys[slot] != free:

@@ -60,8 +60,11 @@ def held_parts(folder: Path, generation: Generation, manifest: dict[str, Any], a
             "with this checkpoint and the same X to go on with it."
         )
     parts = _parts(folder / generation.name, manifest, arrays)
-    made_in = {name: str(value) for name, value in manifest["environment"].items()}
-    return {**parts, "checkpoint": folder, "place": (str(manifest["run"]), generation.number), "environment": made_in}
+    try:
+        made_in = {name: unpacked(value, arrays, str) for name, value in manifest["environment"].items()}
+    except CONTRADICTIONS as error:
+        raise CheckpointError(f"{folder / generation.name} is not a valid checkpoint: {error}.") from None
+    return {**parts, "checkpoint": folder, "place": _place(generation, manifest, arrays), "environment": made_in}
 
 
 def opened(checkpoint: Any, place: tuple[str, int]) -> Keeper:
@@ -90,7 +93,11 @@ def write(keeper: Keeper, selection: Selection) -> tuple[str, int]:
 
 def _place(generation: Generation, manifest: dict[str, Any], _: Arrays) -> tuple[str, int]:
     """Which selection a generation is of, and its number."""
-    return str(manifest["selection"]["run"] if "selection" in manifest else manifest.get("run")), generation.number
+    try:
+        run: str = unpacked(manifest.get("selection", manifest)["run"], {}, str)
+    except CONTRADICTIONS as error:
+        raise CheckpointError(f"generation {generation.number} names no selection: {error}.") from None
+    return run, generation.number
 
 
 def _recorded(selection: Selection) -> tuple[dict[str, Any], Arrays]:

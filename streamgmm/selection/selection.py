@@ -52,7 +52,8 @@ class Selection:
         ``heldout``, ``heldout_error``
             Mean log-density of rows of the sample under what each candidate makes of the other rows of it, nats a row,
             and the standard error of its difference from the largest. NaN where no rows were held out: unless
-            ``criterion="heldout"``, where there are fewer than 16,384, or weights, or another ``init_params``.
+            ``criterion="heldout"``, where there are fewer than 16,384 (32,768 for many parameters), or weights, or
+            another ``init_params``.
         ``converged``, ``n_iter``
             Whether EM has, and its passes.
         ``dropped``

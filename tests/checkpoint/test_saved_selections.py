@@ -2,6 +2,7 @@
 
 import errno
 import os
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from streamgmm import Checkpoint, GaussianMixture, Selection, load, select
 from streamgmm.checkpoint import record
 from streamgmm.checkpoint.container import decoded, encoded
-from streamgmm.checkpoint.store import generations
+from streamgmm.checkpoint.store import Generation, generations
 from streamgmm.cli import main
 from streamgmm.errors import CheckpointError, CheckpointLocked, CheckpointMismatch, CheckpointWriteError
 
@@ -162,3 +163,16 @@ def test_a_file_that_contradicts_itself_is_no_selection(tmp_path, name, value):
     path.write_bytes(encoded(manifest, arrays))
     with pytest.raises(CheckpointError, match="is not a valid selection"):
         Selection.load(path)
+
+
+@pytest.mark.parametrize("fields", [{"run": None}, {"run": 3}, {"environment": None}, {"environment": {"numpy": 2}}])
+def test_a_generation_that_does_not_say_whose_it_is_is_no_checkpoint(tmp_path, fields):
+    made(Checkpoint(tmp_path, batches=1)).partial_fit(batches()[0])
+    newest, *others = generations(tmp_path)
+    manifest, arrays = decoded((tmp_path / newest.name).read_bytes(), tmp_path)
+    forged = encoded({name: value for name, value in {**manifest, **fields}.items() if value is not None}, arrays)
+    for one in (newest, *others):
+        (tmp_path / one.name).unlink()
+    (tmp_path / Generation(newest.number, sha256(forged).hexdigest()).name).write_bytes(forged)
+    with pytest.raises(CheckpointError, match=r"is not a valid checkpoint|names no selection"):
+        Selection.load(tmp_path)

@@ -61,6 +61,5 @@ def _write_names(path: Path, legend: Legend) -> None:
     names = SubElement(SubElement(dataset, "PAMRasterBand", band="1"), "CategoryNames")
     for name in ("nodata", *legend.names):
         SubElement(names, "Category").text = name
-    draft = path.with_name(f"{path.name}.aux.xml.partial")
-    draft.write_bytes(tostring(dataset, encoding="utf-8"))
-    draft.replace(draft.with_suffix(""))
+    with complete_or_absent(path.with_name(f"{path.name}.aux.xml"), overwrite=True) as partial:
+        partial.write_bytes(tostring(dataset, encoding="utf-8"))
