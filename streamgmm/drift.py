@@ -20,7 +20,6 @@ NEGLIGIBLE = 1e-12
 
 FAR = 10.0  # times what is expected: by Markov's inequality exceeded by at most one window in ten
 LARGE = 0.1  # mean squared standardised shift that matters, however surely a smaller one is seen
-OVERWHELMING = 0.7  # the same where moving statistics are carried off: what soon comes back, as in an image, is less
 WINDOWS = 2  # far and large windows that make a drift; one alone may be an outlier
 
 SEGMENTS = 4  # with fewer, order and chance are hard to tell apart

@@ -18,7 +18,7 @@ from streamgmm.reading.pieces import Pieces
 from streamgmm.schedules import HalfLife, PowerDecay, Reciprocal, Schedule
 from streamgmm.search import is_little
 from streamgmm.sources.source import Chunk, Source
-from streamgmm.strategies import Accelerated, Batch, Incremental, Stepwise, Window
+from streamgmm.strategies import Accelerated, Batch, Incremental, Stepwise
 from streamgmm.strategies.window import PARTS
 
 LARGE = 2**20  # rows from which 'auto' learns in stages: below, a pass takes less than a second
@@ -87,12 +87,6 @@ class Learning:
         averaging = schedule.averages if self.averaging is None else self.averaging
         batch_size = self.rows_of_a_batch(n_rows)
         return Stepwise(schedule, batch_size, self.structure, self.reg_covar, averaging, forgetting)
-
-    def online(self) -> Stepwise | Window:
-        """What `partial_fit` does with each batch."""
-        if self.window is not None:
-            return Window(self.window, self.structure, self.reg_covar)
-        return self.stepwise(None)
 
 
 def chosen(algorithm: str, source: Source, learning: Learning, n_components: int, resumed: bool) -> str:

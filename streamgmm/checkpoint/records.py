@@ -28,8 +28,9 @@ from streamgmm.fitting.stages import Run, Trajectory
 from streamgmm.history import History, Record
 from streamgmm.initialization import Drawn, Sampling
 from streamgmm.likelihood import LogLikelihood
+from streamgmm.online.anchored import Anchored
 from streamgmm.online.ledger import Ledger
-from streamgmm.online.stream import Fallback, Segments, Stream, Waiting
+from streamgmm.online.stream import Segments, Stream, Waiting
 from streamgmm.online.tokens import Tokens
 from streamgmm.parameters import Array, Parameters
 from streamgmm.reading.execution import Evaluation
@@ -45,6 +46,7 @@ from streamgmm.strategies import Entries, Learnt, Ring, Striding
 TYPES: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
+        Anchored,
         Checkpoint,
         Choice,
         Constant,
@@ -54,7 +56,6 @@ TYPES: dict[str, type[Any]] = {
         Ending,
         Evaluation,
         Expectation,
-        Fallback,
         Fingerprint,
         Finishing,
         HalfLife,
@@ -86,6 +87,12 @@ TYPES: dict[str, type[Any]] = {
     )
 }
 
+
+# Fields of earlier versions that say nothing any more.
+DROPPED: dict[str, set[str]] = {
+    "Learnt": {"start", "start_rows", "slower", "alike"},
+    "Stream": {"uneven", "storm", "fallback"},
+}
 
 LONGEST = 2**16  # words that are written as repeated: a history has fewer records
 
@@ -181,7 +188,8 @@ def _unpacked(value: Any, arrays: Arrays) -> Any:
 
 
 def _made(kind: type[Any], parts: dict[str, Any], arrays: Arrays) -> Any:
-    hints = _HINTS[kind]
+    hints, dropped = _HINTS[kind], DROPPED.get(kind.__name__, set())
+    parts = {name: part for name, part in parts.items() if name not in dropped}
     if parts.keys() != hints.keys():
         raise KeyError(f"{kind.__name__} has other fields")
     made = kind(**{name: unpacked(part, arrays, hints[name]) for name, part in parts.items()})
@@ -220,6 +228,14 @@ def _agrees(value: Any) -> bool:
             return shift.ndim == 2 and excess.shape == shift.shape[:1]
         case Pieces(rows, chunks, lengths):
             return rows > 0 and chunks > 0 and lengths.ndim == 1 and _are_counts(lengths)
+        case Drawn(keys, rows, weights):
+            one_each = keys.shape == rows.shape[:1] and (weights is None or weights.shape == keys.shape)
+            return rows.ndim == 2 and one_each and rows.dtype.kind in "biuf" and not np.isnan(keys).any()
+        case Anchored(start, _, anchor, fixed, _, covered, moved, ahead, sample, storm=storm):
+            origins = [one.origin for one in (fixed, moved, ahead) if one is not None]
+            origins += [] if covered is None else [covered.statistics.origin]
+            shapes = {anchor.means.shape, storm.shift.shape, *(origin.shape for origin in origins)}
+            return shapes == {start.means.shape} and (sample is None or sample.rows.shape[1] == start.means.shape[1])
         case Waiting(rows, weights):
             parts = list(zip(rows, weights, strict=True))
             return all(part.ndim == 2 and (given is None or given.shape == part.shape[:1]) for part, given in parts)

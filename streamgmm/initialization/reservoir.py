@@ -64,6 +64,13 @@ class Drawn:
     rows: NDArray[Any]
     weights: Array | None
 
+    def reservoir(self, size: int) -> Reservoir:
+        """At most ``size`` of the rows, with weights that stand for all that they were drawn from."""
+        if self.weights is None:
+            return Reservoir(self.rows, None)
+        chosen, weights = _prioritized(self.keys, self.weights, size)
+        return Reservoir(self.rows[chosen], weights)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sampling:
@@ -92,19 +99,16 @@ def sample(
     threshold = np.inf if source.n_rows is None or source.n_rows <= size else size / source.n_rows
     now = Sampling() if since is None else since
     for wave in execution.waves(source, now.taken):
-        drawn = execution.over_chunks(wave, _draw, seed, size, threshold)
-        now = Sampling(now.taken + 1, _smallest([*([] if now.drawn is None else [now.drawn]), *drawn], size))
+        drawn = execution.over_chunks(wave, draw, seed, size, threshold)
+        now = Sampling(now.taken + 1, smallest([*([] if now.drawn is None else [now.drawn]), *drawn], size))
         if watch is not None:
             watch(now)
     kept = now.drawn
     if kept is None:
         raise InputError("X has no rows; pass at least one.")
-    if kept.weights is None:
-        return Reservoir(kept.rows, None)
-    if not kept.weights.any():
+    if kept.weights is not None and not kept.weights.any():
         raise InputError(NO_WEIGHT)
-    chosen, weights = _prioritized(kept.keys, kept.weights, size)
-    return Reservoir(kept.rows[chosen], weights)
+    return kept.reservoir(size)
 
 
 def _prioritized(keys: Array, weights: Array, size: int) -> tuple[NDArray[np.intp], Array]:
@@ -120,7 +124,10 @@ def _prioritized(keys: Array, weights: Array, size: int) -> tuple[NDArray[np.int
     return chosen, np.maximum(weights[chosen], 1.0 / next_key)  # 0 where all others have no weight
 
 
-def _draw(rows: NDArray[Any], weights: Array | None, chunk: Chunk, seed: int, size: int, threshold: float) -> Drawn:
+def draw(
+    rows: NDArray[Any], weights: Array | None, chunk: Chunk, seed: int, size: int, threshold: float = np.inf
+) -> Drawn:
+    """Rows of a chunk with the smallest keys, as many as a sample has, of which none above ``threshold`` is wanted."""
     check_one_weight_a_row(rows, weights, chunk.index)
     keys = np.random.default_rng([seed, chunk.index]).random(len(rows))
     chosen: Any = slice(None)
@@ -132,7 +139,7 @@ def _draw(rows: NDArray[Any], weights: Array | None, chunk: Chunk, seed: int, si
     taken = rows[chosen]
     if taken.dtype.kind == "f" and not (np.abs(taken) <= LARGEST).all():
         raise non_finite_error(rows, chunk)
-    return _smallest([Drawn(keys, taken, None if weights is None else weights[chosen])], size)
+    return smallest([Drawn(keys, taken, None if weights is None else weights[chosen])], size)
 
 
 def _by_weight(keys: Array, weights: Array) -> Array:
@@ -141,7 +148,7 @@ def _by_weight(keys: Array, weights: Array) -> Array:
     return divided
 
 
-def _smallest(drawn: list[Drawn], size: int) -> Drawn:
+def smallest(drawn: list[Drawn], size: int) -> Drawn:
     """Those with the ``size`` smallest keys, in their order; one more where there are weights, which says theirs."""
     keys = np.concatenate([one.keys for one in drawn])
     rows = np.concatenate([one.rows for one in drawn]) if len(drawn) > 1 else drawn[0].rows

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm.drift import OVERWHELMING, Monitor, degrees_of_freedom, ordered_storage, score
+from streamgmm.drift import Monitor, degrees_of_freedom, ordered_storage, score
 from streamgmm.em import Expectation
 from streamgmm.em import update as m_step
 from streamgmm.errors import OrderWarning
 from streamgmm.history import History, Record
 from streamgmm.initialization import Reservoir
 from streamgmm.likelihood import LogLikelihood
+from streamgmm.online.anchored import Anchored, Anchoring
 from streamgmm.parameters import Array, Parameters
 from streamgmm.planning import Learning
 from streamgmm.reading import execution
@@ -30,28 +31,6 @@ from streamgmm.sources.source import Chunk, Reading, Source
 from streamgmm.strategies import Learnt, Ring, Stepwise, Strategy, Window
 
 SPAN = 100  # rows, for each degree of freedom, of a window of the drift monitor
-UNEVEN_SPAN, UNEVEN_BATCHES = 10, 4  # the same where batches differ more than chance explains; batches at least
-STORM_SPAN, STORM_BATCHES = 30, 16  # and where components are carried away: what comes back sooner is remembered
-KEPT = 6  # windows of it for which the start is evaluated beside what is learnt
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Fallback:
-    """The start and what it says of all rows so far.
-
-    That rows come in an order that matters is noticed late, and what parameters said that had followed it would stay
-    in the sum of all batches for good.
-    """
-
-    start: Parameters
-    covered: Expectation | None
-
-    def joined(self, new: Expectation) -> Fallback:
-        """With more rows."""
-        if self.covered is None:
-            return Fallback(self.start, new)
-        earlier = Expectation(self.covered.statistics.recentred(new.statistics.origin), self.covered.likelihood)
-        return Fallback(self.start, earlier + new)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,16 +43,10 @@ class Stream:
         Under which the next batch is read.
     reported : Parameters
         To be shown.
-    state : Learnt or Ring
+    state : Anchored, Learnt or Ring
         Of the strategy.
     monitor : Monitor
         Of drift, to be told.
-    uneven : Monitor
-        Of batches that differ, be it little.
-    storm : Monitor
-        Of drift that carries components away.
-    fallback : Fallback or None
-        What such a drift is met with.
     n_rows : int
         Rows learnt, those before the stream began included.
     prequential : LogLikelihood or None
@@ -84,11 +57,8 @@ class Stream:
 
     parameters: Parameters
     reported: Parameters
-    state: Learnt | Ring
+    state: Anchored | Learnt | Ring
     monitor: Monitor
-    uneven: Monitor
-    storm: Monitor
-    fallback: Fallback | None = None
     n_rows: int = 0
     prequential: LogLikelihood | None = None
     history: History = field(default_factory=History)
@@ -127,25 +97,31 @@ def begun(
     history: History | None = None,
 ) -> Stream:
     """A stream at a start, which ``n_rows`` rows were learnt for; ``covered`` has all of them where it is given."""
-    strategy = learning.online()
-    state: Learnt | Ring
+    strategy = strategy_of(learning)
+    state: Anchored | Learnt | Ring
     if isinstance(strategy, Window):
         state = strategy.init(start)
+    elif isinstance(strategy, Anchoring):
+        state = strategy.init(start, n_rows, covered)
     else:
         state = strategy.init(start, float(n_rows) if n_rows else None, covered)
-    dof, size = degrees_of_freedom(start), learning.rows_of_a_batch(None)
-    # what moving statistics rest on is few rows: twice what they expect is no matter of chance
-    uneven = Monitor.of(start, max(UNEVEN_SPAN * dof, UNEVEN_BATCHES * size), large=0.0, far=2.0)
-    storm = Monitor.of(start, max(STORM_SPAN * dof, STORM_BATCHES * size), large=OVERWHELMING, far=2.0)
-    fallback = Fallback(start, covered) if isinstance(strategy, Stepwise) and strategy.settles else None
-    told = Monitor.of(start, SPAN * dof)
-    past = History() if history is None else history
-    return Stream(start, start, state, told, uneven, storm, fallback, n_rows, history=past)
+    told = Monitor.of(start, SPAN * degrees_of_freedom(start))
+    return Stream(start, start, state, told, n_rows, history=History() if history is None else history)
+
+
+def strategy_of(learning: Learning, seed: int = 0) -> Anchoring | Stepwise | Window:
+    """What is done with each batch: what all rows have in common is found, unless steps or what to forget are said."""
+    if learning.window is not None:
+        return Window(learning.window, learning.structure, learning.reg_covar)
+    if learning.schedule is None and learning.half_life is None and learning.averaging is not False:
+        return Anchoring(learning.structure, learning.reg_covar, learning.rows_of_a_batch(None), seed)
+    return learning.stepwise(None)
 
 
 def continued(stream: Stream, learning: Learning) -> Stream:
-    """The stream itself, or a new one at what it has come to, where a window was set or taken away since."""
-    if isinstance(stream.state, Ring) == isinstance(learning.online(), Window):
+    """The stream itself, or a new one at what it has come to, where it is to learn in another way since."""
+    states = {Anchoring: Anchored, Stepwise: Learnt, Window: Ring}
+    if isinstance(stream.state, states[type(strategy_of(learning))]):
         return stream
     fresh = begun(stream.reported, learning, n_rows=stream.n_rows, covered=stream.state.covered, history=stream.history)
     return replace(fresh, prequential=stream.prequential)
@@ -166,7 +142,7 @@ def learn(
     ``stage`` is what the history calls it. ``scored`` says whether the parameters had not seen the rows, so that their
     likelihood is prequential. ``watch`` sees the stream after each batch, with parameters that were not settled yet.
     """
-    strategy: Strategy[Any] = learning.online()
+    strategy: Strategy[Any] = strategy_of(learning, seed)
     size = learning.rows_of_a_batch(None)
     for wave in arriving(source, size) if learning.forgets else batches(source, size, seed, 1):
         stream = _after(stream, replace(wave, last=False), strategy, learning, stage, scored)
@@ -176,7 +152,7 @@ def learn(
 
 def settled(stream: Stream, learning: Learning) -> Stream:
     """The stream with the parameters to be shown after the last of its batches."""
-    strategy: Strategy[Any] = learning.online()
+    strategy: Strategy[Any] = strategy_of(learning)
     surrogate = strategy.reported(stream.state)
     if surrogate is None:
         return replace(stream, reported=stream.parameters)
@@ -186,15 +162,11 @@ def settled(stream: Stream, learning: Learning) -> Stream:
 
 def _after(stream: Stream, wave: Wave, strategy: Strategy[Any], learning: Learning, stage: str, scored: bool) -> Stream:
     """The stream after one more wave."""
-    fallback = stream.fallback
-    beside = () if fallback is None else (fallback.start,)
-    expectations, *others = execution.expect(wave, (stream.parameters, *beside))
-    if fallback is not None and others[0]:
-        fallback = fallback.joined(*others[0])
+    (expectations,) = execution.expect(wave, (stream.parameters,))
     surrogate, state = strategy.update(stream.state, expectations, wave)
     n_rows = stream.n_rows + sum(expectation.likelihood.rows for expectation in expectations)
     if surrogate is None:
-        return replace(stream, state=state, fallback=fallback, n_rows=n_rows)
+        return replace(stream, state=state, n_rows=n_rows)
     latest = Expectation(surrogate.latest or surrogate.statistics, surrogate.likelihood)
     tally = latest.likelihood
     drift = score(latest, stream.parameters)
@@ -202,27 +174,13 @@ def _after(stream: Stream, wave: Wave, strategy: Strategy[Any], learning: Learni
     prequential = stream.prequential
     if scored:
         prequential = tally if prequential is None else prequential + tally
-    monitor, uneven, storm = (
-        one.take(latest, stream.parameters, surrogate.effective_rows)
-        for one in (stream.monitor, stream.uneven, stream.storm)
-    )
+    monitor = stream.monitor.take(latest, stream.parameters, surrogate.effective_rows)
     parameters, _ = m_step(surrogate, stream.parameters, learning.structure, learning.reg_covar)
-    steady = strategy.covered(state) if fallback is None else fallback.covered
-    if isinstance(strategy, Stepwise) and strategy.settles and steady is not None:
-        if storm.drifted:
-            state, fallback = strategy.alike(state, steady), None
-        elif uneven.drifted:
-            state = strategy.slower(state, steady)
-    if n_rows > (KEPT if uneven.drifted else 2) * storm.span:
-        fallback = None
     return replace(
         stream,
         parameters=parameters,
         state=state,
         monitor=monitor,
-        uneven=uneven,
-        storm=storm,
-        fallback=fallback,
         n_rows=n_rows,
         prequential=prequential,
         history=stream.history.appended(record),

@@ -21,12 +21,10 @@ from streamgmm.em import Expectation, Surrogate, implied
 from streamgmm.parameters import Parameters
 from streamgmm.reading.execution import Wave
 from streamgmm.reduction import Counter, push, total
-from streamgmm.schedules import Reciprocal, Schedule
+from streamgmm.schedules import Schedule
 from streamgmm.statistics import Statistics
 
 ENOUGH = 10  # rows for each free parameter
-SLOWER = 4  # times as many rows for a step of the schedule, where batches differ more than chance explains
-ANCHOR = 0.3  # of what the M-step sees is the start, where rows come in an order that would carry components away
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,10 +33,6 @@ class Learnt:
 
     Attributes
     ----------
-    start : Statistics
-        What the start implies, a unit of weight.
-    start_rows : float
-        Rows that it is worth.
     statistics : Statistics
         What the M-step sees, a unit of weight.
     rows : float
@@ -51,16 +45,10 @@ class Learnt:
         Sum over the batches of this pass, less what was forgotten.
     ended : bool
         Whether a pass has just ended, so that the next batch begins a new sum.
-    slower : bool
-        Whether steps are shorter than the schedule says, because batches were found to differ.
-    alike : bool
-        Whether every row counts alike, whatever the schedule, because their order was found to matter.
     batch : Counter of Expectation
         Waves of a batch that is not complete.
     """
 
-    start: Statistics
-    start_rows: float
     statistics: Statistics
     rows: float
     variance: float
@@ -68,8 +56,6 @@ class Learnt:
     learnt_weight: float = 0.0
     covered: Expectation | None = None
     ended: bool = False
-    slower: bool = False
-    alike: bool = False
     batch: Counter[Expectation] = ()
 
     def equivalent_rows(self, new: Expectation) -> float:
@@ -110,10 +96,10 @@ class Stepwise:
         rows = 2.0 * self.batch_size if rows is None else rows
         statistics = implied(start, self.structure, self.reg_covar)
         if covered is None:
-            return Learnt(statistics, rows, statistics, rows, 1.0 / rows)
+            return Learnt(statistics, rows, 1.0 / rows)
         tally = covered.likelihood
         learnt = (1.0 / tally.weight) * covered.statistics
-        return Learnt(learnt, 0.0, learnt, rows, 1.0 / rows, tally.rows, tally.weight, covered)
+        return Learnt(learnt, rows, 1.0 / rows, tally.rows, tally.weight, covered)
 
     def update(self, state: Learnt, expectations: Sequence[Expectation], wave: Wave) -> tuple[Surrogate | None, Learnt]:
         """Nothing until a batch is complete, then statistics that moved towards it."""
@@ -125,8 +111,7 @@ class Stepwise:
             return None, replace(state, batch=(), ended=state.ended or wave.last)
         earlier = None if state.ended else state.covered
         rows = state.equivalent_rows(new)
-        schedule: Schedule = Reciprocal() if state.alike else self.schedule
-        step = schedule(state.rows, rows, self.batch_size * (SLOWER if state.slower else 1))
+        step = self.schedule(state.rows, rows, self.batch_size)
         statistics = (step / new.likelihood.weight) * new.statistics
         variance = step**2 / rows
         if step < 1.0:
@@ -145,24 +130,9 @@ class Stepwise:
             ended=wave.last,
             batch=(),
         )
-        if state.alike:  # so that a component whose rows are still to come is there to take them
-            statistics = (1.0 - ANCHOR) * statistics + ANCHOR * state.start.recentred(new.statistics.origin)
         # where nothing of the start is left there is nothing to keep: a step of 1 is an iteration of batch EM
         least_rows = self._least_rows(statistics) if step < 1.0 else 0.0
         return Surrogate(statistics, 1.0 / variance, new.likelihood, least_rows, new.statistics), learnt
-
-    def slower(self, state: Learnt, covered: Expectation) -> Learnt:
-        """Take shorter steps from now on: rows that come beside their like say less than as many others."""
-        return state if state.slower else replace(_afresh(state, covered), slower=True)
-
-    def alike(self, state: Learnt, covered: Expectation) -> Learnt:
-        """Let every row count alike from now on, those before included: steps of 1/t do not follow an order of rows."""
-        return state if state.alike else replace(_afresh(state, covered), alike=True)
-
-    @property
-    def settles(self) -> bool:
-        """Whether it is to find what all rows have in common, and not to follow them."""
-        return self.averaging and self.forgetting is None
 
     def covered(self, state: Learnt) -> Expectation | None:
         """Sum over the batches of this pass."""
@@ -181,17 +151,6 @@ class Stepwise:
         """Rows that a component must have for its own parameters to be learnt: as many as it has parameters."""
         d = statistics.origin.shape[1]
         return float(d + self.structure.n_parameters(1, d))
-
-
-def _afresh(state: Learnt, covered: Expectation) -> Learnt:
-    """As if all rows so far had been one batch, of which these are the statistics."""
-    weight, rows = covered.likelihood.weight, float(covered.likelihood.rows)
-    statistics = covered.statistics
-    if state.start_rows > 0.0:
-        start = (state.start_rows * weight / rows) * state.start.recentred(statistics.origin)
-        statistics, rows = statistics + start, rows + state.start_rows
-    unit = (1.0 / float(statistics.counts.sum())) * statistics
-    return replace(state, statistics=unit, rows=rows, variance=1.0 / rows, covered=covered)
 
 
 def _faded(whole: Expectation, factor: float, about: Statistics) -> Expectation:

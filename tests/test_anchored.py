@@ -1,0 +1,180 @@
+"""Rows that come once, learnt as if they could be read again: what a sample of them makes of what was learnt before."""
+
+import warnings
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamgmm import GaussianMixture, load
+from streamgmm.covariances import STRUCTURES
+from streamgmm.em import expect
+from streamgmm.errors import OrderWarning
+from streamgmm.online import anchored
+from streamgmm.online.anchored import Anchored, believed
+from streamgmm.schedules import PowerDecay
+from streamgmm.statistics import Statistics, reduced
+from streamgmm.testing.draws import law
+
+FAMILIES = ["full", "tied", "diag", "spherical"]
+
+
+def rows_of(n, seed=0):
+    """Three overlapping clusters in the plane."""
+    random = np.random.default_rng(seed)
+    labels = random.choice(3, size=n, p=[0.5, 0.3, 0.2])
+    return np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 3.0]])[labels] + random.normal(size=(n, 2))
+
+
+def start_of(rows, **settings):
+    model = GaussianMixture(3, random_state=0, tol=1e-3, **settings).fit(rows)
+    names = ("weights_init", "means_init", "precisions_init")
+    return dict(zip(names, (model.weights_, model.means_, model.precisions_), strict=True), **settings)
+
+
+def learnt(parts, weights=None, **settings):
+    model = GaussianMixture(3, random_state=0, **settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OrderWarning)
+        for place, part in enumerate(parts):
+            model.partial_fit(part, sample_weight=None if weights is None else weights[place])
+    return model
+
+
+@law
+@given(
+    st.sampled_from(FAMILIES),
+    st.lists(st.integers(1, 1999), max_size=12, unique=True),
+    st.booleans(),
+    st.sampled_from([50, 700]),
+)
+def test_as_long_as_all_rows_are_in_the_sample_the_statistics_are_those_of_all(family, cuts, weighted, batch_size):
+    rows = np.sort(rows_of(2000), axis=0)
+    weights = np.random.default_rng(1).uniform(0.5, 2.0, 2000) if weighted else None
+    edges = [0, *sorted(cuts), 2000]
+    parts = [rows[a:b] for a, b in pairwise(edges)]
+    shares = None if weights is None else [weights[a:b] for a, b in pairwise(edges)]
+    model = learnt(parts, shares, batch_size=batch_size, **start_of(rows_of(500, 2), covariance_type=family))
+    state = model._stream.state
+    assert len(state.sample.rows) == state.rows == 2000
+    (whole,) = expect(rows, state.anchor, weights=weights)
+    there = state.statistics.recentred(state.anchor.means)
+    for name in ("counts", "sums", "products"):
+        scale = np.abs(getattr(whole.statistics, name)).max()
+        np.testing.assert_allclose(getattr(there, name), getattr(whole.statistics, name), rtol=0, atol=1e-9 * scale)
+    assert model.criteria_["bound"].log_likelihood <= np.sum(
+        (1 if weights is None else weights) * model.score_samples(rows)
+    )
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_sample_is_no_larger_than_it_may_be_and_every_row_as_likely_in_it(monkeypatch, weighted):
+    """Means of 200 rows, in units of their standard error: the largest of 2 is above 5 once in 10^6 times."""
+    monkeypatch.setattr(anchored, "SAMPLE", 200)
+    rows = np.sort(rows_of(20_000), axis=0)
+    weights = np.full(20_000, 2.0) if weighted else None
+    parts = np.array_split(rows, 37)
+    shares = None if weights is None else np.array_split(weights, 37)
+    model = learnt(parts, shares, **start_of(rows_of(500, 2)))
+    sample = model._stream.state.sample
+    assert len(sample.rows) == 200 + weighted
+    errors = (sample.rows.mean(axis=0) - rows.mean(axis=0)) / (rows.std(axis=0) / np.sqrt(200))
+    assert np.abs(errors).max() < 5
+    assert {tuple(row) for row in sample.rows} <= {tuple(row) for row in rows}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("order", ["random", "sorted", "strips"])
+def test_rows_in_any_order_end_as_well_as_passes_of_batch_em(monkeypatch, family, order):
+    monkeypatch.setattr(anchored, "SAMPLE", 8000)
+    rows = rows_of(40_000)
+    if order == "sorted":
+        rows = rows[np.argsort(rows[:, 0])]
+    if order == "strips":  # as lines of a picture: first all that is above, then what is below, each from left to right
+        rows = rows[np.lexsort((rows[:, 0], rows[:, 1] < 1.0))]
+    settings = start_of(rows_of(1000, 2), covariance_type=family)
+    model = learnt(np.array_split(rows, 61), **settings)
+    begun = GaussianMixture(3, max_iter=0, **settings).fit(rows).score(rows)
+    best = GaussianMixture(3, tol=1e-7, max_iter=300, algorithm="batch", **settings).fit(rows).score(rows)
+    print(order, family, model.score(rows) - best, begun - best)
+    assert model.score(rows) >= max(begun, best - 1e-3)
+
+
+def test_what_was_led_astray_begins_again_where_that_explains_the_rows_better(monkeypatch):
+    monkeypatch.setattr(anchored, "SAMPLE", 3000)
+    monkeypatch.setattr(anchored, "SHARE", 0.0)
+    random = np.random.default_rng(0)
+    first, then = random.normal([0.0, 0.0], 0.1, (3000, 2)), rows_of(9000)
+    settings = start_of(rows_of(1000, 2))
+    model = learnt([*np.array_split(first, 5), *np.array_split(then, 9)], **settings)
+    rows = np.concatenate([first, then])
+    assert model.score(rows) >= GaussianMixture(3, max_iter=0, **settings).fit(rows).score(rows)
+
+
+def test_a_sample_too_small_to_tell_changes_nothing(monkeypatch):
+    """Then it is a plain sum over the batches, each under the parameters of its time."""
+    monkeypatch.setattr(anchored, "SAMPLE", 12)
+    model = learnt(np.array_split(rows_of(20_000), 40), **start_of(rows_of(1000, 2)))
+    state = model._stream.state
+    covered = state.covered.statistics
+    np.testing.assert_allclose(state.statistics.recentred(covered.origin).counts, covered.counts, rtol=1e-9)
+    assert (
+        model.score(rows_of(20_000))
+        > GaussianMixture(3, random_state=0).fit(rows_of(20_000)).score(rows_of(20_000)) - 1e-2
+    )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_correction_that_leaves_no_variance_is_not_believed(family):
+    structure = STRUCTURES[family]
+    shape = structure.shape(2, 2)
+
+    def statistics(counts, variances):
+        products = reduced(np.array(counts)[:, None, None] * np.array(variances)[:, None, None] * np.eye(2), shape)
+        if len(shape) == 2:
+            products = (
+                np.array(counts)[:, None] * np.array(variances)[:, None] * np.ones((2, shape[1])) * (3 - shape[1])
+            )
+        return Statistics(np.zeros((2, 2)), np.array(counts), np.zeros((2, 2)), products)
+
+    own = statistics([50.0, 50.0], [1.0, 1.0])
+    good = statistics([60.0, 40.0], [1.2, 0.5])
+    assert believed(good, own, structure, 1e-6) is good
+    for wrong in (statistics([60.0, 40.0], [1.2, -5.0]), statistics([99.0, 1.0], [1.0, 1.0])):
+        kept = believed(wrong, own, structure, 1e-6)
+        assert kept.counts[1] == 50.0
+        assert kept.counts[0] == (50.0 if family == "tied" else wrong.counts[0])
+        assert (structure.estimate(kept) > 0).any()
+
+
+def test_another_way_of_learning_goes_on_from_where_the_first_has_come():
+    parts = np.array_split(rows_of(6000), 12)
+    model = learnt(parts[:6], **start_of(rows_of(1000, 2)))
+    assert isinstance(model._stream.state, Anchored)
+    before = model.score(rows_of(6000))
+    model.set_params(step_size=PowerDecay(0.7)).partial_fit(parts[6])
+    assert not isinstance(model._stream.state, Anchored)
+    model.set_params(step_size=None).partial_fit(parts[7])
+    assert isinstance(model._stream.state, Anchored) and model.n_samples_seen_ == 4000
+    assert model.score(rows_of(6000)) > before - 1e-2
+
+
+def test_batches_with_weights_and_without_are_of_one_sample(monkeypatch):
+    monkeypatch.setattr(anchored, "SAMPLE", 500)
+    rows = rows_of(6000)
+    parts = np.array_split(rows, 6)
+    model = learnt(parts, [None, np.ones(1000), None, np.full(1000, 1.0), None, None], **start_of(rows_of(1000, 2)))
+    plain = learnt(parts, **start_of(rows_of(1000, 2)))
+    assert abs(model.score(rows) - plain.score(rows)) < 1e-2
+    assert model._stream.state.weight == plain._stream.state.weight == 6000
+
+
+def test_a_stream_of_an_earlier_version_learns_on():
+    model = load(Path(__file__).parent / "checkpoint" / "golden" / "format-1-stream.safetensors")
+    seen = model.n_samples_seen_
+    assert not isinstance(model._stream.state, Anchored)
+    model.partial_fit(rows_of(300))
+    assert isinstance(model._stream.state, Anchored) and model.n_samples_seen_ == seen + 300
