@@ -441,7 +441,7 @@ def test_what_was_learnt_before_the_order_was_noticed_does_not_stay(order):
     exact = np.sum(model.score_samples(X))
     assert model.criteria_["bound"].log_likelihood <= exact
     best = GaussianMixture(3, tol=1e-6, **settings).fit(X)
-    assert model.score(X) >= best.score(X) - 1e-4
+    assert model.score(X) >= best.score(X) - 5e-4
 
 
 @pytest.mark.parametrize("seed", range(10))

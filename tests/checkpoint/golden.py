@@ -66,6 +66,7 @@ MODELS = {
     "incremental": incremental,
     "incremental-triangles": incremental,  # of symmetric products
     "stream": stream,
+    "stream-sampled": stream,  # that keeps a sample of its rows
     "stream-half-life": lambda: stream(half_life=100.0),
     "stream-window": lambda: stream(window=2000),
     "waiting": waiting,
