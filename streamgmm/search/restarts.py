@@ -1,7 +1,9 @@
 """Many starts, short runs of EM from each, and the best of them improved: em-EM, with moves between optima.
 
-Biernacki, Celeux & Govaert (2003), "Choosing starting values for the EM algorithm". The better half goes on for longer,
-and the best of these for longer again. Moves are those of `streamgmm.search.moves`.
+Biernacki, Celeux & Govaert (2003), "Choosing starting values for the EM algorithm". The best go on for longer, on all
+rows at hand, and the best of these almost to their ends: a part of the rows has optima of its own, and what few rows
+say, learnt from or held out, is too uncertain to choose by where outliers decide. Only where the rows for each free
+parameter are few does what was held out judge. Moves are those of `streamgmm.search.moves`.
 """
 
 from __future__ import annotations
@@ -29,7 +31,19 @@ PLACED = 2_048  # rows on which starts are found
 
 @dataclass(frozen=True, slots=True)
 class Heat:
-    """A run of EM from the best of the starts: passes at most, and of how many starts the best one has them."""
+    """A run of EM from the best of the starts.
+
+    Attributes
+    ----------
+    passes : int
+        At most.
+    share : int
+        Of how many starts the best one has them.
+    of_all_rows : bool
+        At hand, or of some of them.
+    accelerated : bool
+        As a fit is.
+    """
 
     passes: int
     share: int
@@ -37,8 +51,7 @@ class Heat:
     accelerated: bool
 
 
-# Soon on all rows: what is best of few leads where these have an optimum of their own.
-HEATS = Heat(5, 1, False, False), Heat(8, 2, True, False), Heat(60, 6, True, True)
+HEATS = Heat(5, 1, False, False), Heat(8, 3, True, False), Heat(20, 8, True, True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +65,7 @@ class Restarts:
     scores : tuple of float
         Mean log-likelihood where each was left, nats a row; minus infinity where it had degenerated.
     held_out : bool
-        Whether that is of rows that were not learnt from: where there were enough of them.
+        Whether that is of rows that were not learnt from: where there are many, but few for each free parameter.
     gains : tuple of float
         What each split and merge gained after that, nats a row.
     disagreement : float
