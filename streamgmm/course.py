@@ -251,7 +251,9 @@ class Course:
             return [self.given.parameters()], None
         reservoir = sample()
         way, n_init = self.init_params, self.n_init
-        starts, restarts = search.starts(reservoir, self.given, k, way, n_init, self.random, reg_covar)
+        starts, restarts = search.starts(
+            reservoir, self.given, k, way, n_init, self.random, reg_covar, self.source.n_rows
+        )
         if self.task.algorithm not in STRIDES:
             starts = [one.parameters for one in search.polished(reservoir, starts, structure, reg_covar)]
         return starts, restarts

@@ -178,3 +178,17 @@ def test_a_stream_of_an_earlier_version_learns_on():
     assert not isinstance(model._stream.state, Anchored)
     model.partial_fit(rows_of(300))
     assert isinstance(model._stream.state, Anchored) and model.n_samples_seen_ == seen + 300
+
+
+@pytest.mark.parametrize("batch_size", [100, 5000])
+def test_the_sample_is_of_what_the_arrays_were_when_they_came(batch_size):
+    rows = rows_of(3000)
+    kept = learnt(np.array_split(rows, 3), batch_size=batch_size, **start_of(rows_of(1000, 2)))
+    model = GaussianMixture(3, random_state=0, batch_size=batch_size, **start_of(rows_of(1000, 2)))
+    room = np.empty((1000, 2))
+    for part in np.array_split(rows, 3):
+        room[:] = part
+        model.partial_fit(room)
+        room[:] = np.nan
+    np.testing.assert_array_equal(model.means_, kept.means_)
+    np.testing.assert_array_equal(model._stream.state.sample.rows, kept._stream.state.sample.rows)

@@ -3,7 +3,7 @@
 from streamgmm.initialization.candidates import TOO_FEW_ROWS, candidates, continued, drawn, rows_to_keep
 from streamgmm.initialization.given import Given
 from streamgmm.initialization.lloyd import partitions
-from streamgmm.initialization.reservoir import Drawn, Reservoir, Sampling, draw, sample, smallest
+from streamgmm.initialization.reservoir import Drawn, Reservoir, Sampling, drawn_of, sample, smallest
 from streamgmm.initialization.starts import MANY_WAYS, WAYS, start, whitened
 
 __all__ = [
@@ -16,8 +16,8 @@ __all__ = [
     "Sampling",
     "candidates",
     "continued",
-    "draw",
     "drawn",
+    "drawn_of",
     "partitions",
     "rows_to_keep",
     "sample",

@@ -10,18 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamgmm import threads
 from streamgmm.em import NO_WEIGHT
 from streamgmm.errors import InputError
 from streamgmm.parameters import Array
 from streamgmm.reading import execution
+from streamgmm.reading.execution import Wave
 from streamgmm.sources.checks import check_one_weight_a_row, non_finite_error
 from streamgmm.sources.source import Chunk, Source
 from streamgmm.statistics import LARGEST
+
+RUN = 2**17  # rows whose keys are drawn together
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ def sample(
     threshold = np.inf if source.n_rows is None or source.n_rows <= size else size / source.n_rows
     now = Sampling() if since is None else since
     for wave in execution.waves(source, now.taken):
-        drawn = execution.over_chunks(wave, draw, seed, size, threshold)
+        drawn = drawn_of(wave, seed, size, threshold)
         now = Sampling(now.taken + 1, smallest([*([] if now.drawn is None else [now.drawn]), *drawn], size))
         if watch is not None:
             watch(now)
@@ -124,22 +129,43 @@ def _prioritized(keys: Array, weights: Array, size: int) -> tuple[NDArray[np.int
     return chosen, np.maximum(weights[chosen], 1.0 / next_key)  # 0 where all others have no weight
 
 
-def draw(
-    rows: NDArray[Any], weights: Array | None, chunk: Chunk, seed: int, size: int, threshold: float = np.inf
+def drawn_of(wave: Wave, seed: int, size: int, threshold: float = np.inf) -> list[Drawn]:
+    """Of each chunk the rows with the smallest keys, as many as a sample has; without weights, those below a key."""
+    spread = isinstance(wave.chunks[0].rows, np.ndarray)
+    return execution.over_chunks(wave, _draw, seed, size, threshold, spread)
+
+
+def _draw(
+    rows: NDArray[Any], weights: Array | None, chunk: Chunk, seed: int, size: int, threshold: float, spread: bool
 ) -> Drawn:
-    """Rows of a chunk with the smallest keys, as many as a sample has, of which none above ``threshold`` is wanted."""
     check_one_weight_a_row(rows, weights, chunk.index)
-    keys = np.random.default_rng([seed, chunk.index]).random(len(rows))
+    keys = partial(_keys, seed, chunk.index)
     chosen: Any = slice(None)
     if weights is not None:
-        keys = _by_weight(keys, weights)
-    elif threshold < np.inf or len(rows) > size:
-        chosen = np.flatnonzero(keys < threshold)
-        keys = keys[chosen]
+        drawn = _by_weight(keys(0, len(rows)), weights)
+    elif threshold < np.inf:
+
+        def below(start: int) -> tuple[NDArray[np.intp], Array]:
+            run = keys(start, min(RUN, len(rows) - start))
+            places = np.flatnonzero(run < threshold)
+            return start + places, run[places]
+
+        starts = range(0, max(1, len(rows)), RUN)
+        runs = threads.ordered_map(below, starts) if spread else [below(start) for start in starts]
+        chosen, drawn = (np.concatenate(parts) for parts in zip(*runs, strict=True))
+    else:
+        drawn = keys(0, len(rows))
     taken = rows[chosen]
     if taken.dtype.kind == "f" and not (np.abs(taken) <= LARGEST).all():
         raise non_finite_error(rows, chunk)
-    return smallest([Drawn(keys, taken, None if weights is None else weights[chosen])], size)
+    return smallest([Drawn(drawn, taken, None if weights is None else weights[chosen])], size)
+
+
+def _keys(seed: int, chunk: int, start: int, n: int) -> Array:
+    """Keys of so many rows of a chunk: the same whichever are drawn together."""
+    bits = np.random.PCG64([seed, chunk])
+    bits.advance(start)  # a key takes one draw
+    return np.random.Generator(bits).random(n)
 
 
 def _by_weight(keys: Array, weights: Array) -> Array:

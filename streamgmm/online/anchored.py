@@ -18,7 +18,7 @@ from streamgmm.covariances import CovarianceStructure
 from streamgmm.criteria import n_parameters
 from streamgmm.drift import Monitor, degrees_of_freedom
 from streamgmm.em import Expectation, MStepInfo, Surrogate, implied, update
-from streamgmm.initialization import Drawn, Reservoir, draw, smallest
+from streamgmm.initialization import Drawn, Reservoir, drawn_of, smallest
 from streamgmm.parameters import Array, Parameters
 from streamgmm.reading import execution
 from streamgmm.reading.execution import Wave
@@ -169,12 +169,13 @@ class Anchoring:
 
     def _sampled(self, state: Anchored, wave: Wave) -> Drawn | None:
         """The sample with rows of a wave."""
-        size, seed = self._size(state.start), self.seed + state.rows
-        drawn = execution.over_chunks(wave, draw, seed, size)
-        known = [] if state.sample is None else [state.sample]
-        parts = [one for one in (*known, *drawn) if len(one.rows)]
+        size, known = self._size(state.start), [] if state.sample is None else [state.sample]
+        full = all(one.weights is None and len(one.rows) == size for one in known)
+        largest = float(known[0].keys.max()) if known and full else np.inf
+        parts = [*known, *(_copied(one) for one in drawn_of(wave, self.seed + state.rows, size, largest))]
+        parts = [one for one in parts if len(one.rows)]
         if not parts:
-            return None
+            return state.sample
         if any(one.weights is not None for one in parts):
             parts = [one if one.weights is not None else replace(one, weights=np.ones(len(one.rows))) for one in parts]
         return smallest(parts, size)
@@ -248,6 +249,12 @@ class Anchoring:
 
 def _about(expectation: Expectation, origin: Array) -> Expectation:
     return Expectation(expectation.statistics.recentred(origin), expectation.likelihood)
+
+
+def _copied(drawn: Drawn) -> Drawn:
+    """The same, whatever the caller does with its arrays."""
+    weights = None if drawn.weights is None else np.array(drawn.weights)
+    return Drawn(drawn.keys, np.array(drawn.rows), weights)
 
 
 def _read(sample: Reservoir, candidates: Sequence[Parameters]) -> list[Expectation]:

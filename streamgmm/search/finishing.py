@@ -19,13 +19,22 @@ from streamgmm.fitting.stages import Run, Stage, Trajectory, best, fit
 from streamgmm.history import Record
 from streamgmm.initialization import Reservoir
 from streamgmm.parameters import Parameters
-from streamgmm.search.moves import FIRST_PASSES, MORE_PASSES, MOST_MOVES, WORTH, Parts, merge_losses, moves, resized
+from streamgmm.search.moves import (
+    FIRST_PASSES,
+    MORE_PASSES,
+    MOST_MOVES,
+    PROPOSED,
+    WORTH,
+    Parts,
+    merge_losses,
+    moves,
+    resized,
+)
 from streamgmm.search.trials import Trials, survivors
 
 ALIKE = 1e-4  # nats a row of theirs, up to which two components are one
 NEAR = 0.1  # squared standard deviations, beyond which they are not
 MOVED = "split and merge"
-PROPOSED = 2  # of the moves that do best on the sample
 
 
 def faults(trajectory: Trajectory) -> Iterator[tuple[str, Parts]]:

@@ -18,6 +18,7 @@ from streamgmm.criteria import n_parameters
 from streamgmm.errors import DegenerateError
 from streamgmm.initialization import Given, Reservoir
 from streamgmm.parameters import Array, Parameters
+from streamgmm.search.effort import Effort
 from streamgmm.search.moves import log_joint, resized
 from streamgmm.search.restarts import Restarts, searched_on
 from streamgmm.search.starting import FEW
@@ -82,7 +83,7 @@ def _found(reservoir: Reservoir, trials: Trials, size: int, n_init: int, init_pa
     if way == "auto":
         if size > 1 and not _is_little(trials, size):
             try:
-                found, restarts = searched_on(trials, size, n_init, random, STARTS, 0)
+                found, restarts = searched_on(trials, trials, size, n_init, random, Effort(STARTS, 0))
                 return Rung(tuple(found), restarts)
             except DegenerateError:
                 pass

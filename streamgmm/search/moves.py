@@ -27,7 +27,7 @@ APART = 0.5  # standard deviations from the middle, where the halves of a compon
 LOCAL_PASSES = 5
 HELD = 2**20  # entries of the covariances of pairs, held at a time
 OWN = 0.01  # responsibility from which a row matters to a component
-MOST_MOVES = 8  # tried at a time
+MOST_MOVES, PROPOSED = 8, 2  # tried at a time, and gone on with
 FIRST_PASSES, MORE_PASSES = 10, 30  # of all of them; of the best
 WORTH = 1e-4  # nats a row that a move has to gain
 
@@ -219,19 +219,26 @@ def moves(parameters: Parameters, trials: Trials) -> Iterator[Parameters]:
             continue
 
 
-def improved(parameters: Parameters, trials: Trials, rounds: int) -> tuple[Parameters, list[float]]:
-    """The mixture after as many moves as help, at most ``rounds``, and what each gained, nats a row."""
-    (score,) = trials.scores([parameters])
+def improved(parameters: Parameters, trials: Trials, whole: Trials, rounds: int) -> tuple[Parameters, list[float]]:
+    """The mixture after as many moves as help, at most ``rounds``, and what each gained, nats a row.
+
+    They are found on the rows of ``trials``, and taken where they are better of the ``whole``.
+    """
+    (score,) = whole.scores([parameters])
     gains: list[float] = []
     while len(gains) < rounds:
         tried = survivors(trials.run(list(islice(moves(parameters, trials), MOST_MOVES)), FIRST_PASSES))
         if not tried:
             break
-        found = survivors(trials.run([tried[int(trials.scores(tried).argmax())]], MORE_PASSES, accelerated=True))
-        if not found or (now := trials.scores(found)[0]) <= score + WORTH:
+        order = np.argsort(-whole.scores(tried), kind="stable")[:PROPOSED]
+        found = survivors(whole.run([tried[place] for place in order], MORE_PASSES, accelerated=True))
+        if not found:
             break
-        gains.append(float(now - score))
-        parameters, score = found[0], now
+        scores = whole.scores(found)
+        if scores.max() <= score + WORTH:
+            break
+        gains.append(float(scores.max() - score))
+        parameters, score = found[int(scores.argmax())], float(scores.max())
     return parameters, gains
 
 

@@ -1,7 +1,9 @@
 """Many starts, short runs of EM from each, and the best of them improved: em-EM, with moves between optima.
 
-Biernacki, Celeux & Govaert (2003), "Choosing starting values for the EM algorithm". The better half goes on for longer,
-and the best of these for longer again. Moves are those of `streamgmm.search.moves`.
+Biernacki, Celeux & Govaert (2003), "Choosing starting values for the EM algorithm". The best go on for longer, on all
+rows at hand, and the best of these almost to their ends: a part of the rows has optima of its own, and what few rows
+say, learnt from or held out, is too uncertain to choose by where outliers decide. Only where the rows for each free
+parameter are few does what was held out judge. Moves are those of `streamgmm.search.moves`.
 """
 
 from __future__ import annotations
@@ -20,14 +22,36 @@ from streamgmm.em import ILL_DEFINED
 from streamgmm.errors import DegenerateError
 from streamgmm.initialization import MANY_WAYS, Reservoir, partitions, whitened
 from streamgmm.parameters import Array, Parameters
+from streamgmm.search.effort import Effort
 from streamgmm.search.moves import improved, log_joint
-from streamgmm.search.trials import Trials, at_hand, ranked
+from streamgmm.search.trials import UNSURE, Trials, at_hand, ranked
 
 PLACED = 2_048  # rows on which starts are found
-HEATS = ((3, 1), (6, 2), (20, 6))  # passes of EM, and of how many starts the best has them
-MOST_STARTS, LEAST_STARTS, EACH = 40, 10, 8  # of many components the least; for each component more than one
-MOST_WORK = 4_000  # free parameters of all starts, beyond which there are no more than the least
-MOST_ROUNDS, MOST_MOVED = 5, 64  # rounds of moves; components, of which every two are compared
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """A run of EM from the best of the starts.
+
+    Attributes
+    ----------
+    passes : int
+        At most.
+    share : int
+        Of how many starts the best one has them.
+    of_all_rows : bool
+        At hand, or of some of them.
+    accelerated : bool
+        As a fit is.
+    """
+
+    passes: int
+    share: int
+    of_all_rows: bool
+    accelerated: bool
+
+
+HEATS = Heat(5, 1, False, False), Heat(8, 3, True, False), Heat(20, 8, True, True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +65,7 @@ class Restarts:
     scores : tuple of float
         Mean log-likelihood where each was left, nats a row; minus infinity where it had degenerated.
     held_out : bool
-        Whether that is of rows that were not learnt from: where there were enough of them.
+        Whether that is of rows that were not learnt from: where there are many, but few for each free parameter.
     gains : tuple of float
         What each split and merge gained after that, nats a row.
     disagreement : float
@@ -80,43 +104,40 @@ def searched(
     n_init: int,
     random: RandomState,
     reg_covar: float,
+    effort: Effort,
 ) -> tuple[list[Parameters], Restarts]:
     """The ``n_init`` best of more starts, the best first; raises DegenerateError where all degenerate."""
     seed = int(random.randint(2**31 - 1))
     trials = Trials.of(reservoir, structure, n_components, reg_covar, seed)
-    return searched_on(trials, n_components, n_init, random)
+    free = n_parameters(structure, n_components, reservoir.rows.shape[1])
+    enough = len(reservoir.rows) >= max(UNSURE * free, trials.training.n_rows or 0)
+    whole = Trials.on(reservoir, structure, reg_covar) if enough else trials
+    return searched_on(trials, whole, n_components, n_init, random, effort)
 
 
 def searched_on(
-    trials: Trials,
-    n_components: int,
-    n_init: int,
-    random: RandomState,
-    most_starts: int = MOST_STARTS,
-    most_rounds: int = MOST_ROUNDS,
+    trials: Trials, whole: Trials, n_components: int, n_init: int, random: RandomState, effort: Effort
 ) -> tuple[list[Parameters], Restarts]:
-    """`searched`, on rows that were dealt before, with fewer starts or moves where other sizes will suggest some."""
-    free = n_parameters(trials.structure, n_components, trials.training.n_features)
-    affordable = max(LEAST_STARTS, MOST_WORK // free)
-    n_starts = min(most_starts, affordable, EACH * (n_components - 1)) if n_components > 1 else 1
-    placed = _placed(max(n_starts, 3 * n_init if n_init > 1 else 1), trials, n_components, random)
+    """`searched`, on rows that were dealt before: a first heat on few of them, the others on all, and all judge."""
+    placed = _placed(max(effort.starts, 3 * n_init if n_init > 1 else 1), trials, n_components, random)
     ways, mixtures = [way for way, _ in placed], dict(enumerate(mixture for _, mixture in placed))
     scores = np.full(len(placed), -np.inf)
     last = list(mixtures)
-    for passes, share in HEATS:  # two at least, to see whether they agree
-        last = last[: max(2, n_init, ceil(len(placed) / share))]
-        ran = trials.run([mixtures[place] for place in last], passes)
+    for heat in HEATS:  # two at least, to see whether they agree
+        last = last[: max(2, n_init, ceil(len(placed) / heat.share))]
+        rows = whole if heat.of_all_rows else trials
+        ran = rows.run([mixtures[place] for place in last], heat.passes, accelerated=heat.accelerated)
         mixtures.update((place, mixture) for place, mixture in zip(last, ran, strict=True) if mixture is not None)
         last = [place for place, mixture in zip(last, ran, strict=True) if mixture is not None]
         if not last:
             raise DegenerateError(ILL_DEFINED)
-        scores[last] = trials.scores([mixtures[place] for place in last])
+        scores[last] = whole.scores([mixtures[place] for place in last])
         last = [place for place in ranked(scores) if place in last]
     best, *others = (mixtures[place] for place in last)
     differing = max((disagreement(best, other, trials) for other in others), default=0.0)
     # also where all came to the same optimum, which may be the easiest to come to
-    best, gains = improved(best, trials, most_rounds if n_components <= MOST_MOVED else 0)
-    restarts = Restarts(tuple(ways), tuple(scores.tolist()), trials.held_out, tuple(gains), differing)
+    best, gains = improved(best, trials, whole, effort.rounds)
+    restarts = Restarts(tuple(ways), tuple(scores.tolist()), whole.held_out, tuple(gains), differing)
     return [best, *others[: n_init - 1]], restarts
 
 

@@ -15,16 +15,17 @@ from streamgmm.fitting.stopping import Tolerance
 from streamgmm.initialization import Given, Reservoir, candidates, start
 from streamgmm.parameters import Parameters
 from streamgmm.reading import execution
+from streamgmm.search.effort import Effort
 from streamgmm.search.moves import resized
 from streamgmm.search.repeats import repeated
 from streamgmm.search.restarts import Restarts, searched
-from streamgmm.search.trials import MOST, Trials
+from streamgmm.search.trials import MOST, UNSURE, Trials
 from streamgmm.sources import as_source
 from streamgmm.strategies import Batch
 
 LITTLE = 2**14  # rows x features x components
 FEW = 2  # rows for each free parameter, below which a search finds components that have collapsed
-UNSURE, SURE = 20, 50  # the same, below which it says little unless rows are held out; from which one start will do
+SURE = 50  # the same, from which one start will do
 
 
 def starts(
@@ -35,24 +36,27 @@ def starts(
     n_init: int,
     random: RandomState,
     reg_covar: float,
+    n_rows: int | None = None,
 ) -> tuple[list[Parameters], Restarts | None]:
     """Where ``n_init`` fits begin, in one of scikit-learn's ways or one of ours; and what 'auto' has tried for it.
 
-    Of little data 'auto' is the best of several times 'kmeans', or 'kmeans' where the rows for each free parameter are
+    ``n_rows`` are those that the reservoir is a sample of, where their number is known: of very many less is tried. Of
+    little data 'auto' is the best of several times 'kmeans', or 'kmeans' where the rows for each free parameter are
     many; so it is where a part of the start is given, or all mixtures degenerate.
     """
     if init_params == "split":
         trials = Trials.on(reservoir, given.structure, reg_covar)
         one = start(reservoir, np.ones((len(reservoir.rows), 1)), given.structure, reg_covar)
         return [given.replacing(resized(one, n_components, trials))], None
-    n_rows, n_features = reservoir.rows.shape
+    kept, n_features = reservoir.rows.shape
+    structure = given.structure
     if init_params == "auto" and given.empty and n_components > 1:
-        little = is_little(n_rows, n_features, n_components, given.structure)
-        sure = n_rows >= SURE * n_parameters(given.structure, n_components, n_features)
-        find = searched if not little else None if sure else repeated
         try:
-            if find is not None:
-                return find(reservoir, given.structure, n_components, n_init, random, reg_covar)
+            if not is_little(kept, n_features, n_components, structure):
+                effort = Effort.of(structure, n_components, n_features, n_rows)
+                return searched(reservoir, structure, n_components, n_init, random, reg_covar, effort)
+            if kept < SURE * n_parameters(structure, n_components, n_features):
+                return repeated(reservoir, structure, n_components, n_init, random, reg_covar)
         except DegenerateError:
             pass
     way = "kmeans" if init_params == "auto" else init_params

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgmm.initialization import sample
+from streamgmm import threads
+from streamgmm.initialization import reservoir, sample
 from streamgmm.sources import as_source
 
 ROWS = np.random.default_rng(0).normal(size=(5_000, 2))
@@ -23,6 +24,17 @@ def test_rows_of_one_weight_are_drawn_whatever_it_is_and_stand_for_as_many_each(
     np.testing.assert_allclose(seven.weights, 7.0 * one.weights, rtol=1e-12)
     drawn = set(map(tuple, one.rows))
     assert drawn >= set(map(tuple, plain.rows))  # of which there may be a few less
+
+
+@given(st.integers(1, 5_000), st.integers(1, 300), st.integers(1, 6_000), st.integers(1, 3))
+def test_neither_runs_nor_threads_change_what_is_drawn(n, size, run, n_threads):
+    expected = sample(as_source(ROWS[:n]), size, 7)
+    with pytest.MonkeyPatch.context() as patch, threads.limit(n_threads):
+        patch.setattr(reservoir, "RUN", run)
+        again = sample(as_source(ROWS[:n]), size, 7)
+        lazy = sample(as_source(da.from_array(ROWS[:n], (n, -1))), size, 7)
+    np.testing.assert_array_equal(again.rows, expected.rows)
+    np.testing.assert_array_equal(lazy.rows, expected.rows)
 
 
 def heavy(n=5_000, seed=1):

@@ -264,13 +264,23 @@ def test_the_most_promising_move_comes_first(seed):
 def test_improvement_leaves_a_bad_optimum_and_says_what_it_gained(family):
     trials = on(clusters(), family)
     (stuck,) = trials.run([of_unit_variance([[-0.5, 0], [0.5, 0], [0, 9], [9, 4.5]], family)], 30)
-    assert improved(stuck, trials, 0) == (stuck, [])
-    better, gains = improved(stuck, trials, 5)
+    assert improved(stuck, trials, trials, 0) == (stuck, [])
+    better, gains = improved(stuck, trials, trials, 5)
     before, after = trials.scores([stuck, better])
     assert after - before == pytest.approx(sum(gains), rel=1e-6)
     assert min(gains) > WORTH
     for centre in CENTRES:
         assert np.linalg.norm(better.means - centre, axis=1).min() < 0.5
+
+
+def test_what_only_the_rows_that_it_was_found_on_gain_by_is_not_taken():
+    # a third of the clusters' rows are elsewhere: what is better of the one is worse of all
+    few, rest = on(clusters()), np.random.default_rng(0).normal([[40.0, 0.0]], 1.0, size=(20_000, 2))
+    whole = on(np.concatenate([clusters(), rest]))
+    (stuck,) = whole.run([of_unit_variance([[0, 0], [0, 9], [9, 4.5], [40, 0]])], 30)
+    better, gains = improved(stuck, few, whole, 5)
+    assert whole.scores([better])[0] == pytest.approx(whole.scores([stuck])[0] + sum(gains), abs=1e-12)
+    assert np.linalg.norm(better.means - [40.0, 0.0], axis=1).min() < 0.5
 
 
 # ---------------------------------------------------------------------- another number of components

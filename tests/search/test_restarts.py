@@ -13,10 +13,13 @@ from threadpoolctl import threadpool_limits
 
 from streamgmm import GaussianMixture, load, threads
 from streamgmm.covariances import STRUCTURES
+from streamgmm.criteria import n_parameters
 from streamgmm.em import make_parameters
 from streamgmm.errors import StreamGMMError
 from streamgmm.initialization import MANY_WAYS, Given, Reservoir, start
-from streamgmm.search import restarts, starting
+from streamgmm.search import effort, restarts, starting
+from streamgmm.search import trials as trials_module
+from streamgmm.search.effort import Effort
 from streamgmm.search.restarts import Restarts, disagreement, searched
 from streamgmm.search.trials import Trials
 from streamgmm.sources.source import Chunk
@@ -77,7 +80,8 @@ def given(k=4):
 
 
 def found_by(rows, k, n_init=1, seed=0, weights=None, family="full"):
-    return searched(Reservoir(rows, weights), STRUCTURES[family], k, n_init, RandomState(seed), 1e-6)
+    effort = Effort.of(STRUCTURES[family], k, rows.shape[1], len(rows))
+    return searched(Reservoir(rows, weights), STRUCTURES[family], k, n_init, RandomState(seed), 1e-6, effort)
 
 
 def fitted(model):
@@ -153,6 +157,32 @@ def test_each_start_begins_better_than_most_of_those_that_were_tried(many):
     assert trials.scores(mixtures).min() > np.median(told.scores) - 0.01
 
 
+def test_starts_are_judged_by_all_rows_also_where_a_search_begins_on_few(monkeypatch):
+    monkeypatch.setattr(trials_module, "MOST", 300)
+    for seed in range(3):
+        rows = unequal(seed)
+        (best,), told = found_by(rows, 5, seed=seed)
+        (score,) = Trials.on(Reservoir(rows, None), STRUCTURES["full"], 1e-6).scores([best])
+        assert score == pytest.approx(max(told.scores) + sum(told.gains), abs=1e-9)
+        assert not told.held_out
+
+
+def test_rows_that_are_held_out_judge_where_those_for_each_parameter_are_few(monkeypatch):
+    monkeypatch.setattr(trials_module, "MOST", 300)
+    monkeypatch.setattr(restarts, "UNSURE", 2000 / n_parameters(STRUCTURES["full"], 6, 2))
+    assert not found_by(hard(n=2000), 6)[1].held_out
+    assert found_by(hard(n=1999), 6)[1].held_out
+
+
+def test_of_very_many_rows_fewer_starts_are_tried(many, monkeypatch):
+    rows = hard()
+    before = len(GaussianMixture(6, random_state=0, max_iter=1).fit(rows).restarts_.ways)
+    monkeypatch.setattr(effort, "LARGE", len(rows))
+    model = GaussianMixture(6, random_state=0, max_iter=1).fit(rows)
+    assert len(model.restarts_.ways) <= len(MANY_WAYS) < before
+    assert model.restarts_.gains == ()
+
+
 # ---------------------------------------------------------------------- what is told
 
 
@@ -224,7 +254,7 @@ def test_ways_whose_starts_degenerate_are_left_out(monkeypatch):
         return responsibilities
 
     monkeypatch.setattr(restarts, "MANY_WAYS", {"on one row": on_one_row, "kmeans": MANY_WAYS["kmeans"]})
-    settings = Reservoir(hard(), None), STRUCTURES["full"], 4, 1, RandomState(0), 0.0
+    settings = Reservoir(hard(), None), STRUCTURES["full"], 4, 1, RandomState(0), 0.0, Effort(12, 1)
     assert set(searched(*settings)[1].ways) == {"kmeans"}
     monkeypatch.setattr(restarts, "MANY_WAYS", {"on one row": on_one_row})
     with pytest.raises(StreamGMMError):
