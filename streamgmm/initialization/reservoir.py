@@ -52,7 +52,7 @@ class Reservoir:
             return Reservoir(self.rows[:size], None)
         n = len(self.rows)
         keys = _by_weight(np.arange(1, n + 1) / n, self.weights)
-        chosen, weights = _prioritized(keys, self.weights, size)
+        chosen, weights = prioritized(keys, self.weights, size)
         return Reservoir(self.rows[chosen], weights)
 
 
@@ -93,7 +93,7 @@ def sample(
     now = Sampling() if since is None else since
     for wave in execution.waves(source, now.taken):
         drawn = execution.over_chunks(wave, _draw, seed, size, threshold)
-        now = Sampling(now.taken + 1, _smallest([*([] if now.drawn is None else [now.drawn]), *drawn], size))
+        now = Sampling(now.taken + 1, smallest([*([] if now.drawn is None else [now.drawn]), *drawn], size))
         if watch is not None:
             watch(now)
     kept = now.drawn
@@ -103,11 +103,11 @@ def sample(
         return Reservoir(kept.rows, None)
     if not kept.weights.any():
         raise InputError(NO_WEIGHT)
-    chosen, weights = _prioritized(kept.keys, kept.weights, size)
+    chosen, weights = prioritized(kept.keys, kept.weights, size)
     return Reservoir(kept.rows[chosen], weights)
 
 
-def _prioritized(keys: Array, weights: Array, size: int) -> tuple[NDArray[np.intp], Array]:
+def prioritized(keys: Array, weights: Array, size: int) -> tuple[NDArray[np.intp], Array]:
     """Places of the ``size`` smallest keys, in order, and weights whose sums are, on average, those over all rows.
 
     The next larger key says how much weight one of the light rows stands for; a heavier one keeps its own.
@@ -132,7 +132,7 @@ def _draw(rows: NDArray[Any], weights: Array | None, chunk: Chunk, seed: int, si
     taken = rows[chosen]
     if taken.dtype.kind == "f" and not (np.abs(taken) <= LARGEST).all():
         raise non_finite_error(rows, chunk)
-    return _smallest([Drawn(keys, taken, None if weights is None else weights[chosen])], size)
+    return smallest([Drawn(keys, taken, None if weights is None else weights[chosen])], size)
 
 
 def _by_weight(keys: Array, weights: Array) -> Array:
@@ -141,7 +141,7 @@ def _by_weight(keys: Array, weights: Array) -> Array:
     return divided
 
 
-def _smallest(drawn: list[Drawn], size: int) -> Drawn:
+def smallest(drawn: list[Drawn], size: int) -> Drawn:
     """Those with the ``size`` smallest keys, in their order; one more where there are weights, which says theirs."""
     keys = np.concatenate([one.keys for one in drawn])
     rows = np.concatenate([one.rows for one in drawn]) if len(drawn) > 1 else drawn[0].rows
