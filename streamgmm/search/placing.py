@@ -7,8 +7,9 @@ be worth its parameters, to learn from two different rows for each of them, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from math import log
 
 import numpy as np
@@ -17,16 +18,20 @@ from numpy.typing import NDArray
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.criteria import n_parameters
 from streamgmm.errors import DegenerateError
+from streamgmm.fitting.stages import best
 from streamgmm.initialization import Reservoir
 from streamgmm.likelihood import LogLikelihood
 from streamgmm.parameters import Array, Parameters
-from streamgmm.search.moves import FIRST_PASSES, MORE_PASSES, MOST_MOVES, Parts, merge_losses
+from streamgmm.search.moves import FIRST_PASSES, MOST_MOVES, Parts, merge_losses
 from streamgmm.search.starting import FEW
 from streamgmm.search.trials import Trials, at_hand
 from streamgmm.search.unexplained import SecondLook, Unexplained, distances, radius
 
 PLACED = "repair: rows that no component explained"
-SEEDS, LOCAL_PASSES = 64, 10  # places that are tried, and passes over the unexplained rows from each
+SEEDS, MOST_SETTLED = 64, 6  # places that are looked at; of which so many are tried,
+LOCAL_PASSES = 10  # each with passes over the unexplained rows
+MOST_PLACED = 8  # components
+QUICK = 3  # passes over the sample after which it is known which two are best made one
 FARTHEST = 8.0  # excess beyond which a row is no likelier to be a seed, lest wild ones are all of them
 RARE = 0.01  # of all rows: what is more frequent was in the sample that the start was found on
 WIDEST = 2.0  # of the variance of all rows, in any direction
@@ -64,31 +69,35 @@ def placed(
     reg_covar: float,
     seed: int,
 ) -> Parameters | None:
-    """The mixture with as many of its components where rows are unexplained as is sure to be worth it, if any.
+    """The mixture with as many of its components where rows are unexplained as gains most; None where none surely does.
 
     ``weight`` is that of all rows, of which the reservoir is a uniform sample.
     """
     trials = Trials.on(_whole(reservoir, parameters, found, weight), structure, reg_covar)
-    n_far = len(found.rows)
-    best: Parameters | None = None
-    for _ in range(parameters.n_components - 1):
-        placement = _beside(parameters, found, weight, trials, np.random.default_rng(seed))
-        better = None if placement is None else _exchanged(parameters, placement, weight, trials, n_far)
-        if better is None:
+    placements = _placements(parameters, found, weight, trials, np.random.default_rng(seed))
+    better: Parameters | None = None
+    most = 0.0
+    for number in range(1, len(placements) + 1):
+        (before,) = trials.ends([parameters], 0.0, number * FIRST_PASSES)
+        after = _exchanged(parameters, placements[:number], trials)
+        if before is None or after is None:
             break
-        best = parameters = better
-        excess = distances(found.rows, parameters) / radius(parameters.n_features) - 1.0
-        found = Unexplained(*(part[excess > 0.0] for part in (found.rows, found.weights, excess)))
-    return best
+        price = number * _price(parameters, structure, weight)
+        gain = _sure_gain(before.parameters, after, trials, len(found.rows)) - price
+        if gain <= most:  # the next is worth less, and what it takes the place of is worth more
+            break
+        better, most = after, gain
+    return better
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Placement:
-    """A component, its share of all rows, and what a mixture gains by it if nothing else changes, nats in all."""
+    """A component with its share of all rows, what a mixture gains by it if nothing else changes, nats, and its own."""
 
     part: Parts
     share: float
     gain: float
+    mine: NDArray[np.bool_]
 
 
 def _whole(reservoir: Reservoir, parameters: Parameters, found: Unexplained, weight: float) -> Reservoir:
@@ -116,93 +125,154 @@ def _price(parameters: Parameters, structure: CovarianceStructure, weight: float
     return 0.5 * _free(parameters, structure) * log(max(weight, 2.0))
 
 
+def _placements(
+    parameters: Parameters, found: Unexplained, weight: float, trials: Trials, random: np.random.Generator
+) -> list[_Placement]:
+    """Components that are worth their parameters beside a mixture that stays as it is, each among rows of its own."""
+    placements: list[_Placement] = []
+    while len(placements) < min(MOST_PLACED, parameters.n_components - 1):
+        best = _beside(parameters, found, weight, trials, random)
+        if best is None:
+            break
+        placements.append(best)
+        rest = ~best.mine
+        found = Unexplained(found.rows[rest], found.weights[rest], found.excess[rest])
+    return placements
+
+
 def _beside(
     parameters: Parameters, found: Unexplained, weight: float, trials: Trials, random: np.random.Generator
 ) -> _Placement | None:
-    """The component that gains most beside a mixture that stays as it is; None where none is worth its parameters."""
+    """The component that gains most; None where none is worth its parameters."""
     least = _least_rows(parameters, trials.structure)
-    if len(found.rows) < least:
-        return None
-    known = _log_densities(found.rows, parameters)
     odds = found.weights * np.minimum(found.excess, FARTHEST)
     number = min(SEEDS, int(np.count_nonzero(odds)))
-    white = _whitened(found.rows, Parts.of(parameters))
-    best: _Placement | None = None
-    for seed in random.choice(len(odds), number, replace=False, p=odds / odds.sum()):
+    if len(odds) < least or not number:
+        return None
+    known, parts = _log_densities(found.rows, parameters), Parts.of(parameters)
+    chosen = random.choice(len(odds), number, replace=False, p=odds / odds.sum())
+    begun = _crowds(found, known, _average_root(parts), chosen, least, weight)
+    settled = [_settled(found, known, members, weight, trials) for members in islice(begun, MOST_SETTLED)]
+    fit = [one for one in settled if one is not None and _is_one(one, found, weight, least, parts)]
+    better = max(fit, key=lambda one: one.gain, default=None)
+    return better if better is not None and better.gain > _price(parameters, trials.structure, weight) else None
+
+
+def _crowds(
+    found: Unexplained, known: Array, root: Array, chosen: NDArray[np.intp], least: int, weight: float
+) -> Iterator[NDArray[np.bool_]]:
+    """Rows around some of them, the most promising first: by what a round component gains where they are.
+
+    Each reaches as far as components do on average, or as is needed for rows enough.
+    """
+    d, crowds = len(root), []
+    white = np.linalg.solve(root, found.rows.T).T
+    scale = float(np.log(root.diagonal()).sum())
+    for seed in chosen:
         squares = ((white - white[seed]) ** 2).sum(axis=1)
-        # as wide as components are on average, or as is needed for rows enough
-        members = squares <= max(parameters.n_features, np.partition(squares, least - 1)[least - 1])
-        try:
-            placement, own = _settled(found, known, members, weight, trials)
-        except (DegenerateError, np.linalg.LinAlgError):
-            continue
-        if best is not None and placement.gain <= best.gain:
-            continue
-        enough = len(np.unique(found.rows[own], axis=0)) >= least and placement.share * weight >= least
-        if enough and placement.share <= RARE and _width(placement.part, Parts.of(parameters)) <= WIDEST:
-            best = placement
-    return None if best is None or best.gain <= _price(parameters, trials.structure, weight) else best
+        near = squares <= max(d, np.partition(squares, least - 1)[least - 1])
+        weights = found.weights[near]
+        variance = float(weights @ squares[near] / weights.sum()) / d + np.finfo(np.float64).tiny
+        own = log(weights.sum() / weight) - scale - 0.5 * d * (log(2.0 * np.pi * variance) + 1.0)
+        crowds.append((float(weights @ np.maximum(own - known[near], 0.0)), int(seed), near))
+    taken = np.zeros(len(white), bool)
+    for _, seed, near in sorted(crowds, key=lambda crowd: -crowd[0]):
+        if not taken[seed]:
+            taken |= near
+            yield near
+
+
+def _is_one(placement: _Placement, found: Unexplained, weight: float, least: int, parts: Parts) -> bool:
+    """Whether a component is rare, has different rows enough, and is hardly wider than all rows together."""
+    different = len(np.unique(found.rows[placement.mine], axis=0))
+    enough = min(different, placement.share * weight) >= least
+    return enough and placement.share <= RARE and _width(placement.part, parts) <= WIDEST
 
 
 def _settled(
     found: Unexplained, known: Array, members: NDArray[np.bool_], weight: float, trials: Trials
-) -> tuple[_Placement, NDArray[np.bool_]]:
-    """What EM makes of some of the rows, as a component beside what is known; and which rows are then its own."""
+) -> _Placement | None:
+    """What EM makes of some rows, as a component beside what is known; None where it degenerates.
+
+    Rows that it does not explain are none of its own: where nothing else explains them either, they would widen it
+    until it has all that is unexplained.
+    """
+    far = radius(found.rows.shape[1])
     shares = members.astype(np.float64)
     for _ in range(LOCAL_PASSES):
         counts = found.weights * shares
         share = float(counts.sum() / weight)
-        part = Parts.one(found.rows, counts, trials.structure, trials.reg_covar)
-        own = _log_densities(found.rows, part.mixture(trials.structure)) + log(share)
-        together = np.logaddexp(own, known + np.log1p(-share))
-        shares = np.exp(own - together)
+        if not 0.0 < share < 1.0:
+            return None
+        try:
+            part = Parts.one(found.rows, counts, trials.structure, trials.reg_covar)
+            mixture = part.mixture(trials.structure)
+        except (DegenerateError, np.linalg.LinAlgError):
+            return None
+        own = _log_densities(found.rows, mixture) + log(share)
+        rest = known + np.log1p(-share)
+        together = np.logaddexp(own, rest)
+        near = distances(found.rows, mixture) <= far
+        shares = np.where(near, np.exp(own - together), 0.0)
     ordinary = weight - float(found.weights.sum())
-    gain = float(found.weights @ (together - known)) + ordinary * float(np.log1p(-share))
-    return _Placement(part, share, gain), shares > 0.5
+    gained = np.where(near, together, rest) - known
+    gain = float(found.weights @ gained) + ordinary * float(np.log1p(-share))
+    return _Placement(part, share, gain, shares > 0.5)
 
 
-def _exchanged(
-    parameters: Parameters, placement: _Placement, weight: float, trials: Trials, n_far: int
-) -> Parameters | None:
-    """The mixture with the component in the place of two that become one; None where that is no sure gain."""
-    candidates = _without_two(parameters, placement, trials)
-    ran = [one for one in trials.ends(candidates, 0.0, FIRST_PASSES) if one is not None]
-    if not ran:
-        return None
-    best = max(ran, key=lambda one: one.lower_bound)
-    after, before = (trials.ends([one], 0.0, MORE_PASSES)[0] for one in (best.parameters, parameters))
-    if after is None or before is None:
-        return None
-    sample = at_hand(trials.judging)
-    assert sample.weights is not None
-    gains = _log_densities(sample.rows, after.parameters) - _log_densities(sample.rows, before.parameters)
-    ordinary = slice(0, len(gains) - n_far)
-    deviations = gains[ordinary] - gains[ordinary].mean()
-    error = float(np.linalg.norm(sample.weights[ordinary] * deviations))
-    sure = float(sample.weights @ gains) - SURE * error
-    return after.parameters if sure > _price(parameters, trials.structure, weight) else None
+def _exchanged(parameters: Parameters, placements: list[_Placement], trials: Trials) -> Parameters | None:
+    """The mixture with some components more and as many less, since two that lose little become one, time and again.
+
+    It has had a few passes on the sample; None where all ways to it degenerate.
+    """
+    mixture, old = parameters, parameters.n_components
+    new = Parts(
+        np.array([one.share for one in placements]),
+        np.concatenate([one.part.means for one in placements]),
+        np.concatenate([one.part.covariances for one in placements]),
+    )
+    share = float(new.weights.sum())
+    parts = Parts.of(parameters)
+    parts = Parts(parts.weights * (1.0 - share), parts.means, parts.covariances).beside(new, 1.0)
+    for _ in placements:
+        begun = [one for one in trials.ends(_one_less(parts, old, trials), 0.0, QUICK) if one is not None]
+        (ran,) = trials.ends([best(begun).parameters], 0.0, FIRST_PASSES - QUICK) if begun else (None,)
+        if ran is None:
+            return None
+        mixture = ran.parameters
+        parts, old = Parts.of(mixture), old - 1
+    return mixture
 
 
-def _without_two(parameters: Parameters, placement: _Placement, trials: Trials) -> list[Parameters]:
-    """Mixtures in which two components that lose little are one, and the component is where rows were unexplained."""
-    parts, found = Parts.of(parameters), []
-    light = np.argsort(parts.weights, kind="stable")[:LIGHTEST]
+def _one_less(parts: Parts, old: int, trials: Trials) -> list[Parameters]:
+    """Mixtures in which two of the first ``old`` components that lose little are one."""
+    found = []
+    light = np.sort(np.argsort(parts.weights[:old], kind="stable")[:LIGHTEST])
     pairs = light[np.column_stack(np.triu_indices(len(light), 1))]
     for _, one, other in merge_losses(parts, pairs)[:MOST_MOVES]:
-        merged = parts.merged(one, other)
-        rest = parts.without(one, other).beside(merged, float(parts.weights[one] + parts.weights[other]))
-        rest = Parts(rest.weights * (1.0 - placement.share), rest.means, rest.covariances)
-        try:
-            found.append(rest.beside(placement.part, placement.share).mixture(trials.structure))
+        merged, weight = parts.merged(one, other), parts.weights[one] + parts.weights[other]
+        first = Parts(weight * merged.weights, merged.means, merged.covariances)
+        try:  # those that were placed stay the last
+            found.append(first.beside(parts.without(one, other), 1.0).mixture(trials.structure))
         except DegenerateError:
             continue
     return found
 
 
-def _whitened(rows: Array, parts: Parts) -> Array:
-    """Rows in units of the deviations that components have on average."""
-    average = _matrix(np.tensordot(parts.weights / parts.weights.sum(), parts.covariances, axes=1))
-    return np.asarray(np.linalg.solve(np.linalg.cholesky(average), rows.T).T)
+def _sure_gain(before: Parameters, after: Parameters, trials: Trials, n_far: int) -> float:
+    """What one mixture is better than another for all rows, nats, less the error that this may have."""
+    sample = at_hand(trials.judging)
+    assert sample.weights is not None
+    gains = _log_densities(sample.rows, after) - _log_densities(sample.rows, before)
+    ordinary = slice(0, len(gains) - n_far)
+    deviations = sample.weights[ordinary] * (gains[ordinary] - gains[ordinary].mean())
+    return float(sample.weights @ gains) - SURE * float(np.linalg.norm(deviations))
+
+
+def _average_root(parts: Parts) -> Array:
+    """Cholesky factor of the covariance that components have on average."""
+    average = np.tensordot(parts.weights / parts.weights.sum(), parts.covariances, axes=1)
+    return np.asarray(np.linalg.cholesky(_matrix(average)))
 
 
 def _width(part: Parts, others: Parts) -> float:

@@ -8,6 +8,7 @@ is drawn by priority, with the row's own random number, so that neither chunks n
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,7 @@ class Draw:
         return replace(kept, rows=rows[kept.rows])
 
 
+@cache
 def radius(n_features: int) -> float:
     """Squared distance, in standard deviations, beyond which a row counts as unexplained."""
     from scipy.special import chdtri  # takes long to load
