@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.criteria import n_parameters
 from streamgmm.errors import DegenerateError
-from streamgmm.fitting.stages import best
 from streamgmm.initialization import Reservoir
 from streamgmm.likelihood import LogLikelihood
 from streamgmm.parameters import Array, Parameters
 from streamgmm.search.moves import FIRST_PASSES, MOST_MOVES, Parts, merge_losses
 from streamgmm.search.starting import FEW
-from streamgmm.search.trials import Trials, at_hand
+from streamgmm.search.trials import Trials, at_hand, survivors
 from streamgmm.search.unexplained import SecondLook, Unexplained, distances, radius
 
 PLACED = "repair: rows that no component explained"
@@ -35,7 +34,7 @@ QUICK = 3  # passes over the sample after which it is known which two are best m
 FARTHEST = 8.0  # excess beyond which a row is no likelier to be a seed, lest wild ones are all of them
 RARE = 0.01  # of all rows: what is more frequent was in the sample that the start was found on
 WIDEST = 2.0  # of the variance of all rows, in any direction
-SURE = 3.0  # standard errors that a gain has to be above its price
+UNSURE = 3.0  # standard errors within which it may be worth its price: all rows will tell
 LIGHTEST = 64  # components of which every two are compared
 
 
@@ -75,18 +74,16 @@ def placed(
     """
     trials = Trials.on(_whole(reservoir, parameters, found, weight), structure, reg_covar)
     placements = _placements(parameters, found, weight, trials, np.random.default_rng(seed))
+    (before,) = trials.run([parameters], FIRST_PASSES) if placements else (None,)
+    if before is None:
+        return None
     better: Parameters | None = None
-    most = 0.0
-    for number in range(1, len(placements) + 1):
-        (before,) = trials.ends([parameters], 0.0, number * FIRST_PASSES)
-        after = _exchanged(parameters, placements[:number], trials)
-        if before is None or after is None:
-            break
-        price = number * _price(parameters, structure, weight)
-        gain = _sure_gain(before.parameters, after, trials, len(found.rows)) - price
-        if gain <= most:  # the next is worth less, and what it takes the place of is worth more
-            break
-        better, most = after, gain
+    most = -np.inf
+    price = _price(parameters, structure, weight)
+    for number, after in enumerate(_exchanges(parameters, placements, trials), 1):
+        gain, error = _gain(before, after, trials, len(found.rows))
+        if gain > number * price - UNSURE * error and gain - number * price > most:
+            better, most = after, gain - number * price
     return better
 
 
@@ -220,53 +217,61 @@ def _settled(
     return _Placement(part, share, gain, shares > 0.5)
 
 
-def _exchanged(parameters: Parameters, placements: list[_Placement], trials: Trials) -> Parameters | None:
-    """The mixture with some components more and as many less, since two that lose little become one, time and again.
+def _exchanges(parameters: Parameters, placements: list[_Placement], trials: Trials) -> Iterator[Parameters]:
+    """Mixtures with one, two, … of these components, the best first, and as many less of the others.
 
-    It has had a few passes on the sample; None where all ways to it degenerate.
+    All of them are there while two others become one, time and again: else those that are would widen until they have
+    the rows of those that are not.
     """
-    mixture, old = parameters, parameters.n_components
+    old, k = Parts.of(parameters), parameters.n_components
     new = Parts(
         np.array([one.share for one in placements]),
         np.concatenate([one.part.means for one in placements]),
         np.concatenate([one.part.covariances for one in placements]),
     )
-    share = float(new.weights.sum())
-    parts = Parts.of(parameters)
-    parts = Parts(parts.weights * (1.0 - share), parts.means, parts.covariances).beside(new, 1.0)
-    for _ in placements:
-        begun = [one for one in trials.ends(_one_less(parts, old, trials), 0.0, QUICK) if one is not None]
-        (ran,) = trials.ends([best(begun).parameters], 0.0, FIRST_PASSES - QUICK) if begun else (None,)
+    parts = Parts((1.0 - new.weights.sum()) * old.weights, old.means, old.covariances).beside(new, 1.0)
+    for left in range(k - 1, k - 1 - len(placements), -1):
+        begun = survivors(trials.run(_one_less(parts, left + 1, trials), QUICK))
+        if not begun:
+            return
+        (ran,) = trials.run([begun[int(trials.scores(begun).argmax())]], FIRST_PASSES)
         if ran is None:
-            return None
-        mixture = ran.parameters
-        parts, old = Parts.of(mixture), old - 1
-    return mixture
+            return
+        parts = Parts.of(ran)
+        try:
+            (few,) = trials.run([parts.without(*range(k, len(parts.weights))).mixture(trials.structure)], QUICK)
+        except DegenerateError:
+            return
+        if few is not None:
+            yield few
 
 
 def _one_less(parts: Parts, old: int, trials: Trials) -> list[Parameters]:
-    """Mixtures in which two of the first ``old`` components that lose little are one."""
+    """Mixtures in which two of the first ``old`` components that lose little are one, and the first."""
     found = []
-    light = np.sort(np.argsort(parts.weights[:old], kind="stable")[:LIGHTEST])
+    light = np.argsort(parts.weights[:old], kind="stable")[:LIGHTEST]
     pairs = light[np.column_stack(np.triu_indices(len(light), 1))]
     for _, one, other in merge_losses(parts, pairs)[:MOST_MOVES]:
         merged, weight = parts.merged(one, other), parts.weights[one] + parts.weights[other]
         first = Parts(weight * merged.weights, merged.means, merged.covariances)
-        try:  # those that were placed stay the last
+        try:
             found.append(first.beside(parts.without(one, other), 1.0).mixture(trials.structure))
         except DegenerateError:
             continue
     return found
 
 
-def _sure_gain(before: Parameters, after: Parameters, trials: Trials, n_far: int) -> float:
-    """What one mixture is better than another for all rows, nats, less the error that this may have."""
+def _gain(before: Parameters, after: Parameters, trials: Trials, n_far: int) -> tuple[float, float]:
+    """What one mixture is better than another for all rows, nats, and the standard error of that estimate.
+
+    The error is that of the uniform sample, beside which the other is certain.
+    """
     sample = at_hand(trials.judging)
     assert sample.weights is not None
     gains = _log_densities(sample.rows, after) - _log_densities(sample.rows, before)
     ordinary = slice(0, len(gains) - n_far)
     deviations = sample.weights[ordinary] * (gains[ordinary] - gains[ordinary].mean())
-    return float(sample.weights @ gains) - SURE * float(np.linalg.norm(deviations))
+    return float(sample.weights @ gains), float(np.linalg.norm(deviations))
 
 
 def _average_root(parts: Parts) -> Array:
