@@ -16,6 +16,7 @@ from numpy.random import RandomState
 
 from streamgmm import search
 from streamgmm.em import Expectation
+from streamgmm.errors import DegenerateError
 from streamgmm.fitting.iteration import Step, of
 from streamgmm.fitting.stages import Run, Stage, Trajectory, best, fit, halfway
 from streamgmm.initialization import Drawn, Given, Reservoir, Sampling, continued, drawn, rows_to_keep
@@ -130,6 +131,7 @@ def read_so_far(number: int) -> str:
 
 
 Watch = Callable[[Step | None, Moment], None]
+Saw = Callable[[Step | None, Sampling | Run | Finishing | Ending], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,17 +190,15 @@ class Course:
             watch(None, moment)
         if isinstance(moment.now, Run):
             plan = self.stages(len(moment.now.trajectories), order)
-            trajectories = fit(
-                moment.now,
-                plan if second is None else [*plan[:-1], _watched(plan[-1], second)],
-                self.learning.structure,
-                reg_covar=self.learning.reg_covar,
-                max_iter=self.max_iter,
-                previous=-np.inf if self.resizes else self.task.previous,
-                watch=saw,
-                retire=None if second is None else self._retire,
-                join=None if second is None else partial(self._join, second, sample),
-            )
+            trajectories: list[Trajectory] | None = None
+            while trajectories is None:
+                assert isinstance(moment.now, Run)
+                try:
+                    trajectories = self._fitted(moment.now, plan, second, sample, saw)
+                except DegenerateError as error:
+                    if len(moment.now.trajectories) <= self.n_init or error.candidate != self.n_init:
+                        raise
+                    moment = replace(moment, now=moment.now.without_last())  # it was only to be tried
             winner, pieces = best(trajectories), plan[-1].pieces
             passes = self.max_iter - len(winner.lower_bounds) if plan[-1].name in STRIDES else 0
             moment = replace(moment, now=Finishing(winner, passes), order=order.segments)
@@ -240,6 +240,22 @@ class Course:
         plan = self.stages(len(now.trajectories))
         return halfway(now, plan, self.learning.structure, self.learning.reg_covar)
 
+    def _fitted(
+        self, run: Run, plan: list[Stage], second: SecondLook | None, sample: Callable[[], Reservoir], saw: Saw
+    ) -> list[Trajectory]:
+        """What the stages make of the starts, and of another that a second look at the rows may suggest."""
+        return fit(
+            run,
+            plan if second is None else [*plan[:-1], _watched(plan[-1], second)],
+            self.learning.structure,
+            reg_covar=self.learning.reg_covar,
+            max_iter=self.max_iter,
+            previous=-np.inf if self.resizes else self.task.previous,
+            watch=saw,
+            retire=None if second is None else self._retire,
+            join=None if second is None else partial(self._join, second, sample),
+        )
+
     @property
     def _looks(self) -> bool:
         """Whether rows are to be found that the start cannot have known: those it was found on were not all."""
@@ -254,7 +270,7 @@ class Course:
             return run
         read = step.updates[0]
         structure, reg_covar = self.learning.structure, self.learning.reg_covar
-        found = search.looked_again(second, read.before, read.likelihood, sample, structure, reg_covar)
+        found = search.looked_again(second, read.before, read.parameters, read.likelihood, sample, structure, reg_covar)
         second.drawn = None
         if found is None:
             return run

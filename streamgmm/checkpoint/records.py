@@ -218,6 +218,9 @@ def _agrees(value: Any) -> bool:
             return _are_moments(origin, counts, sums, products)
         case Monitor(shift=shift, excess=excess):
             return shift.ndim == 2 and excess.shape == shift.shape[:1]
+        case Drawn(keys, rows, weights):
+            of_one_length = keys.shape == rows.shape[:1] and (weights is None or weights.shape == keys.shape)
+            return of_one_length and rows.ndim == 2
         case Pieces(rows, chunks, lengths):
             return rows > 0 and chunks > 0 and lengths.ndim == 1 and _are_counts(lengths)
         case Waiting(rows, weights):

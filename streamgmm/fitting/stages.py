@@ -144,6 +144,21 @@ class Run:
             position=replace(self.position, candidates=candidates),
         )
 
+    def without_last(self) -> Run:
+        """The same without the last candidate, in the middle of a stage: ended where no other is in it."""
+        assert self.position is not None  # or the stage has ended
+        position = self.position.of(range(len(self.trajectories) - 1))
+        run = replace(
+            self,
+            trajectories=self.trajectories[:-1],
+            bounds=self.bounds[:-1],
+            updates=self.updates[:-1],
+            position=position,
+        )
+        if position.candidates:
+            return run
+        return replace(run, stage=self.stage + 1, passes=self.passes + position.number - 1, position=None)
+
 
 Watch = Callable[[Step, Run], None]
 Join = Callable[[Step, Run], Run]

@@ -89,13 +89,14 @@ def tally_rows(top, total, weights, n, tally):  # type: ignore[no-untyped-def]
 
 @njit(**OPTIONS)
 def nearest(constants, log_densities, n, distances):  # type: ignore[no-untyped-def]
-    """Squared distances of n rows from the component that is nearest in its own standard deviations."""
+    """Squared distances of n rows from the component of any weight that is nearest in its own standard deviations."""
     for i in range(n):
         distances[i] = 1e300
     for j in range(constants.size):
         one, constant = log_densities[j], constants[j]
-        for i in range(n):
-            distances[i] = min(distances[i], 2.0 * (constant - one[i]))
+        if constant > -1e300:
+            for i in range(n):
+                distances[i] = min(distances[i], 2.0 * (constant - one[i]))
 
 
 @cached

@@ -1,9 +1,9 @@
 """Finding a better optimum: many starts and moves between optima, tried on a sample of the rows."""
 
+from streamgmm.search.exchanging import PLACED, looked_again
 from streamgmm.search.finishing import Finishing, finished
 from streamgmm.search.ladder import Rung, ladder, log_densities
 from streamgmm.search.moves import resized
-from streamgmm.search.placing import PLACED, looked_again
 from streamgmm.search.restarts import Restarts
 from streamgmm.search.starting import is_little, polished, starts
 from streamgmm.search.trials import Trials

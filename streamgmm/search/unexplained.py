@@ -42,6 +42,12 @@ class Unexplained:
     weights: Array
     excess: Array
 
+    def under(self, parameters: Parameters) -> Unexplained:
+        """Those that are far under other parameters, too."""
+        excess = distances(self.rows, parameters) / radius(self.rows.shape[1]) - 1.0
+        far = excess > 0.0
+        return Unexplained(self.rows[far], self.weights[far], excess[far])
+
 
 class SecondLook:
     """What was drawn so far of the rows that are far from every component.
@@ -69,7 +75,7 @@ class SecondLook:
         assert drawn is not None and drawn.weights is not None  # there were rows
         chosen, sizes = prioritized(drawn.keys, drawn.weights, self.draw.most)
         rows = drawn.rows[chosen].astype(np.float64)
-        further = distances(rows, parameters) / self.draw.far
+        further = np.maximum(distances(rows, parameters) / self.draw.far, 1.0)  # but for rounding they are
         return Unexplained(rows, sizes / further, further - 1.0)
 
 
