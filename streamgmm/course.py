@@ -278,13 +278,14 @@ class Course:
         return run.joined(read.candidate, found, strategy.init(found), search.PLACED)
 
     def _retire(self, step: Step, run: Run) -> Collection[int]:
-        """Of the first start and one that has joined, the worse after some passes."""
+        """Of the first start and one that has joined, the worse once that has had some passes, or enough of them."""
         joined = len(run.trajectories) - 1
-        going = set() if run.position is None else {candidate for candidate, *_ in run.position.candidates}
-        if joined < self.n_init or not {0, joined} <= going or len(run.bounds[joined]) < TRIED:
+        if joined < self.n_init or run.position is None:
             return ()
-        first, other = run.trajectories[0], run.trajectories[joined]
-        return (0,) if other.lower_bound > first.lower_bound else (joined,)
+        going = {candidate for candidate, *_ in run.position.candidates}
+        tried = len(run.bounds[joined]) >= TRIED or joined not in going
+        worse = min((joined, 0), key=lambda candidate: run.trajectories[candidate].lower_bound)
+        return (worse,) if tried and worse in going else ()
 
     @property
     def resizes(self) -> bool:

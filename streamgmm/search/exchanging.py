@@ -37,8 +37,8 @@ def looked_again(
 ) -> Parameters | None:
     """What may be better than what a pass has led to; None where that explains all that it can.
 
-    ``read`` are the parameters that rows were read under, ``tally`` is that of the pass; ``sample`` is called only where
-    there are enough unexplained rows.
+    ``read`` are the parameters that rows were read under, ``tally`` is that of the pass; ``sample`` is called only
+    where there are enough unexplained rows.
     """
     found = second.unexplained(read)
     if len(found.rows) < least_rows(parameters, structure):
