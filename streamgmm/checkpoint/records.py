@@ -87,6 +87,7 @@ TYPES: dict[str, type[Any]] = {
 }
 
 
+LATER = {Moment: {"second"}}  # fields that files of earlier versions lack; they are then their defaults
 LONGEST = 2**16  # words that are written as repeated: a history has fewer records
 
 STATE = Counter[Expectation] | Entries | Learnt | Striding  # of the strategies of a fit
@@ -182,7 +183,7 @@ def _unpacked(value: Any, arrays: Arrays) -> Any:
 
 def _made(kind: type[Any], parts: dict[str, Any], arrays: Arrays) -> Any:
     hints = _HINTS[kind]
-    if parts.keys() != hints.keys():
+    if not hints.keys() - LATER.get(kind, set()) <= parts.keys() <= hints.keys():
         raise KeyError(f"{kind.__name__} has other fields")
     made = kind(**{name: unpacked(part, arrays, hints[name]) for name, part in parts.items()})
     if not _agrees(made):
