@@ -6,7 +6,7 @@ it is left with is a `Moment`; gone on with, it comes to the same bits as if it 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any
@@ -16,20 +16,22 @@ from numpy.random import RandomState
 
 from streamgmm import search
 from streamgmm.em import Expectation
-from streamgmm.fitting.iteration import Step
+from streamgmm.errors import DegenerateError
+from streamgmm.fitting.iteration import Step, of
 from streamgmm.fitting.stages import Run, Stage, Trajectory, best, fit, halfway
-from streamgmm.initialization import Given, Reservoir, Sampling, continued, drawn
+from streamgmm.initialization import Drawn, Given, Reservoir, Sampling, continued, drawn, rows_to_keep
 from streamgmm.online.stream import Order, Segments
 from streamgmm.parameters import Parameters
 from streamgmm.planning import Learning, stages
 from streamgmm.reading import execution
-from streamgmm.reading.execution import Evaluation
+from streamgmm.reading.execution import Evaluation, Wave
 from streamgmm.reading.fingerprint import Fingerprint
 from streamgmm.reading.pieces import Pieces
-from streamgmm.search import Finishing, Restarts
+from streamgmm.search import Finishing, Restarts, SecondLook
 from streamgmm.sources import Source
 
 STRIDES = ("batch", "accelerated")  # stages that end a fit by passes over all rows alike
+TRIED = 3  # passes after which the worse of two starts is left
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,11 +65,14 @@ class Moment:
         What was tried to find the starts.
     order : Segments
         What was seen of the order of the rows.
+    second : Drawn or None
+        What a pass has drawn of the rows that its start does not explain, until it has ended.
     """
 
     now: Sampling | Run | Finishing | Ending = field(default_factory=Sampling)
     restarts: Restarts | None = None
     order: Segments = field(default_factory=Segments)
+    second: Drawn | None = None
 
     @property
     def lean(self) -> Moment:
@@ -126,6 +131,7 @@ def read_so_far(number: int) -> str:
 
 
 Watch = Callable[[Step | None, Moment], None]
+Saw = Callable[[Step | None, Sampling | Run | Finishing | Ending], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,10 +171,11 @@ class Course:
         ``watch`` sees every step, and what the fit could be gone on with from there.
         """
         order, pieces = Order(moment.order), None
+        second = SecondLook(self.task.seed, self.source.n_features, moment.second) if self._looks else None
 
         def saw(step: Step | None, now: Sampling | Run | Finishing | Ending) -> None:
             nonlocal moment
-            moment = replace(moment, now=now, order=order.segments)
+            moment = replace(moment, now=now, order=order.segments, second=None if second is None else second.drawn)
             watch(step, moment)
 
         def sampled(now: Sampling) -> None:
@@ -183,15 +190,15 @@ class Course:
             watch(None, moment)
         if isinstance(moment.now, Run):
             plan = self.stages(len(moment.now.trajectories), order)
-            trajectories = fit(
-                moment.now,
-                plan,
-                self.learning.structure,
-                reg_covar=self.learning.reg_covar,
-                max_iter=self.max_iter,
-                previous=-np.inf if self.resizes else self.task.previous,
-                watch=saw,
-            )
+            trajectories: list[Trajectory] | None = None
+            while trajectories is None:
+                assert isinstance(moment.now, Run)
+                try:
+                    trajectories = self._fitted(moment.now, plan, second, sample, saw)
+                except DegenerateError as error:
+                    if len(moment.now.trajectories) <= self.n_init or error.candidate != self.n_init:
+                        raise
+                    moment = replace(moment, now=moment.now.without_last())  # it was only to be tried
             winner, pieces = best(trajectories), plan[-1].pieces
             passes = self.max_iter - len(winner.lower_bounds) if plan[-1].name in STRIDES else 0
             moment = replace(moment, now=Finishing(winner, passes), order=order.segments)
@@ -233,6 +240,53 @@ class Course:
         plan = self.stages(len(now.trajectories))
         return halfway(now, plan, self.learning.structure, self.learning.reg_covar)
 
+    def _fitted(
+        self, run: Run, plan: list[Stage], second: SecondLook | None, sample: Callable[[], Reservoir], saw: Saw
+    ) -> list[Trajectory]:
+        """What the stages make of the starts, and of another that a second look at the rows may suggest."""
+        return fit(
+            run,
+            plan if second is None else [*plan[:-1], _watched(plan[-1], second)],
+            self.learning.structure,
+            reg_covar=self.learning.reg_covar,
+            max_iter=self.max_iter,
+            previous=-np.inf if self.resizes else self.task.previous,
+            watch=saw,
+            retire=None if second is None else self._retire,
+            join=None if second is None else partial(self._join, second, sample),
+        )
+
+    @property
+    def _looks(self) -> bool:
+        """Whether rows are to be found that the start cannot have known: those it was found on were not all."""
+        n_rows, k = self.source.n_rows, self.n_components
+        known = n_rows is not None and n_rows <= rows_to_keep(k, self.source.n_features)
+        strides = self.task.algorithm not in ("stepwise", "incremental")
+        return strides and k > 1 and not known and self.task.before is None and self.given.empty
+
+    def _join(self, second: SecondLook, sample: Callable[[], Reservoir], step: Step, run: Run) -> Run:
+        """The run with another start, where the first pass of its last stage has found rows that the first has not."""
+        if second.drawn is None or not step.last or run.position is None:
+            return run
+        read = step.updates[0]
+        structure, reg_covar = self.learning.structure, self.learning.reg_covar
+        found = search.looked_again(second, read.before, read.parameters, read.likelihood, sample, structure, reg_covar)
+        second.drawn = None
+        if found is None:
+            return run
+        strategy = of(0, self.stages(1)[-1].strategy)
+        return run.joined(read.candidate, found, strategy.init(found), search.PLACED)
+
+    def _retire(self, step: Step, run: Run) -> Collection[int]:
+        """Of the first start and one that has joined, the worse once that has had some passes, or enough of them."""
+        joined = len(run.trajectories) - 1
+        if joined < self.n_init or run.position is None:
+            return ()
+        going = {candidate for candidate, *_ in run.position.candidates}
+        tried = len(run.bounds[joined]) >= TRIED or joined not in going
+        worse = min((joined, 0), key=lambda candidate: run.trajectories[candidate].lower_bound)
+        return (worse,) if tried and worse in going else ()
+
     @property
     def resizes(self) -> bool:
         """Whether a warm start has another number of components, which splits and mergers are to bring about."""
@@ -257,3 +311,13 @@ class Course:
         if self.task.algorithm not in STRIDES:
             starts = [one.parameters for one in search.polished(reservoir, starts, structure, reg_covar)]
         return starts, restarts
+
+
+def _watched(stage: Stage, second: SecondLook) -> Stage:
+    """The stage, in whose first pass rows are looked at a second time."""
+
+    def passes(number: int, taken: int) -> Iterator[Wave]:
+        waves = stage.passes(number, taken)
+        return (replace(wave, look=second) for wave in waves) if number == 1 else waves
+
+    return replace(stage, passes=passes)

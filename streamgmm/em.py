@@ -114,19 +114,26 @@ def kernels_of(candidates: Sequence[Parameters]) -> tuple[Kernel, ...]:
     return tuple(Kernel.of(parameters, origin) for parameters in candidates)
 
 
-def accumulate(rows: NDArray[Any], weights: Array | None, kernels: Sequence[Kernel]) -> list[Array]:
-    """Accumulators (one flat array a kernel; they add up) over rows, of which only a portion is widened at a time."""
+def accumulate(
+    rows: NDArray[Any], weights: Array | None, kernels: Sequence[Kernel], distances: Array | None = None
+) -> list[Array]:
+    """Accumulators (one flat array a kernel; they add up) over rows, of which only a portion is widened at a time.
+
+    ``distances``, shape (n,), become those of the rows from the nearest component of the first kernel: squared, in that
+    component's own standard deviations.
+    """
     from streamgmm.kernels import portions
 
     accumulators = [kernel.zeros() for kernel in kernels]
-    ones = np.ones(len(rows) if weights is None else 0)
+    ones, unwanted = np.ones(len(rows) if weights is None else 0), np.empty(0)
     for width in {kernel.width for kernel in kernels}:
         for part, blocks in portions(rows, width, kernels[0].origin):
             # a copy, because the loops would be compiled anew for weights that are strided or cannot be written to
             part_weights = ones[part] if weights is None else np.array(weights[part])
             for kernel, accumulator in zip(kernels, accumulators, strict=True):
                 if kernel.width == width:
-                    kernel.accumulate(blocks, part_weights, accumulator)
+                    wanted = unwanted if distances is None or kernel is not kernels[0] else distances[part]
+                    kernel.accumulate(blocks, part_weights, accumulator, wanted)
     return accumulators
 
 

@@ -80,8 +80,8 @@ def test_one_digest_for_twenty_random_orders_in_which_leaves_finish(X, monkeypat
     prompt = execution.accumulate
     orders = set()
 
-    def delayed(rows, weights, kernels, order, generator):
-        result = prompt(rows, weights, kernels)
+    def delayed(rows, weights, kernels, distances, order, generator):
+        result = prompt(rows, weights, kernels, distances)
         time.sleep(generator.random() / 500)
         order.append(rows.ctypes.data)
         return result

@@ -88,10 +88,11 @@ TYPES: dict[str, type[Any]] = {
 }
 
 
-# Fields of earlier versions that say nothing any more.
-DROPPED: dict[str, set[str]] = {
-    "Learnt": {"start", "start_rows", "slower", "alike"},
-    "Stream": {"uneven", "storm", "fallback"},
+# Fields that files of earlier versions lack, which are then their defaults; and those of theirs that say nothing now.
+LATER: dict[type[Any], set[str]] = {Moment: {"second"}}
+DROPPED: dict[type[Any], set[str]] = {
+    Learnt: {"start", "start_rows", "slower", "alike"},
+    Stream: {"uneven", "storm", "fallback"},
 }
 
 LONGEST = 2**16  # words that are written as repeated: a history has fewer records
@@ -188,9 +189,9 @@ def _unpacked(value: Any, arrays: Arrays) -> Any:
 
 
 def _made(kind: type[Any], parts: dict[str, Any], arrays: Arrays) -> Any:
-    hints, dropped = _HINTS[kind], DROPPED.get(kind.__name__, set())
+    hints, dropped = _HINTS[kind], DROPPED.get(kind, set())
     parts = {name: part for name, part in parts.items() if name not in dropped}
-    if parts.keys() != hints.keys():
+    if not hints.keys() - LATER.get(kind, set()) <= parts.keys() <= hints.keys():
         raise KeyError(f"{kind.__name__} has other fields")
     made = kind(**{name: unpacked(part, arrays, hints[name]) for name, part in parts.items()})
     if not _agrees(made):

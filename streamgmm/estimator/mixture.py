@@ -68,7 +68,9 @@ class GaussianMixture(RevisableMixture):
         free parameter, or fewer than 20 of fewer than 16,384 rows) the best of ten times 'kmeans', each carried to its
         end: the draws, and the choice, of scikit-learn with ``n_init=10``; one where 50 rows for each free parameter
         leave little to choose. 'split': one component, then each by a split of another. The others are scikit-learn's;
-        of all rows of a small array they are its own draws.
+        of all rows of a small array they are its own draws. Where the sample is not all rows, batch EM and 'auto' look
+        again: their first pass over all rows alike also draws rows that no component explains, and where they are worth
+        a component, two others that lose little become one; whether that is better the next passes tell.
     weights_init : array-like of shape (n_components,), optional
         Starting weights.
     means_init : array-like of shape (n_components, n_features), optional
@@ -148,9 +150,9 @@ class GaussianMixture(RevisableMixture):
     restarts_ : Restarts
         What ``init_params="auto"`` tried: how good each start was, and how much the best of them disagree; after `fit`.
     history_ : History
-        A record for each update, or for runs of old ones, for each repair of a component without use, and each split
-        and merge: stage, rows, their log-likelihood before they were learnt, shares of the components, and drift.
-        ``history_.columns()`` for a table, `streamgmm.plot.history` for a picture.
+        A record for each update, or for runs of old ones, for each repair of a component without use or of rows that
+        no component explained, and each split and merge: stage, rows, their log-likelihood before they were learnt,
+        shares of the components, and drift. ``history_.columns()`` for a table, `streamgmm.plot.history` for a picture.
     algorithm_ : str
         The algorithm that ran.
     durable_token_ : int, str or bytes

@@ -126,8 +126,42 @@ class Run:
         )
         return replace(self, trajectories=tuple(trajectories))
 
+    def joined(self, candidate: int, other: Parameters, state: Any, name: str) -> Run:
+        """The same with one candidate more, between two passes of a stage; its past is that of another.
+
+        ``state`` is that of its strategy; ``name`` says in the history what it is.
+        """
+        assert self.position is not None  # or the stage has ended
+        before, (mean, _) = self.trajectories[candidate], self.updates[candidate]
+        record = Record(name, 0, mean, other.weights, 0.0)
+        trajectory = Trajectory(other, before.lower_bounds, history=before.history.appended(record))
+        candidates = (*self.position.candidates, (len(self.trajectories), other, state))
+        return replace(
+            self,
+            trajectories=(*self.trajectories, trajectory),
+            bounds=(*self.bounds, ()),
+            updates=(*self.updates, (np.nan, ())),
+            position=replace(self.position, candidates=candidates),
+        )
+
+    def without_last(self) -> Run:
+        """The same without the last candidate, in the middle of a stage: ended where no other is in it."""
+        assert self.position is not None  # or the stage has ended
+        position = self.position.of(range(len(self.trajectories) - 1))
+        run = replace(
+            self,
+            trajectories=self.trajectories[:-1],
+            bounds=self.bounds[:-1],
+            updates=self.updates[:-1],
+            position=position,
+        )
+        if position.candidates:
+            return run
+        return replace(run, stage=self.stage + 1, passes=self.passes + position.number - 1, position=None)
+
 
 Watch = Callable[[Step, Run], None]
+Join = Callable[[Step, Run], Run]
 Retire = Callable[[Step, Run], Collection[int]]
 Structures = CovarianceStructure | tuple[CovarianceStructure, ...]
 
@@ -142,12 +176,13 @@ def fit(
     previous: float = -np.inf,
     watch: Watch | None = None,
     retire: Retire | None = None,
+    join: Join | None = None,
 ) -> list[Trajectory]:
     """Take every start through all stages, in shared passes, or go on with a run.
 
     ``structure`` is one for all starts, or a tuple of one for each. ``previous`` is the lower bound that the first is
     compared with, where a fit goes on; ``watch`` sees every step, and what it leads to; ``retire`` says at the end of a
-    pass which candidates have been in it for the last time, converged or not.
+    pass which candidates have been in it for the last time, converged or not; ``join`` may let others join the run.
     """
     run = starts if isinstance(starts, Run) else Run(tuple(Trajectory(start) for start in starts))
     while run.stage < len(stages):
@@ -160,7 +195,7 @@ def fit(
             before = (previous,) if np.isfinite(previous) and run.passes == 0 else ()
             n = len(run.trajectories)
             run = replace(run, bounds=(before,) * n, updates=((np.nan, ()),) * n)
-        run = _stage(run, stage, structure, reg_covar, most, watch, retire)
+        run = _stage(run, stage, structure, reg_covar, most, watch, retire, join)
     return list(run.trajectories)
 
 
@@ -172,16 +207,19 @@ def _stage(
     most: int,
     watch: Watch | None,
     retire: Retire | None,
+    join: Join | None,
 ) -> Run:
-    """The run after one stage."""
+    """The run after one stage, or in the middle of it where a candidate has joined."""
     begin = run.position or [one.parameters for one in run.trajectories]
     loop = iterate(stage.passes, begin, stage.strategy, structure, reg_covar)
     step = next(loop, None)
     while step is not None:
         run = _after(run, step, stage, structure, reg_covar, most, retire)
+        together = run if join is None else join(step, run)
         if watch is not None:
-            watch(step, run)
-        if run.position is None:
+            watch(step, together)
+        if together is not run or run.position is None:
+            run = together
             break
         step = loop.send([candidate for candidate, *_ in run.position.candidates])
     loop.close()

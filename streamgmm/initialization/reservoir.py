@@ -57,7 +57,7 @@ class Reservoir:
             return Reservoir(self.rows[:size], None)
         n = len(self.rows)
         keys = _by_weight(np.arange(1, n + 1) / n, self.weights)
-        chosen, weights = _prioritized(keys, self.weights, size)
+        chosen, weights = prioritized(keys, self.weights, size)
         return Reservoir(self.rows[chosen], weights)
 
 
@@ -73,7 +73,7 @@ class Drawn:
         """At most ``size`` of the rows, with weights that stand for all that they were drawn from."""
         if self.weights is None:
             return Reservoir(self.rows, None)
-        chosen, weights = _prioritized(self.keys, self.weights, size)
+        chosen, weights = prioritized(self.keys, self.weights, size)
         return Reservoir(self.rows[chosen], weights)
 
 
@@ -116,7 +116,7 @@ def sample(
     return kept.reservoir(size)
 
 
-def _prioritized(keys: Array, weights: Array, size: int) -> tuple[NDArray[np.intp], Array]:
+def prioritized(keys: Array, weights: Array, size: int) -> tuple[NDArray[np.intp], Array]:
     """Places of the ``size`` smallest keys, in order, and weights whose sums are, on average, those over all rows.
 
     The next larger key says how much weight one of the light rows stands for; a heavier one keeps its own.

@@ -87,9 +87,9 @@ class Kernel:
             accumulator[products:].reshape(shape),
         )
 
-    def accumulate(self, blocks: Array, weights: Array, accumulator: Array) -> None:
-        """Add as many loaded rows as there are weights to the accumulator."""
-        passes.accumulate(blocks, len(weights), weights, self.model, *self._split(accumulator))
+    def accumulate(self, blocks: Array, weights: Array, accumulator: Array, distances: Array) -> None:
+        """Add as many loaded rows as there are weights to the accumulator; ``distances`` of none, or of all of them."""
+        passes.accumulate(blocks, len(weights), weights, self.model, *self._split(accumulator), distances)
 
     def unpack(self, accumulator: Array) -> tuple[Statistics, float, float, float, int]:
         """Statistics about the means; log-likelihood, log of the largest responsibilities, weight, and rows."""

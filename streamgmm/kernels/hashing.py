@@ -54,6 +54,14 @@ def find(numbers, start, n, last, keys, values, slots):  # type: ignore[no-untyp
 
 
 @cached
+def uniform(seed: Any, numbers: Any, out: Any) -> None:
+    """A draw from [0, 1) for each number, which depends on it and the seed alone."""
+    for i in range(numbers.size):
+        drawn = mixed(mixed(numbers[i] + np.uint64(0x9E3779B97F4A7C15)) + mixed(seed))
+        out[i] = np.float64(drawn >> np.uint64(11)) * 2.0**-53
+
+
+@cached
 def encode(rows: Any, bits: Any, out: Any) -> None:
     """Rows (n, bands) of unsigned integers of some bits as a uint64 each, the first band the highest."""
     for row in range(rows.shape[0]):

@@ -87,9 +87,24 @@ def tally_rows(top, total, weights, n, tally):  # type: ignore[no-untyped-def]
     tally[2] += weight
 
 
+@njit(**OPTIONS)
+def nearest(constants, log_densities, n, distances):  # type: ignore[no-untyped-def]
+    """Squared distances of n rows from the component of any weight that is nearest in its own standard deviations."""
+    for i in range(n):
+        distances[i] = 1e300
+    for j in range(constants.size):
+        one, constant = log_densities[j], constants[j]
+        if constant > -1e300:
+            for i in range(n):
+                distances[i] = min(distances[i], 2.0 * (constant - one[i]))
+
+
 @cached
-def accumulate(blocks, n, weights, model, tally, counts, sums, products):  # type: ignore[no-untyped-def]
-    """Add the statistics of n loaded rows to counts (k,), sums (k, width) and products, and to the tally (4,)."""
+def accumulate(blocks, n, weights, model, tally, counts, sums, products, distances):  # type: ignore[no-untyped-def]
+    """Add the statistics of n loaded rows to counts (k,), sums (k, width) and products, and to the tally (4,).
+
+    Where ``distances`` has n entries and not none, they become the squared distances from the nearest component.
+    """
     k, size = counts.size, blocks.shape[2]
     log_densities = np.empty((k, size))
     reached, top, total = np.empty(k, np.bool_), np.empty(size), np.empty(size)
@@ -102,6 +117,8 @@ def accumulate(blocks, n, weights, model, tally, counts, sums, products):  # typ
             top[i] = -1e300
         for j in range(k):
             log_density(model, j, x, length, scratch, log_densities[j], top)
+        if distances.size:
+            nearest(model.constants, log_densities, length, distances[b * size :])
         softmax(log_densities, reached, length, top, total)
         tally_rows(top, total, weights[b * size :], length, tally)
         for j in range(k):

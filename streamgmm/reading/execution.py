@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from queue import SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,21 @@ Result = TypeVar("Result")
 Item = TypeVar("Item")
 
 
+class Look(Protocol):
+    """What is drawn from the chunks of a wave while they are read for something else."""
+
+    @property
+    def draw(self) -> Callable[[NDArray[Any], Array | None, Chunk, Array], Any]:
+        """Draws from the rows, weights, chunk, and distances of a chunk; pure.
+
+        The distance of a row is that from the component that is nearest, of the first mixture where there are several:
+        squared, in that component's own standard deviations.
+        """
+
+    def take(self, drawn: list[Any]) -> None:
+        """Keep what was drawn from the chunks of one wave, in their order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wave:
     """A run of chunks that are executed together: one dask graph, or one call of the thread pool.
@@ -57,6 +72,8 @@ class Wave:
         Rows of a call of the kernel: fewer than a leaf where there are few rows for all threads.
     group : tuple of Chunk
         Chunks that its rows were picked from, where they were, to say where one is that cannot be used.
+    look : Look or None
+        What is drawn from it on the way.
     """
 
     chunks: tuple[Chunk, ...]
@@ -65,6 +82,7 @@ class Wave:
     entries: tuple[int, ...] = ()
     leaf_rows: int = LEAF_ROWS
     group: tuple[Chunk, ...] = ()
+    look: Look | None = None
 
 
 def waves(source: Reading, taken: int = 0) -> Iterator[Wave]:
@@ -156,7 +174,12 @@ def expect(wave: Wave, candidates: Sequence[Parameters]) -> list[tuple[Expectati
     kernels = kernels_of(candidates)
     spread = isinstance(wave.chunks[0].rows, np.ndarray)
     try:
-        sums = over_chunks(wave, _expect_chunk, kernels, spread, wave.leaf_rows)
+        if wave.look is None:
+            sums = over_chunks(wave, _expect_chunk, kernels, spread, wave.leaf_rows)
+        else:
+            both = over_chunks(wave, _expect_and_draw, kernels, spread, wave.leaf_rows, wave.look.draw)
+            wave.look.take([drawn for _, drawn in both])
+            sums = [one for one, _ in both]
     except NonFiniteError:
         for chunk in wave.group:
             if not np.isfinite(chunk.rows).all() or (np.abs(chunk.rows) > LARGEST).any():
@@ -242,8 +265,12 @@ def _expect_chunk(
     kernels: tuple[Kernel, ...],
     spread: bool,
     leaf_rows: int,
+    distances: Array | None = None,
 ) -> _Accumulators | None:
-    """Tree sum over the leaves of a chunk: on the pool where ``spread``, else on this one thread."""
+    """Tree sum over the leaves of a chunk: on the pool where ``spread``, else on this one thread.
+
+    ``distances``, shape (n,), are filled where they are wanted.
+    """
     check_one_weight_a_row(rows, weights, chunk.index)
     if not len(rows):
         return None
@@ -252,8 +279,10 @@ def _expect_chunk(
         """Sum of an aligned power-of-two run of leaves."""
         counter: Any = ()
         for start in run:
-            part = None if weights is None else weights[start : start + leaf_rows]
-            counter = push(counter, _Accumulators(accumulate(rows[start : start + leaf_rows], part, kernels)))
+            leaf = slice(start, start + leaf_rows)
+            part = None if weights is None else weights[leaf]
+            wanted = None if distances is None else distances[leaf]
+            counter = push(counter, _Accumulators(accumulate(rows[leaf], part, kernels, wanted)))
         whole: _Accumulators = total(counter)
         return whole
 
@@ -265,6 +294,21 @@ def _expect_chunk(
     except NonFiniteError:
         raise non_finite_error(rows, chunk) from None
     return tree_sum(sums)
+
+
+def _expect_and_draw(
+    rows: NDArray[Any],
+    weights: Array | None,
+    chunk: Chunk,
+    kernels: tuple[Kernel, ...],
+    spread: bool,
+    leaf_rows: int,
+    draw: Callable[[NDArray[Any], Array | None, Chunk, Array], Result],
+) -> tuple[_Accumulators | None, Result]:
+    """`_expect_chunk`, and what is drawn from the same rows."""
+    distances = np.empty(len(rows))
+    sums = _expect_chunk(rows, weights, chunk, kernels, spread, leaf_rows, distances)
+    return sums, draw(rows, weights, chunk, distances)
 
 
 def _spread_of_chunk(rows: NDArray[Any], weights: Array | None, chunk: Chunk, kernel: Kernel, spread: bool) -> Spread:

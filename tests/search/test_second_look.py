@@ -1,0 +1,382 @@
+"""Components too rare for the sample that a fit starts from are found, and nothing else is taken for one."""
+
+import sys
+from collections import Counter
+from dataclasses import replace
+
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamgmm import Checkpoint, GaussianMixture
+from streamgmm.checkpoint import record
+from streamgmm.checkpoint.container import encoded
+from streamgmm.covariances import STRUCTURES
+from streamgmm.em import make_parameters
+from streamgmm.errors import DegenerateError
+from streamgmm.estimator.keeping import Guard
+from streamgmm.reading import execution
+from streamgmm.search.unexplained import SecondLook, distances, radius
+from streamgmm.sources import as_source
+from streamgmm.testing.draws import law
+
+FAMILIES = list(STRUCTURES)
+NAME = "repair: rows that no component explained"
+CENTRES = np.array([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0]])
+KEPT = 1_000  # rows of the sample that a fit starts from
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    # the package has a function of the module's name
+    monkeypatch.setattr(sys.modules["streamgmm.initialization.candidates"], "RESERVOIR", KEPT)
+
+
+def clusters(seed=0, n=40_000, d=2):
+    random = np.random.default_rng(seed)
+    centres = np.zeros((3, d))
+    centres[:, :2] = CENTRES
+    return centres[random.integers(3, size=n)] + random.normal(size=(n, d))
+
+
+def with_rare(mean, seed=0, n=40_000, size=30, width=0.7):
+    """Three clusters, and a few rows elsewhere: fewer than one of them is expected in the sample."""
+    rows, random = clusters(seed, n, len(mean)), np.random.default_rng([seed, 1])
+    rows[random.choice(n, size, replace=False)] = mean + width * random.normal(size=(size, len(mean)))
+    return rows
+
+
+def found(model, mean, size):
+    """Whether there is a component of about so many rows at a place."""
+    distances_ = np.linalg.norm(model.means_ - mean, axis=1)
+    nearest = distances_.argmin()
+    return distances_[nearest] < 1.0 and abs(model.weights_[nearest] * model.n_samples_seen_ / size - 1.0) < 0.3
+
+
+def repairs(model):
+    return [record_.stage for record_ in model.history_ if record_.rows == 0]
+
+
+def of_unit_variance(means, family="full"):
+    structure, means = STRUCTURES[family], np.asarray(means, float)
+    k, d = means.shape
+    shape = structure.shape(k, d)
+    covariances = np.broadcast_to(np.eye(d) if len(shape) == 3 else 1.0, shape).copy()
+    return make_parameters(np.full(k, 1 / k), means, covariances, structure)
+
+
+def without_look(monkeypatch, rows, *arguments, **settings):
+    """A fit as it were if nobody looked."""
+    with monkeypatch.context() as patch:
+        patch.setattr("streamgmm.course.Course._looks", property(lambda course: False))
+        return GaussianMixture(*arguments, **settings).fit(rows)
+
+
+# ---------------------------------------------------------------------- what is found
+
+
+def test_a_component_that_the_sample_has_hardly_a_row_of_is_found(monkeypatch):
+    hits = misses = 0
+    for seed in range(20):
+        mean = [(9.0, 7.5), (60.0, -40.0)][seed % 2]  # moderately far, and far
+        rows = with_rare(mean, seed)
+        hits += found(GaussianMixture(4, random_state=seed).fit(rows), mean, 30)
+        if seed < 6:
+            misses += not found(without_look(monkeypatch, rows, 4, random_state=seed, max_iter=20), mean, 30)
+    assert hits >= 19
+    assert misses >= 2  # or the sample would have been enough
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_all_families_have_it(family, monkeypatch):
+    mean = (9.0, 8.0, 6.0)
+    rows = with_rare(mean, seed=3)
+    model = GaussianMixture(4, covariance_type=family, random_state=0).fit(rows)
+    assert found(model, mean, 30)
+    whole = without_look(monkeypatch, rows, 4, covariance_type=family, random_state=0, max_iter=20)
+    assert model.lower_bound_ >= whole.lower_bound_ - 1e-9
+
+
+def test_several_are_found_at_once_and_it_is_told():
+    rows, random = clusters(5), np.random.default_rng(6)
+    means = np.array([[30.0, 30.0], [-25.0, 10.0], [9.0, -12.0]])
+    for place, mean in enumerate(means):
+        rows[40 * place : 40 * place + 40] = mean + 0.8 * random.normal(size=(40, 2))
+    model = GaussianMixture(6, init_params="kmeans", random_state=2).fit(random.permutation(rows))
+    assert all(found(model, mean, 40) for mean in means)
+    assert repairs(model) == [NAME]
+    assert len(model.lower_bounds_) == model.n_iter_
+    assert sum(one.rows for one in model.history_) == model.n_iter_ * len(rows)
+
+
+@pytest.mark.parametrize("settings", [{"n_init": 2}, {"algorithm": "batch", "tol": 1e-4}, {"max_iter": 9}])
+def test_all_ways_to_end_a_fit_by_passes_over_all_rows_have_it(settings):
+    mean = (40.0, -20.0)
+    model = GaussianMixture(4, random_state=1, **settings).fit(with_rare(mean, 1))
+    assert found(model, mean, 30)
+    assert model.n_iter_ <= settings.get("max_iter", 100)
+
+
+def test_large_input_is_looked_at_after_its_opening(monkeypatch):
+    monkeypatch.setattr("streamgmm.planning.LARGE", 20_000)
+    mean = (9.0, 8.0)
+    model = GaussianMixture(4, random_state=2).fit(with_rare(mean, 2))
+    assert model.algorithm_ == "staged"
+    assert found(model, mean, 30)
+
+
+def test_a_weight_is_as_many_rows():
+    rows = with_rare((30.0, 0.0), 4)
+    weights = np.full(len(rows), 3.0)
+    model = GaussianMixture(4, random_state=0).fit(rows, sample_weight=weights)
+    assert found(model, (30.0, 0.0), 30)
+    weights[rows[:, 0] > 20.0] = 0.0  # of no weight they are nothing
+    assert not found(GaussianMixture(4, random_state=0).fit(rows, sample_weight=weights), (30.0, 0.0), 30)
+
+
+# ---------------------------------------------------------------------- what is not
+
+
+def sentinels(rows, random):
+    rows[:200] = [-99.0, -99.0]
+
+
+def a_wild_row(rows, random):
+    rows[7] = [3e4, -1e4]
+
+
+def a_handful(rows, random):
+    rows[:9] = 60.0 * random.normal(size=(9, 2))
+
+
+def scattered(rows, random):
+    rows[:25] = 80.0 * random.normal(size=(25, 2))
+
+
+def nothing(rows, random):
+    pass
+
+
+@pytest.mark.parametrize("spoil", [nothing, sentinels, a_wild_row, a_handful, scattered])
+def test_what_is_no_component_changes_no_bit(spoil, monkeypatch):
+    for seed in range(2):
+        rows = clusters(seed)
+        spoil(rows, np.random.default_rng(seed))
+        model = GaussianMixture(4, random_state=seed, max_iter=10).fit(rows)
+        assert repairs(model) == []
+        whole = without_look(monkeypatch, rows, 4, random_state=seed, max_iter=10)
+        assert encoded(*record(model)) == encoded(*record(whole))
+
+
+@pytest.mark.parametrize("size", [1e20, 1e60, 1e140])
+def test_values_that_can_hardly_be_squared_make_no_difference(size, monkeypatch):
+    rows, random = clusters(1), np.random.default_rng(1)
+    rows[:40] = size * random.normal(size=(40, 2))
+
+    def outcome(fit):
+        try:
+            return fit().lower_bound_
+        except DegenerateError as error:
+            return str(error)
+
+    settings = {"random_state": 0, "max_iter": 3}
+    looked = outcome(lambda: GaussianMixture(4, **settings).fit(rows))
+    assert looked == outcome(lambda: without_look(monkeypatch, rows, 4, **settings))
+
+
+def test_starts_that_are_given_or_warm_and_samples_of_all_rows_are_left_alone(monkeypatch):
+    def never(*arguments):
+        raise AssertionError
+
+    monkeypatch.setattr("streamgmm.search.looked_again", never)
+    rows = with_rare((30.0, 0.0))
+    means = np.vstack([CENTRES, [4.0, 4.0]])
+    GaussianMixture(4, means_init=means, random_state=0).fit(rows)
+    GaussianMixture(1).fit(rows)
+    GaussianMixture(4, max_iter=1, random_state=0).fit(rows)  # it is seen when there is no pass left
+    GaussianMixture(4, random_state=0).fit(rows[:KEPT])
+    GaussianMixture(4, algorithm="stepwise", random_state=0).fit(rows)
+    model = GaussianMixture(4, means_init=means, warm_start=True, random_state=0).fit(rows)
+    model.set_params(means_init=None).fit(rows)
+
+
+# ---------------------------------------------------------------------- what it costs, and on what it depends
+
+
+class Counted:
+    """Rows that count how often they are read."""
+
+    feature_names, weighted, repeatable = None, False, True
+
+    def __init__(self, rows):
+        self.rows, self.reads = as_source(rows), Counter()
+        self.n_rows, self.n_features, self.dtype = len(rows), rows.shape[1], rows.dtype
+
+    def chunks(self):
+        self.reads["passes"] += 1
+        yield from self.rows.chunks()
+
+    def map(self, function, dtype, n_columns):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("rows", [clusters(1), with_rare((30.0, 0.0), 1)], ids=["nothing", "rare"])
+def test_no_reading_is_added(rows):
+    source = Counted(rows)
+    model = GaussianMixture(4, random_state=0).fit(source)
+    assert repairs(model) == [NAME] * int(found(model, (30.0, 0.0), 30))
+    assert source.reads["passes"] == 1 + model.n_iter_ + 1  # a sample, the passes, and the exact likelihood
+
+
+def looked_at(source, parameters, seed=3, most=50):
+    second = SecondLook(seed, source.n_features, None)
+    object.__setattr__(second.draw, "most", most)
+    for wave in execution.waves(source):
+        execution.expect(replace(wave, look=second), [parameters])
+    return second
+
+
+@law
+@given(st.integers(0, 2**31), st.lists(st.integers(1, 400), min_size=1, max_size=6), st.booleans())
+def test_the_same_rows_are_drawn_from_any_chunks(seed, lengths, weighted):
+    random = np.random.default_rng(seed)
+    n = sum(lengths)
+    rows = random.normal(size=(n, 2)) * random.choice([1.0, 8.0], size=(n, 1))
+    weights = random.integers(0, 3, n).astype(float) if weighted else None
+    parameters = of_unit_variance([[0.0, 0.0], [3.0, 0.0]])
+    lazy = da.from_array(rows, (tuple(lengths), 2))
+    kinds = [as_source(rows, weights), as_source(lazy, None if weights is None else da.from_array(weights, chunks=n))]
+    kinds += [as_source(zarr.array(rows, chunks=(37, 2)), weights)]
+    ways = [looked_at(kind, parameters, seed) for kind in kinds]
+    for way in ways[1:]:
+        np.testing.assert_array_equal(way.unexplained(parameters).rows, ways[0].unexplained(parameters).rows)
+        np.testing.assert_allclose(way.unexplained(parameters).weights, ways[0].unexplained(parameters).weights)
+
+
+@law
+@given(st.integers(0, 2**31), st.sampled_from(FAMILIES), st.integers(1, 6), st.integers(1, 4))
+def test_distances_are_those_from_the_nearest_component_in_its_own_deviations(seed, family, d, k):
+    random = np.random.default_rng(seed)
+    parameters = of_unit_variance(4.0 * random.normal(size=(k, d)), family)
+    rows = 5.0 * random.normal(size=(500, d))
+    expected = ((rows[:, None] - parameters.means) ** 2).sum(axis=2).min(axis=1)
+    np.testing.assert_allclose(distances(rows, parameters), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_a_component_of_no_weight_explains_nothing():
+    structure = STRUCTURES["full"]
+    parameters = make_parameters(np.array([1.0, 0.0]), np.array([[0.0], [50.0]]), np.ones((2, 1, 1)), structure)
+    np.testing.assert_allclose(distances(np.array([[2.0], [50.0]]), parameters), [4.0, 2500.0])
+
+
+def test_weights_of_what_is_drawn_are_on_average_those_of_all_that_is_unexplained():
+    random = np.random.default_rng(0)
+    rows = np.concatenate([random.normal(size=(3_000, 2)), 30.0 + 10.0 * random.normal(size=(800, 2))])
+    weights = random.integers(1, 4, len(rows)).astype(float)
+    parameters = of_unit_variance([[0.0, 0.0]])
+    far = distances(rows, parameters) > radius(2)
+    totals = [
+        looked_at(as_source(rows, weights), parameters, seed, most=100).unexplained(parameters).weights.sum()
+        for seed in range(60)
+    ]
+    error = np.std(totals) / np.sqrt(len(totals))
+    assert np.std(totals) > 0.0
+    assert abs(np.mean(totals) - weights[far].sum()) < 5.0 * error
+
+
+def test_all_are_kept_where_they_are_few_with_their_own_weights():
+    rows = with_rare((30.0, 0.0))
+    parameters = of_unit_variance(CENTRES)
+    found_ = looked_at(as_source(rows), parameters, most=8_192).unexplained(parameters)
+    far = distances(rows, parameters) > radius(2)
+    np.testing.assert_array_equal(found_.rows, rows[far])
+    np.testing.assert_allclose(found_.weights, 1.0)
+
+
+# ---------------------------------------------------------------------- killed and gone on with
+
+
+class Killed(BaseException):
+    """In the place of SIGKILL."""
+
+
+def killed_after(patch, waves):
+    """Kill a fit after so many waves, None for not at all; yields what the second look had drawn at each."""
+    seen, watch = [], Guard.watch
+
+    def watched(self, moment):
+        watch(self, moment)
+        seen.append(moment.second)
+        if waves is not None and len(seen) > waves:
+            raise Killed
+
+    patch.setattr(Guard, "watch", watched)
+    return seen
+
+
+@pytest.mark.parametrize("kind", ["array", "dask", "batches"])
+def test_a_fit_that_is_killed_while_it_looks_or_tries_ends_in_the_same_bits(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr("streamgmm.sources.arrays.CHUNK_ROWS", 6_000)
+    monkeypatch.setattr("streamgmm.reading.execution.WAVE", 2)
+    rows = with_rare((30.0, 0.0), 1, n=24_000, size=16)
+
+    def again():
+        if kind == "array":
+            return rows
+        return da.from_array(rows, (3_000, 2)) if kind == "dask" else lambda: iter(np.split(rows, 4))
+
+    settings = {"n_components": 4, "random_state": 1, "max_iter": 5, "algorithm": "batch", "tol": 1e-4}
+    with monkeypatch.context() as patch:
+        seen = killed_after(patch, None)
+        whole = GaussianMixture(**settings).fit(again())
+    assert repairs(whole) == [NAME]
+    looking = [wave for wave, drawn in enumerate(seen) if drawn is not None]
+    assert len(looking) == 3  # with the fourth wave it is over
+    for wave in (looking[1], looking[-1] + 3):
+        checkpoint = Checkpoint(tmp_path / str(wave), batches=1)
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            killed_after(patch, wave)
+            GaussianMixture(**settings, checkpoint=checkpoint).fit(again())
+        model = GaussianMixture(**settings, checkpoint=checkpoint, resume="must").fit(again())
+        model.set_params(checkpoint=None, resume="auto")
+        assert encoded(*record(model)) == encoded(*record(whole))
+
+
+# ---------------------------------------------------------------------- the race
+
+
+def test_a_start_that_is_worse_on_all_rows_is_left(monkeypatch):
+    rows = clusters(2)
+    worse = of_unit_variance([[0.0, 0.0], [0.5, 0.0], [0.0, 0.5], [0.5, 0.5]])
+    whole = without_look(monkeypatch, rows, 4, random_state=0)
+    monkeypatch.setattr("streamgmm.search.looked_again", lambda *arguments: worse)
+    model = GaussianMixture(4, random_state=0).fit(rows)
+    assert repairs(model) == []
+    np.testing.assert_allclose(model.means_, whole.means_, rtol=1e-9, atol=1e-9)
+
+
+def test_a_start_that_degenerates_is_left(monkeypatch):
+    rows = clusters(2)
+    whole = without_look(monkeypatch, rows, 4, random_state=0)
+    other = of_unit_variance(np.vstack([CENTRES, [4.0, 4.0]]))
+    monkeypatch.setattr("streamgmm.search.looked_again", lambda *arguments: other)
+    from streamgmm.fitting import iteration
+
+    step, calls = iteration.m_step, Counter()
+
+    def degenerate(surrogate, before, structure, reg_covar):
+        calls[before.version] += 1
+        if before is other:
+            raise DegenerateError("on purpose")
+        return step(surrogate, before, structure, reg_covar)
+
+    monkeypatch.setattr(iteration, "m_step", degenerate)
+    model = GaussianMixture(4, random_state=0).fit(rows)
+    assert calls[other.version] == 1
+    assert repairs(model) == []
+    np.testing.assert_array_equal(model.means_, whole.means_)
