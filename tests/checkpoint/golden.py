@@ -81,7 +81,9 @@ def selection():
     return found.partial_fit(rows(40), token="day 1")
 
 
-SELECTION = FOLDER / "selection" / "format-1.safetensors"
+EARLIER = FOLDER / "selection" / "format-1.safetensors"
+SELECTION = FOLDER / "selection" / "format-1-sampled.safetensors"  # whose models keep samples of their rows
+SELECTIONS = (EARLIER, SELECTION)
 
 
 FITS = {  # what a model is killed in
@@ -147,9 +149,8 @@ if __name__ == "__main__":
                         earlier.unlink()
             print(folder.name, [path.stat().st_size for path in folder.iterdir()])
     if not SELECTION.exists():
-        SELECTION.parent.mkdir()
         found = selection()
         found.save(SELECTION)
-        SELECTION.with_name("held.json").write_text(json.dumps(held_selection(found), indent=1) + "\n")
+        SELECTION.with_suffix(".json").write_text(json.dumps(held_selection(found), indent=1) + "\n")
         print(SELECTION.name, SELECTION.stat().st_size)
     HELD.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")

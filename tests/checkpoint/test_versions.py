@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from golden import FITS, FOLDER, HELD, SELECTION, held, held_selection, rows
+from golden import FITS, FOLDER, HELD, SELECTIONS, held, held_selection, rows
 from lives import number_of, payload
 from sklearn.base import clone
 
@@ -29,8 +29,9 @@ def test_a_file_of_an_earlier_version_has_the_values_that_it_had(name):
     assert now == {key: value for key, value in expected.items() if key != "settings"}
 
 
-def test_a_selection_of_an_earlier_version_has_the_values_that_it_had_and_learns_on():
-    found, expected = Selection.load(SELECTION), json.loads(SELECTION.with_name("held.json").read_text())
+@pytest.mark.parametrize("path", SELECTIONS, ids=lambda path: path.stem)
+def test_a_selection_of_an_earlier_version_has_the_values_that_it_had_and_learns_on(path):
+    found, expected = Selection.load(path), json.loads(path.with_suffix(".json").read_text())
     now = json.loads(json.dumps(held_selection(found)))
     for model, earlier in zip(now["models"], expected["models"], strict=True):
         assert model.pop("settings").items() >= earlier.pop("settings").items()
