@@ -59,7 +59,7 @@ def test_as_long_as_all_rows_are_in_the_sample_the_statistics_are_those_of_all(f
     shares = None if weights is None else [weights[a:b] for a, b in pairwise(edges)]
     model = learnt(parts, shares, batch_size=batch_size, **start_of(rows_of(500, 2), covariance_type=family))
     state = model._stream.state
-    assert len(state.sample.rows) == state.rows == 2000
+    assert sum(len(one.rows) for one in (state.sample, state.fresh) if one is not None) == state.rows == 2000
     (whole,) = expect(rows, state.anchor, weights=weights)
     there = state.statistics.recentred(state.anchor.means)
     for name in ("counts", "sums", "products"):

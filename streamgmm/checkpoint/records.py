@@ -232,11 +232,12 @@ def _agrees(value: Any) -> bool:
         case Drawn(keys, rows, weights):
             one_each = keys.shape == rows.shape[:1] and (weights is None or weights.shape == keys.shape)
             return rows.ndim == 2 and one_each and rows.dtype.kind in "biuf" and not np.isnan(keys).any()
-        case Anchored(start, _, anchor, fixed, _, covered, moved, ahead, sample, storm=storm):
+        case Anchored(start, _, anchor, fixed, _, covered, moved, ahead, sample, fresh, storm=storm):
             origins = [one.origin for one in (fixed, moved, ahead) if one is not None]
             origins += [] if covered is None else [covered.statistics.origin]
             shapes = {anchor.means.shape, storm.shift.shape, *(origin.shape for origin in origins)}
-            return shapes == {start.means.shape} and (sample is None or sample.rows.shape[1] == start.means.shape[1])
+            widths = {start.n_features, *(one.rows.shape[1] for one in (sample, fresh) if one is not None)}
+            return shapes == {start.means.shape} and len(widths) == 1
         case Waiting(rows, weights):
             parts = list(zip(rows, weights, strict=True))
             return all(part.ndim == 2 and (given is None or given.shape == part.shape[:1]) for part, given in parts)

@@ -100,7 +100,7 @@ class GaussianMixture(RevisableMixture):
         from all over the rows read together (128 MiB), whatever the chunks of the storage. A batch is held in memory.
     step_size : float, `Schedule` or None, default=None
         Step of a batch in stepwise EM and `partial_fit`: a constant, or a value of `streamgmm.schedules`. None is
-        ``PowerDecay(0.6)``.
+        ``PowerDecay(0.6)`` in stepwise EM; `partial_fit` then takes none, but moves all that it has learnt.
     averaging : bool or 'auto', default='auto'
         Whether the parameters come from the sum over all batches, not from the latest statistics. 'auto' where steps
         shrink.

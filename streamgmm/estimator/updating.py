@@ -55,7 +55,12 @@ class OnlineMixture(KeptMixture):
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, token: Any = None) -> Self:
-        """Learn rows that have arrived, by stepwise EM, in one reading.
+        """Learn rows that have arrived, in one reading.
+
+        A uniform sample of the rows (65,536, but no more than 16 MiB) is kept, and saved, with the model: it tells what
+        earlier rows would say under the parameters of now (control variates, as in Chen, Zhu, Teh & Zhang, 2018), so
+        that in whatever order rows arrive, little is lost beside EM that could read all of them again. With
+        ``step_size``, ``averaging=False``, ``half_life`` or ``window`` it is stepwise EM, and no rows are kept.
 
         Until there are ten rows for each free parameter (or all of ``weights_init``, ``means_init`` and
         ``precisions_init``), rows are kept and the model is not fitted yet. After `fit`, learning goes on from it: its

@@ -58,7 +58,9 @@ class Anchored:
     ahead : Statistics or None
         What has to be added for the sum under the parameters that are reported, where the anchor is held back.
     sample : Drawn or None
-        Rows that stand for those that are sampled.
+        Rows that stand for those that are sampled, as of the last move of the anchor.
+    fresh : Drawn or None
+        What is to be joined to it.
     rows, weight : int, float
         Those that are sampled.
     due : float
@@ -78,6 +80,7 @@ class Anchored:
     moved: Statistics | None
     ahead: Statistics | None
     sample: Drawn | None
+    fresh: Drawn | None
     rows: int
     weight: float
     due: float
@@ -123,7 +126,7 @@ class Anchoring:
             fixed = float(n_rows) * implied(start, self.structure, self.reg_covar)
         start_rows = 0.0 if n_rows else 2.0 * self.batch_size
         moved = None if covered is not None else fixed
-        return Anchored(start, start_rows, start, fixed, n_rows, covered, moved, None, None, 0, 0.0, 0.0, storm)
+        return Anchored(start, start_rows, start, fixed, n_rows, covered, moved, None, None, None, 0, 0.0, 0.0, storm)
 
     def update(
         self, state: Anchored, expectations: Sequence[Expectation], wave: Wave
@@ -131,7 +134,7 @@ class Anchoring:
         """Take a batch in, and move the anchor where that is due."""
         for expectation in expectations:
             state = replace(state, batch=push(state.batch, expectation))
-        state = replace(state, sample=self._sampled(state, wave))
+        state = replace(state, fresh=self._drawn(state, wave))
         if not wave.complete:
             return None, state
         if not state.batch or not (new := total(state.batch)).likelihood.weight > 0.0:
@@ -167,18 +170,13 @@ class Anchoring:
         enough = ENOUGH * self._least_rows(statistics) * len(statistics.counts)
         return self._surrogate(state, statistics, 0.0 if state.rows + state.fixed_rows >= enough else state.start_rows)
 
-    def _sampled(self, state: Anchored, wave: Wave) -> Drawn | None:
-        """The sample with rows of a wave."""
-        size, known = self._size(state.start), [] if state.sample is None else [state.sample]
-        full = all(one.weights is None and len(one.rows) == size for one in known)
-        largest = float(known[0].keys.max()) if known and full else np.inf
-        parts = [*known, *(_copied(one) for one in drawn_of(wave, self.seed + state.rows, size, largest))]
-        parts = [one for one in parts if len(one.rows)]
-        if not parts:
-            return state.sample
-        if any(one.weights is not None for one in parts):
-            parts = [one if one.weights is not None else replace(one, weights=np.ones(len(one.rows))) for one in parts]
-        return smallest(parts, size)
+    def _drawn(self, state: Anchored, wave: Wave) -> Drawn | None:
+        """What is to be joined to the sample, with what there is of a wave."""
+        size, known = self._size(state.start), state.sample
+        full = known is not None and known.weights is None and len(known.rows) == size
+        largest = float(known.keys.max()) if known is not None and full else np.inf
+        drawn = drawn_of(wave, self.seed + state.rows, size, largest)
+        return _joined([state.fresh, *map(_copied, drawn)], size)
 
     def _size(self, start: Parameters) -> int:
         return min(SAMPLE, SAMPLE_BYTES // (8 * start.n_features))
@@ -187,7 +185,9 @@ class Anchoring:
         """The anchor where the statistics say, or back at the start if that explains the sample better."""
         state = replace(state, due=(1.0 + GROWTH) * state.rows)
         statistics, covered = state.statistics, state.covered
-        assert statistics is not None and covered is not None and state.sample is not None  # rows have come
+        drawn = _joined([state.sample, state.fresh], self._size(state.start))
+        assert statistics is not None and covered is not None and drawn is not None  # rows have come
+        state = replace(state, sample=drawn, fresh=None)
         target = self._maximum(state, statistics, 0.0)
         further: tuple[Parameters, ...] = ()
         anchor = target
@@ -195,7 +195,7 @@ class Anchoring:
             anchor, further = self._maximum(state, statistics, SHARE), (target,)
             if state.ahead is not None:
                 further = (target, self._maximum(state, statistics + state.ahead, 0.0))
-        sample = state.sample.reservoir(self._size(state.start))
+        sample = drawn.reservoir(self._size(state.start))
         before, at_start, after, *others = _read(sample, (state.anchor, state.start, anchor, *further))
         best = max((after, *others), key=lambda read: read.likelihood.mean)
         free = n_parameters(self.structure, *state.start.means.shape)
@@ -249,6 +249,14 @@ class Anchoring:
 
 def _about(expectation: Expectation, origin: Array) -> Expectation:
     return Expectation(expectation.statistics.recentred(origin), expectation.likelihood)
+
+
+def _joined(parts: Sequence[Drawn | None], size: int) -> Drawn | None:
+    """One sample of several, some of which may be of rows with weights."""
+    known = [one for one in parts if one is not None and len(one.rows)]
+    if any(one.weights is not None for one in known):
+        known = [one if one.weights is not None else replace(one, weights=np.ones(len(one.rows))) for one in known]
+    return smallest(known, size) if known else None
 
 
 def _copied(drawn: Drawn) -> Drawn:
