@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streamgmm import GaussianMixture, load
 from streamgmm.covariances import STRUCTURES
 from streamgmm.em import expect
-from streamgmm.errors import OrderWarning
+from streamgmm.errors import DegenerateError, OrderWarning
 from streamgmm.online import anchored
 from streamgmm.online.anchored import Anchored, believed
 from streamgmm.schedules import PowerDecay
@@ -192,3 +192,49 @@ def test_the_sample_is_of_what_the_arrays_were_when_they_came(batch_size):
         room[:] = np.nan
     np.testing.assert_array_equal(model.means_, kept.means_)
     np.testing.assert_array_equal(model._stream.state.sample.rows, kept._stream.state.sample.rows)
+
+
+def strips(n=60_000):
+    """Lines of a picture, of which the first are like few others."""
+    rows = rows_of(n)
+    return rows[np.lexsort((rows[:, 0], rows[:, 1] < 1.5))]
+
+
+def test_a_stream_begins_again_where_its_first_rows_were_unlike_the_others():
+    rows = strips()
+    model = learnt(np.array_split(rows, 40))
+    assert "restart" in [record.stage for record in model.history_]
+    best = GaussianMixture(3, random_state=0).fit(rows).score(rows)
+    assert model.score(rows) >= best - 0.02
+    assert model.criteria_["bound"].log_likelihood <= model.score(rows) * len(rows)
+    given = learnt(np.array_split(rows, 40), **start_of(rows_of(1000, 2)))
+    assert "restart" not in [record.stage for record in given.history_]
+    shuffled = learnt(np.array_split(rows_of(60_000), 40))
+    assert "restart" not in [record.stage for record in shuffled.history_]
+
+
+def test_a_stream_that_began_again_is_saved_and_goes_on_to_the_same_bits(tmp_path):
+    parts = np.array_split(strips(), 40)
+    whole = learnt(parts)
+    learnt(parts[:32]).save(tmp_path / "model.safetensors")
+    again = load(tmp_path / "model.safetensors")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OrderWarning)
+        for part in parts[32:]:
+            again.partial_fit(part)
+    for name in ("weights_", "means_", "covariances_"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(whole, name))
+
+
+def test_a_start_that_cannot_be_found_anew_is_done_without(monkeypatch):
+    def degenerate(*_):
+        raise DegenerateError("nothing to start from")
+
+    rows = strips()
+    model = GaussianMixture(3, random_state=0).partial_fit(rows[:2000])
+    monkeypatch.setattr("streamgmm.search.starts", degenerate)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OrderWarning)
+        for part in np.array_split(rows[2000:], 20):
+            model.partial_fit(part)
+    assert model._stream.state.searched > 0 and model.n_samples_seen_ == len(rows)

@@ -15,12 +15,13 @@ from streamgmm.attributes import attributes_of
 from streamgmm.covariances import STRUCTURES
 from streamgmm.criteria import Criterion, Prequential, n_parameters
 from streamgmm.em import NO_WEIGHT, Expectation
-from streamgmm.errors import InputError
+from streamgmm.errors import DegenerateError, InputError
 from streamgmm.estimator import prediction
 from streamgmm.estimator.keeping import KeptMixture
 from streamgmm.fitting.stages import Trajectory, best, bound
-from streamgmm.initialization import TOO_FEW_ROWS, Given, continued, rows_to_keep
+from streamgmm.initialization import TOO_FEW_ROWS, Given, Reservoir, continued, rows_to_keep
 from streamgmm.online import stream as online
+from streamgmm.online.anchored import Restart
 from streamgmm.online.ledger import Ledger
 from streamgmm.online.tokens import Tokens
 from streamgmm.parameters import Parameters
@@ -59,7 +60,8 @@ class OnlineMixture(KeptMixture):
 
         A uniform sample of the rows (65,536, but no more than 16 MiB) is kept, and saved, with the model: it tells what
         earlier rows would say under the parameters of now (control variates, as in Chen, Zhu, Teh & Zhang, 2018), so
-        that in whatever order rows arrive, little is lost beside EM that could read all of them again. With
+        that in whatever order rows arrive, little is lost beside EM that could read all of them again. Where rows turn
+        out to be unlike those that it began with, it is begun again from the sample, unless the start was given. With
         ``step_size``, ``averaging=False``, ``half_life`` or ``window`` it is stepwise EM, and no rows are kept.
 
         Until there are ten rows for each free parameter (or all of ``weights_init``, ``means_init`` and
@@ -134,9 +136,10 @@ class OnlineMixture(KeptMixture):
                 reservoir = waiting.reservoir()
                 rows = as_source(reservoir.rows, reservoir.weights)
                 stream = online.learn(stream, rows, learning, seed, "start", scored=False)
-            stream = online.learn(stream, rest, learning, seed)
+            source_left: Reading = rest
         else:
-            stream = online.learn(stream, source, learning, seed)
+            source_left = source
+        stream = online.learn(stream, source_left, learning, seed, restart=self._restart(learning, source.n_features))
         if stream.n_rows == 0:  # of an array that did not know its length
             return self
         if stream.state.covered is None:
@@ -167,7 +170,8 @@ class OnlineMixture(KeptMixture):
             stream = now
 
         try:
-            stream = online.learn(stream, rest, learning, seed, "stepwise", watch=watch)
+            again = None if resumed else self._restart(learning, d)
+            stream = online.learn(stream, rest, learning, seed, "stepwise", watch=watch, restart=again)
         except KeyboardInterrupt:
             if stream.state.covered is not None:
                 self._show_once(source, learning, online.settled(stream, learning), restarts, ended=False)
@@ -340,11 +344,27 @@ class OnlineMixture(KeptMixture):
         given = self._given(learning, n_features)
         if given.complete:
             return given.parameters(), None
-        reservoir = waiting.reservoir()
+        return self._found(waiting.reservoir(), given, learning)
+
+    def _found(
+        self, reservoir: Reservoir, given: Given, learning: Learning
+    ) -> tuple[Parameters, search.Restarts | None]:
         random = check_random_state(self.random_state)
         k, way = self.n_components, self.init_params
         starts, restarts = search.starts(reservoir, given, k, way, self.n_init, random, self.reg_covar)
         return best(search.polished(reservoir, starts, learning.structure, self.reg_covar)).parameters, restarts
+
+    def _restart(self, learning: Learning, n_features: int) -> Restart | None:
+        """How a start is found anew on some rows; None where it was given, and stays what it is."""
+        given = self._given(learning, n_features)
+
+        def found(reservoir: Reservoir) -> Parameters | None:
+            try:
+                return self._found(reservoir, given, learning)[0]
+            except DegenerateError:  # of what was only to be tried
+                return None
+
+        return None if given.complete else found
 
     def _given(self, learning: Learning, n_features: int) -> Given:
         return Given.checked(

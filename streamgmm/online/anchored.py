@@ -9,7 +9,7 @@ little; so long as all rows are in the sample, it is EM on all of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,7 +32,12 @@ GROWTH = 1 / 16  # of the rows, after which the anchor moves
 ENOUGH = 10  # rows for each free parameter, from which the start is not reported any more
 SHARE = 0.3  # of what the anchor is made of is the start, where rows come in an order that would carry components away
 STORM, STORM_SPAN, STORM_BATCHES = 0.7, 30, 16  # mean squared shift of such an order; rows a degree of freedom, batches
+AGAIN = 1.5  # times as many rows after which a start is found anew, where order carries components away;
+SEARCHED = 8_192  # on so many of the sample
 BELIEVED = 0.1  # of what the sample alone says of a count or a variance: with less left of it, a correction is noise
+
+
+Restart = Callable[[Reservoir], Parameters | None]  # the best start from some rows; None where there is none
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +70,8 @@ class Anchored:
         Those that are sampled.
     due : float
         Rows at which the anchor moves.
+    searched : int
+        Rows when a start was found anew.
     storm : Monitor
         Of an order of rows that carries components away.
     batch : Counter of Expectation
@@ -84,6 +91,7 @@ class Anchored:
     rows: int
     weight: float
     due: float
+    searched: int
     storm: Monitor
     batch: Counter[Expectation] = ()
 
@@ -126,7 +134,9 @@ class Anchoring:
             fixed = float(n_rows) * implied(start, self.structure, self.reg_covar)
         start_rows = 0.0 if n_rows else 2.0 * self.batch_size
         moved = None if covered is not None else fixed
-        return Anchored(start, start_rows, start, fixed, n_rows, covered, moved, None, None, None, 0, 0.0, 0.0, storm)
+        return Anchored(
+            start, start_rows, start, fixed, n_rows, covered, moved, None, None, None, 0, 0.0, 0.0, 0, storm
+        )
 
     def update(
         self, state: Anchored, expectations: Sequence[Expectation], wave: Wave
@@ -170,6 +180,27 @@ class Anchoring:
         enough = ENOUGH * self._least_rows(statistics) * len(statistics.counts)
         return self._surrogate(state, statistics, 0.0 if state.rows + state.fixed_rows >= enough else state.start_rows)
 
+    def unlike(self, state: Anchored) -> bool:
+        """Whether it is time to find a start anew, because the rows that the first was found on were unlike others."""
+        return state.storm.drifted and state.fixed is None and state.rows >= AGAIN * state.searched and not state.batch
+
+    def restarted(self, state: Anchored, reported: Parameters, restart: Restart) -> tuple[Anchored, Expectation | None]:
+        """The state at a start that is found on the sample, and what that makes of it, if it is the better one."""
+        state = replace(state, searched=state.rows)
+        drawn = _joined([state.sample, state.fresh], self._size(state.start))
+        assert drawn is not None and state.covered is not None  # rows have come
+        sample = drawn.reservoir(self._size(state.start))
+        step = -(-len(sample.rows) // SEARCHED)
+        start = restart(Reservoir(sample.rows[::step], None if sample.weights is None else sample.weights[::step]))
+        if start is None:
+            return state, None
+        before, after = _read(sample, (reported, start))
+        if after.likelihood.mean - before.likelihood.mean <= self._lost(state, sample):
+            return state, None
+        covered, whole = _about(state.covered, start.means), self._of_sample(state, after)
+        moved = whole - covered.statistics
+        return replace(state, start=start, anchor=start, covered=covered, moved=moved, ahead=None), after
+
     def _drawn(self, state: Anchored, wave: Wave) -> Drawn | None:
         """What is to be joined to the sample, with what there is of a wave."""
         size, known = self._size(state.start), state.sample
@@ -199,11 +230,10 @@ class Anchoring:
         before, at_start, after, *others = _read(sample, (state.anchor, state.start, anchor, *further))
         best = max((after, *others), key=lambda read: read.likelihood.mean)
         free = n_parameters(self.structure, *state.start.means.shape)
-        whole_sample = len(sample.rows) == state.rows
         ahead = None
-        if at_start.likelihood.mean - best.likelihood.mean > (0.0 if whole_sample else free / (2 * len(sample.rows))):
-            anchor, whole = state.start, self._of_sample(state, at_start)  # what that loses, nats a row, is made up for
-        elif whole_sample:
+        if at_start.likelihood.mean - best.likelihood.mean > self._lost(state, sample):
+            anchor, whole = state.start, self._of_sample(state, at_start)
+        elif len(sample.rows) == state.rows:
             whole = self._of_sample(state, after)
         elif len(sample.rows) < free:  # too few to tell
             whole = statistics.recentred(anchor.means)
@@ -213,6 +243,11 @@ class Anchoring:
             ahead = self._carried(state, statistics, before, best).recentred(anchor.means) - whole
         covered = _about(covered, anchor.means)
         return replace(state, anchor=anchor, covered=covered, moved=whole - covered.statistics, ahead=ahead)
+
+    def _lost(self, state: Anchored, sample: Reservoir) -> float:
+        """What is lost where all is learnt from the sample alone, nats a row: half a parameter's worth of each."""
+        free = n_parameters(self.structure, *state.start.means.shape)
+        return free / (2 * len(sample.rows)) if len(sample.rows) < state.rows else 0.0
 
     def _carried(self, state: Anchored, whole: Statistics, before: Expectation, after: Expectation) -> Statistics:
         """Statistics of all rows under other parameters, by what these change in the sample."""

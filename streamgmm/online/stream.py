@@ -20,7 +20,7 @@ from streamgmm.errors import OrderWarning
 from streamgmm.history import History, Record
 from streamgmm.initialization import Reservoir
 from streamgmm.likelihood import LogLikelihood
-from streamgmm.online.anchored import Anchored, Anchoring
+from streamgmm.online.anchored import Anchored, Anchoring, Restart
 from streamgmm.parameters import Array, Parameters
 from streamgmm.planning import Learning
 from streamgmm.reading import execution
@@ -136,18 +136,33 @@ def learn(
     *,
     scored: bool = True,
     watch: Callable[[Stream], None] = lambda stream: None,
+    restart: Restart | None = None,
 ) -> Stream:
     """Learn all rows of a source, batch by batch, in one reading.
 
     ``stage`` is what the history calls it. ``scored`` says whether the parameters had not seen the rows, so that their
     likelihood is prequential. ``watch`` sees the stream after each batch, with parameters that were not settled yet.
+    ``restart`` finds a start anew, where the rows of the first turn out to be unlike most.
     """
     strategy: Strategy[Any] = strategy_of(learning, seed)
     size = learning.rows_of_a_batch(None)
     for wave in arriving(source, size) if learning.forgets else batches(source, size, seed, 1):
         stream = _after(stream, replace(wave, last=False), strategy, learning, stage, scored)
+        if restart is not None and isinstance(strategy, Anchoring):
+            stream = _begun_again(stream, strategy, learning, restart)
         watch(stream)
     return settled(stream, learning)
+
+
+def _begun_again(stream: Stream, strategy: Anchoring, learning: Learning, restart: Restart) -> Stream:
+    """The stream at a start found anew, where it is time for one and it explains the rows so far better."""
+    if not isinstance(stream.state, Anchored) or not strategy.unlike(stream.state):
+        return stream
+    state, read = strategy.restarted(stream.state, settled(stream, learning).reported, restart)
+    if read is None:
+        return replace(stream, state=state)
+    record = Record("restart", 0, read.likelihood.mean, state.start.weights, 0.0)
+    return replace(stream, state=state, parameters=state.anchor, history=stream.history.appended(record))
 
 
 def settled(stream: Stream, learning: Learning) -> Stream:
