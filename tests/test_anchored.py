@@ -4,6 +4,7 @@ import warnings
 from itertools import pairwise
 from pathlib import Path
 
+import dask.array as da
 import numpy as np
 import pytest
 from hypothesis import given
@@ -238,3 +239,17 @@ def test_a_start_that_cannot_be_found_anew_is_done_without(monkeypatch):
         for part in np.array_split(rows[2000:], 20):
             model.partial_fit(part)
     assert model._stream.state.searched > 0 and model.n_samples_seen_ == len(rows)
+
+
+@pytest.mark.parametrize("batch_size", [300, 5000])
+def test_lazy_rows_are_computed_once(batch_size):
+    rows, read = rows_of(2000), []
+
+    def chunk(block, block_info=None):
+        if block_info:
+            read.append(block_info[0]["chunk-location"][0])
+        return block
+
+    lazy = da.from_array(rows, chunks=(500, -1)).map_blocks(chunk, dtype=rows.dtype)
+    model = learnt([lazy], batch_size=batch_size, **start_of(rows_of(1000, 2)))
+    assert sorted(read) == [0, 1, 2, 3] and model.n_samples_seen_ == 2000

@@ -188,7 +188,7 @@ class Anchoring:
         """The state at a start that is found on the sample, and what that makes of it, if it is the better one."""
         state = replace(state, searched=state.rows)
         drawn = _joined([state.sample, state.fresh], self._size(state.start))
-        assert drawn is not None and state.covered is not None  # rows have come
+        assert drawn is not None  # rows have come
         sample = drawn.reservoir(self._size(state.start))
         step = -(-len(sample.rows) // SEARCHED)
         start = restart(Reservoir(sample.rows[::step], None if sample.weights is None else sample.weights[::step]))
@@ -197,9 +197,7 @@ class Anchoring:
         before, after = _read(sample, (reported, start))
         if after.likelihood.mean - before.likelihood.mean <= self._lost(state, sample):
             return state, None
-        covered, whole = _about(state.covered, start.means), self._of_sample(state, after)
-        moved = whole - covered.statistics
-        return replace(state, start=start, anchor=start, covered=covered, moved=moved, ahead=None), after
+        return _under(replace(state, start=start), start, self._of_sample(state, after)), after
 
     def _drawn(self, state: Anchored, wave: Wave) -> Drawn | None:
         """What is to be joined to the sample, with what there is of a wave."""
@@ -210,14 +208,13 @@ class Anchoring:
         return _joined([state.fresh, *map(_copied, drawn)], size)
 
     def _size(self, start: Parameters) -> int:
-        return min(SAMPLE, SAMPLE_BYTES // (8 * start.n_features))
+        return max(1, min(SAMPLE, SAMPLE_BYTES // (8 * start.n_features)))
 
     def _moved(self, state: Anchored) -> Anchored:
         """The anchor where the statistics say, or back at the start if that explains the sample better."""
         state = replace(state, due=(1.0 + GROWTH) * state.rows)
-        statistics, covered = state.statistics, state.covered
-        drawn = _joined([state.sample, state.fresh], self._size(state.start))
-        assert statistics is not None and covered is not None and drawn is not None  # rows have come
+        statistics, drawn = state.statistics, _joined([state.sample, state.fresh], self._size(state.start))
+        assert statistics is not None and drawn is not None  # rows have come
         state = replace(state, sample=drawn, fresh=None)
         target = self._maximum(state, statistics, 0.0)
         further: tuple[Parameters, ...] = ()
@@ -227,22 +224,18 @@ class Anchoring:
             if state.ahead is not None:
                 further = (target, self._maximum(state, statistics + state.ahead, 0.0))
         sample = drawn.reservoir(self._size(state.start))
+        if len(sample.rows) < min(
+            n_parameters(self.structure, *state.start.means.shape), state.rows
+        ):  # too few to tell
+            return _under(state, anchor, statistics.recentred(anchor.means))
         before, at_start, after, *others = _read(sample, (state.anchor, state.start, anchor, *further))
         best = max((after, *others), key=lambda read: read.likelihood.mean)
-        free = n_parameters(self.structure, *state.start.means.shape)
-        ahead = None
         if at_start.likelihood.mean - best.likelihood.mean > self._lost(state, sample):
-            anchor, whole = state.start, self._of_sample(state, at_start)
-        elif len(sample.rows) == state.rows:
-            whole = self._of_sample(state, after)
-        elif len(sample.rows) < free:  # too few to tell
-            whole = statistics.recentred(anchor.means)
-        else:
-            whole = self._carried(state, statistics, before, after)
-        if others and anchor is not state.start:
+            return _under(state, state.start, self._of_sample(state, at_start))
+        whole, ahead = self._carried(state, statistics, before, after), None
+        if others:
             ahead = self._carried(state, statistics, before, best).recentred(anchor.means) - whole
-        covered = _about(covered, anchor.means)
-        return replace(state, anchor=anchor, covered=covered, moved=whole - covered.statistics, ahead=ahead)
+        return _under(state, anchor, whole, ahead)
 
     def _lost(self, state: Anchored, sample: Reservoir) -> float:
         """What is lost where all is learnt from the sample alone, nats a row: half a parameter's worth of each."""
@@ -251,6 +244,8 @@ class Anchoring:
 
     def _carried(self, state: Anchored, whole: Statistics, before: Expectation, after: Expectation) -> Statistics:
         """Statistics of all rows under other parameters, by what these change in the sample."""
+        if state.sample is not None and len(state.sample.rows) == state.rows:
+            return self._of_sample(state, after)
         origin = after.statistics.origin
         change = after.statistics - before.statistics.recentred(origin)
         corrected = whole.recentred(origin) + (state.weight / after.likelihood.weight) * change
@@ -284,6 +279,13 @@ class Anchoring:
 
 def _about(expectation: Expectation, origin: Array) -> Expectation:
     return Expectation(expectation.statistics.recentred(origin), expectation.likelihood)
+
+
+def _under(state: Anchored, anchor: Parameters, whole: Statistics, ahead: Statistics | None = None) -> Anchored:
+    """The state with another anchor, under which all rows have these statistics."""
+    assert state.covered is not None  # rows have come
+    covered = _about(state.covered, anchor.means)
+    return replace(state, anchor=anchor, covered=covered, moved=whole - covered.statistics, ahead=ahead)
 
 
 def _joined(parts: Sequence[Drawn | None], size: int) -> Drawn | None:

@@ -147,7 +147,8 @@ def learn(
     strategy: Strategy[Any] = strategy_of(learning, seed)
     size = learning.rows_of_a_batch(None)
     for wave in arriving(source, size) if learning.forgets else batches(source, size, seed, 1):
-        stream = _after(stream, replace(wave, last=False), strategy, learning, stage, scored)
+        at_hand = replace(wave, chunks=tuple(loaded(wave.chunks)), last=False)  # read once, whoever looks at it
+        stream = _after(stream, at_hand, strategy, learning, stage, scored)
         if restart is not None and isinstance(strategy, Anchoring):
             stream = _begun_again(stream, strategy, learning, restart)
         watch(stream)
