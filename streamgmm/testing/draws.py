@@ -21,7 +21,7 @@ from streamgmm.statistics import Statistics, reduced
 
 # One law runs in many classes, which hypothesis calls differing executors: it warns that a failure found in one class
 # may be replayed in another. Compiled code is slow the first time, so there is no deadline either.
-law = settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.differing_executors])
+law = settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.differing_executors])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
