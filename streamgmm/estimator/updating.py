@@ -62,7 +62,8 @@ class OnlineMixture(KeptMixture):
         earlier rows would say under the parameters of now (control variates, as in Chen, Zhu, Teh & Zhang, 2018), so
         that in whatever order rows arrive, little is lost beside EM that could read all of them again. Where rows turn
         out to be unlike those that it began with, it is begun again from the sample, unless the start was given. With
-        ``step_size``, ``averaging=False``, ``half_life`` or ``window`` it is stepwise EM, and no rows are kept.
+        ``step_size``, ``averaging=False`` or ``half_life`` it is stepwise EM instead, and with ``window`` EM on the
+        statistics of the latest rows; then no rows are kept.
 
         Until there are ten rows for each free parameter (or all of ``weights_init``, ``means_init`` and
         ``precisions_init``), rows are kept and the model is not fitted yet. After `fit`, learning goes on from it: its
@@ -124,6 +125,7 @@ class OnlineMixture(KeptMixture):
         seed = self._seed() + int(getattr(self, "n_samples_seen_", 0))
         stream = self._stream_so_far(learning)
         waiting: online.Waiting = getattr(self, "_waiting", online.Waiting())
+        rest: Reading = source
         if stream is None:
             waiting, rest = online.collected(waiting, source, self._rows_to_start(learning, source.n_features))
             if waiting.n_rows < self._rows_to_start(learning, source.n_features):
@@ -136,10 +138,7 @@ class OnlineMixture(KeptMixture):
                 reservoir = waiting.reservoir()
                 rows = as_source(reservoir.rows, reservoir.weights)
                 stream = online.learn(stream, rows, learning, seed, "start", scored=False)
-            source_left: Reading = rest
-        else:
-            source_left = source
-        stream = online.learn(stream, source_left, learning, seed, restart=self._restart(learning, source.n_features))
+        stream = online.learn(stream, rest, learning, seed, restart=self._restart(learning, source.n_features))
         if stream.n_rows == 0:  # of an array that did not know its length
             return self
         if stream.state.covered is None:

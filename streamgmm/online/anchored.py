@@ -310,19 +310,17 @@ def _read(sample: Reservoir, candidates: Sequence[Parameters]) -> list[Expectati
 
 def believed(corrected: Statistics, own: Statistics, structure: CovarianceStructure, reg_covar: float) -> Statistics:
     """Statistics that were corrected by a sample; of components of which that left too little, the sample's own."""
-    believed = corrected.counts > BELIEVED * own.counts
+    enough = corrected.counts > BELIEVED * own.counts
     with np.errstate(all="ignore"):
         ours, theirs = (structure.regularize(structure.estimate(one), reg_covar) for one in (corrected, own))
-        enough = np.array([_least_ratio(*pair) > BELIEVED for pair in zip(ours, theirs, strict=True)])
-    believed = (
-        believed & enough if len(enough) == len(believed) else np.full(len(believed), believed.all() and enough.all())
-    )
-    if believed.all():
+        wide = np.array([_least_ratio(*pair) > BELIEVED for pair in zip(ours, theirs, strict=True)])
+    if enough.all() and wide.all():
         return corrected
-    if len(corrected.products) != len(believed):
+    if len(corrected.products) != len(enough):
         return own  # one matrix of all components
+    kept = enough & wide
     counts, sums, products = (
-        np.where(believed.reshape(-1, *[1] * (mine.ndim - 1)), mine, other)
+        np.where(kept.reshape(-1, *[1] * (mine.ndim - 1)), mine, other)
         for mine, other in (
             (corrected.counts, own.counts),
             (corrected.sums, own.sums),
