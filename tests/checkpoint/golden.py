@@ -6,6 +6,7 @@ version has to read it. Where the format changes, the files of the new one get n
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
 from pathlib import Path
@@ -140,9 +141,9 @@ if __name__ == "__main__":
     for name, (waves, model) in KILLED.items():
         folder = FOLDER / f"format-1-{name}.ckpt"
         if not folder.exists():
-            with killed_after(waves):
+            with contextlib.chdir(FOLDER), killed_after(waves):  # what is written says where to
                 try:
-                    FITS[name](model.set_params(checkpoint=Checkpoint(folder, batches=1)))
+                    FITS[name](model.set_params(checkpoint=Checkpoint(folder.name, batches=1)))
                 except Killed:
                     (folder / "LOCK").unlink()
                     for earlier in sorted(folder.glob("gen-*"))[:-1]:
