@@ -1,7 +1,10 @@
 """The same bits for any number of threads or workers, and any order in which they finish."""
 
 import hashlib
+import os
 import random
+import subprocess
+import sys
 import time
 from functools import partial
 
@@ -127,3 +130,23 @@ def test_rechunking_changes_one_step_by_rounding_only(family, lengths):
     for name in ("weights_", "means_", "covariances_"):
         expected = getattr(one, name)
         np.testing.assert_allclose(getattr(other, name), expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())
+
+
+def test_one_digest_whether_the_loops_were_compiled_here_or_found_on_disk(tmp_path):
+    """Also where others were compiled before them, of which functions that they call have versions too."""
+    program = """
+import numpy as np
+from streamgmm.covariances import STRUCTURES
+from streamgmm.em import expect, make_parameters
+random = np.random.default_rng(0)
+for d in (4, 8):
+    means = 3.0 * np.arange(3)[:, None] + random.normal(size=(3, d)) / 3
+    parameters = make_parameters(np.full(3, 1 / 3), means, 1.0 + random.uniform(size=(3, d)), STRUCTURES["diag"])
+    rows = random.normal(size=(32_763, d)) + 3.0 * random.integers(0, 3, (32_763, 1))
+    (found,) = expect(rows, parameters)
+    print(found.statistics.counts.tobytes().hex(), found.statistics.products.tobytes().hex(), found.likelihood.total)
+"""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    run = partial(subprocess.run, [sys.executable, "-c", program], env=environment, capture_output=True)
+    compiled, found = run(check=True), run(check=True)
+    assert compiled.stdout == found.stdout

@@ -14,7 +14,7 @@ A `Kernel` is made once per set of parameters and may be used from many threads.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,13 @@ class Kernel:
         near = is_near(parameters, origin)
         offsets = np.where(near[:, None], np.einsum("kij,kj->ki", factors, means), 0.0)
         return cls(parameters, origin, width, Tiled(constants, means, factors, offsets, near))
+
+    def __reduce__(self) -> tuple[Callable[..., Kernel], tuple[Any, ...]]:
+        """Made again, in another process, of arrays of its own.
+
+        Those of a message may be read-only, and for such the loops would be compiled anew.
+        """
+        return _received, (self.parameters, self.origin, self.width, self.model)
 
     def zeros(self) -> Array:
         """An empty accumulator: tally (4), counts (k), sums (k, width), products, one after the other."""
@@ -131,6 +138,10 @@ class Kernel:
         for part, blocks in portions(rows, self.width, self.origin):
             n = part.stop - part.start
             passes.posterior(blocks, n, self.model, wanted, labels[part], densities[part], responsibilities[part])
+
+
+def _received(parameters: Parameters, origin: Array, width: int, model: Any) -> Kernel:
+    return Kernel(parameters, origin.copy(), width, type(model)(*(array.copy() for array in model)))
 
 
 def shared_origin(candidates: Sequence[Parameters]) -> Array:

@@ -15,6 +15,9 @@ OPTIONS: dict[str, Any] = {
     # Python's model branches on every division by zero, which keeps a loop out of vector registers
     "error_model": "numpy",
     "nogil": True,
+    # one that stays a function has several versions in a process, one from each caller that was compiled there, of which
+    # the first is called by all; they round differently, and so would a process that finds the callers on disk
+    "forceinline": True,
     # only `cached` functions are called from Python
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,

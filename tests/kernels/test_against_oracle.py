@@ -1,5 +1,6 @@
 """The compiled loops against the same formulas in plain NumPy, over every geometry."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +10,9 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 
 from streamgmm.covariances import STRUCTURES
-from streamgmm.em import expect, expected_log_density, make_parameters
+from streamgmm.em import accumulate, expect, expected_log_density, make_parameters
 from streamgmm.errors import NonFiniteError
-from streamgmm.kernels import Kernel, oracle
+from streamgmm.kernels import Kernel, oracle, passes
 from streamgmm.kernels.axes import Axes
 from streamgmm.kernels.blocks import BLOCK
 from streamgmm.kernels.tiled import Tiled
@@ -235,3 +236,19 @@ def test_weights_may_be_strided_and_read_only():
     column = weights[:, 1]
     column.flags.writeable = False
     assert_matches_oracle(rows, column, parameters)
+
+
+@pytest.mark.parametrize("family,d", [("full", 3), ("full", 5), ("diag", 4)])
+def test_a_kernel_that_a_message_carried_runs_the_same_loops(family, d):
+    """Its arrays lie in the message, read-only; loops that were compiled for such took a worker seconds."""
+    random = np.random.default_rng(11)
+    kernel = Kernel.of(mixture(STRUCTURES[family], 3, d, random))
+    rows = random.normal(size=(5 * BLOCK + 7, d))
+    buffers = []
+    message = pickle.dumps(kernel, protocol=5, buffer_callback=buffers.append)
+    (here,) = accumulate(rows, None, [kernel])
+    versions = len(passes.accumulate.signatures)
+    carried = pickle.loads(message, buffers=[bytes(buffer.raw()) for buffer in buffers])
+    (there,) = accumulate(rows, None, [carried])
+    np.testing.assert_array_equal(there, here)
+    assert len(passes.accumulate.signatures) == versions
