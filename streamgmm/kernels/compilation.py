@@ -15,8 +15,8 @@ OPTIONS: dict[str, Any] = {
     # Python's model branches on every division by zero, which keeps a loop out of vector registers
     "error_model": "numpy",
     "nogil": True,
-    # one that stays a function has several versions in a process, one from each caller that was compiled there, of which
-    # the first is called by all; they round differently, and so would a process that finds the callers on disk
+    # what stays a function has several versions in a process, one for each caller that was compiled there, and all call
+    # the first; they round differently, and a process that found the callers on disk has others
     "forceinline": True,
     # only `cached` functions are called from Python
     "no_cpython_wrapper": True,
