@@ -325,10 +325,14 @@ def rows_of(n: int, d: int, k: int, separation: float) -> Rows:
 
 
 def slow_starts(rows: Rows, k: int, passes: int, least: int) -> Iterator[tuple[int, Ascents]]:
-    """Random starts, with their seeds, from which plain EM is slow and both ways lead to one optimum."""
+    """Random starts, with their seeds, from which plain EM is slow and both ways lead to one optimum.
+
+    The same to what passes are counted up to; some optima are only a few nats apart.
+    """
     for seed in range(100):
         ascents = Ascents.at_random(rows, k, seed, 1e-6, passes)
-        if ascents.same and ascents.passes(NATS / len(rows))[0] >= least:
+        same = abs(ascents.plain.end - ascents.accelerated.end) <= FINE
+        if same and ascents.passes(NATS / len(rows))[0] >= least:
             yield seed, ascents
 
 

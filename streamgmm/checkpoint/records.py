@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, fields, is_dataclass
-from itertools import groupby, pairwise
+from itertools import chain, groupby, pairwise
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -89,10 +89,11 @@ TYPES: dict[str, type[Any]] = {
 
 
 # Fields that files of earlier versions lack, which are then their defaults; and those of theirs that say nothing now.
-LATER: dict[type[Any], set[str]] = {Moment: {"second"}}
+LATER: dict[type[Any], set[str]] = {Moment: {"second"}, Striding: {"step", "own", "pairs"}}
 DROPPED: dict[type[Any], set[str]] = {
     Learnt: {"start", "start_rows", "slower", "alike"},
     Stream: {"uneven", "storm", "fallback"},
+    Striding: {"begin"},
 }
 
 LONGEST = 2**16  # words that are written as repeated: a history has fewer records
@@ -253,6 +254,10 @@ def _agrees(value: Any) -> bool:
         case Contest(places, run, ended, dropped, degenerate):
             known = {*places, *(place for place, _ in ended)}
             return len(places) == len(run.trajectories) and known >= {*dropped, *degenerate}
+        case Striding(current, step=step, own=own, pairs=pairs):
+            size = current.weights.size + current.means.size + current.covariances.size
+            vectors = [one for one in (step, own, *chain(*pairs)) if one is not None]
+            return all(one.shape == (size,) and np.isfinite(one).all() for one in vectors)
         case Choice(rungs=rungs, judged=judged):
             return judged.shape == (len(rungs), 2)
         case Task(random=random):

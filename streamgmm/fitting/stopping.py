@@ -68,11 +68,11 @@ class Remaining:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """`Remaining` for accelerated EM, whose gains come in cycles of three passes and fall by no constant factor.
+    """`Remaining` for accelerated EM, whose gains come as strides come, and fall by no constant factor.
 
-    Both must agree: the gains of two cycles beside those of the two before, which are taken to halve at best; and the
-    last gain of a plain pass times the slowness that was seen (``state.remaining``, nats a row). A cycle that gains a
-    hundredth of what may remain is enough, too. Before strides begin (``state.plain`` passes), `Remaining` tells.
+    Both must agree: the gains of four passes beside those of the four before, which are taken to halve at best; and
+    the gradient with the slowness that was seen (``state.remaining``, nats a row). Three passes that together gain a
+    hundredth of what may remain are enough, too. Before strides begin (``state.plain`` passes), `Remaining` tells.
 
     Examples
     --------
@@ -93,10 +93,10 @@ class Settled:
             return False
         if bounds[-1] - bounds[-4] <= 0.01 * self.gain:
             return True
-        if len(bounds) < 13 or not state.remaining <= self.gain:
+        if len(bounds) < 9 or not state.remaining <= self.gain:
             return False
-        before, now = bounds[-7] - bounds[-13], bounds[-1] - bounds[-7]
-        factor = max(HALVED, now / before)
+        before, now = bounds[-5] - bounds[-9], bounds[-1] - bounds[-5]
+        factor = max(HALVED, now / before) if before > 0.0 else 1.0
         return factor < 1.0 and now * factor / (1.0 - factor) <= self.gain
 
 

@@ -1,31 +1,41 @@
-"""Batch EM with long strides: of every three passes two are plain, and tell where a third shall look (SQUAREM).
+"""Batch EM with long strides: what its own steps say of the curvature tells where to read the rows next (L-BFGS).
 
-Varadhan & Roland (2008), scheme S3. From v, F(v) and F(F(v)) with r = F(v) − v and q = F(F(v)) − F(v) − r, the next
-pass is at v + 2ar + a²q with a = ‖r‖/‖q‖, in coordinates in which every point is a mixture. Where it turns out that the
-likelihood there is below the bound that was known of F(F(v)), F(F(v)) is gone on from, so that nothing is ever lost but
-that pass.
+As `streamgmm.strategies.coordinates` see it, a step of EM is the gradient of the mean log-likelihood, and that gradient
+falls by 1 along each unit of the way where rows tell their components, by less where they do not: there EM is slow.
+The two-loop recursion (Nocedal, 1980) makes of the latest steps, and of what became of the gradient along them, the
+step that Newton's method would take, as Jamshidian & Jennrich (1997, QN2) do for EM; here the frame moves along, in
+which vectors of earlier frames are kept as they are. Where it turns out that the likelihood at the end of a stride is
+below the bound that was known of EM's own step, that step is gone on from, so that nothing is lost but that pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import inf
+from math import inf, sqrt
 
 import numpy as np
 
 from streamgmm.covariances import CovarianceStructure
 from streamgmm.em import Expectation, MStepInfo, Surrogate, expected_log_density, maximize
 from streamgmm.errors import DegenerateError
-from streamgmm.parameters import Parameters
+from streamgmm.parameters import Array, Parameters
 from streamgmm.reading.execution import Wave
 from streamgmm.reduction import Counter, push, total
 from streamgmm.strategies.coordinates import at, seen_from
 
-LONGEST = 4.0  # first limit of a stride; four times as long each time that one as long was good, a quarter where not
+LONGEST = (
+    4.0  # steps of EM: first limit of a stride; four times as long where one as long was good, a quarter where not
+)
+FARTHEST = 0.3  # limit of its length, or a step of EM's: farther away other optima are
 GENTLE = 1e-3  # nats a row that a pass gains where a stride does not lead from one optimum to another
 MOST_PLAIN = 30  # passes until then
-LASTING = 0.97  # of the slowness that was seen is believed a cycle later, where less is seen
+MEMORY = 5  # steps, and what they did to the gradient
+CURVED = 1e-4  # cosine between the two, below which they tell of no maximum
+LASTING = 0.99  # of the slowness that was seen is believed a pass later, where less is seen
+FADING = 0.8  # the same of what remained: on the way past a plateau the gradient is small for some passes
+
+Pairs = tuple[tuple[Array, Array], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,20 +50,24 @@ class Striding:
         Passes before the first from which a stride could begin.
     striding : bool
         Whether they are over.
-    begin : Parameters or None
-        Where the plain pass before this one began.
     longest : float
         Limit of a stride.
     stride : float
-        What led to the current parameters: 0 where they are an M-step's.
+        Length of what led to the current parameters, in steps of EM: 0 where they are an M-step's.
+    step : ndarray or None
+        What led to them, seen from where it began.
+    own : ndarray or None
+        Where EM would have gone from there.
+    pairs : tuple of (ndarray, ndarray)
+        Of the latest steps each, and how much of the gradient was gone after it.
     known : Expectation or None
         Of the last pass that was not in vain.
     maximum : tuple of (Parameters, MStepInfo) or None
         What the M-step makes of it.
     slowness : float
-        Largest a that was seen lately: about as many passes of plain EM as its slowest part takes to become 1/e.
+        Largest that was seen lately: about as many passes of plain EM as its slowest part takes to become 1/e.
     remaining : float
-        What plain EM would gain yet, nats a row, judged by its last gain and the slowness.
+        What is to be gained yet, nats a row, if all of the gradient is as slow; falls by a fifth a pass at most.
     waves : Counter of Expectation
         Of a pass that is not complete.
     """
@@ -61,9 +75,11 @@ class Striding:
     current: Parameters
     plain: int = 0
     striding: bool = False
-    begin: Parameters | None = None
     longest: float = LONGEST
     stride: float = 0.0
+    step: Array | None = None
+    own: Array | None = None
+    pairs: Pairs = ()
     known: Expectation | None = None
     maximum: tuple[Parameters, MStepInfo] | None = None
     slowness: float = 1.0
@@ -102,32 +118,27 @@ class Accelerated:
         state = replace(state, waves=())
         if state.stride and whole.likelihood.total < self._bound(state):
             return self._back(state, whole)
-        if state.stride == state.longest:
-            state = replace(state, longest=state.longest * LONGEST)
+        if state.stride >= state.longest:
+            state = replace(state, longest=LONGEST * state.longest)
         before, maximum = state.known, self._maximum(whole)
         plain = Surrogate(
             whole.statistics, whole.likelihood.rows, whole.likelihood, latest=whole.statistics, maximum=maximum
         )
         state = replace(state, known=whole, maximum=maximum)
-        gain = inf if before is None else (whole.likelihood.total - before.likelihood.total) / whole.likelihood.weight
         if not state.striding:
-            near = gain < GENTLE or state.plain + 1 >= MOST_PLAIN
+            gained = inf if before is None else whole.likelihood.total - before.likelihood.total
+            near = gained < GENTLE * whole.likelihood.weight or state.plain + 1 >= MOST_PLAIN
             return plain, replace(state, current=maximum[0], plain=state.plain + 1, striding=near)
-        if state.begin is None:
-            # what a stride led to is settled by a plain pass, from which the next cycle begins
-            begin = None if state.stride else state.current
-            return plain, replace(state, current=maximum[0], begin=begin, stride=0.0)
-        slowness, direction = self._direction(state.begin, state.current, maximum[0])
-        believed = max(slowness, LASTING * state.slowness)
-        state = replace(state, slowness=believed, remaining=gain * believed)
-        stride = min(state.longest, slowness)
-        parameters = direction(stride) if stride > 1.0 else None
+        own = seen_from(state.current, maximum[0])
+        if not np.isfinite(own).all():
+            return plain, replace(state, current=maximum[0], stride=0.0, step=None, own=None, pairs=())
+        state = _remembering(state, own)
+        stride, step = _stride(state.pairs, own, state.longest)
+        parameters = self._led_to(state.current, step) if stride else None
         if parameters is None:
-            longest = max(state.longest, LONGEST)
-            return plain, replace(state, current=maximum[0], begin=state.current, longest=longest)
-        return replace(plain, maximum=(parameters, MStepInfo())), replace(
-            state, current=parameters, begin=None, stride=stride
-        )
+            return plain, replace(state, current=maximum[0], stride=0.0, step=own, own=own)
+        state = replace(state, current=parameters, stride=stride, step=step, own=own)
+        return replace(plain, maximum=(parameters, MStepInfo())), state
 
     def covered(self, state: Striding) -> Expectation | None:
         """All rows, at the last pass that was not in vain; None while passes are plain, as of batch EM."""
@@ -152,24 +163,49 @@ class Accelerated:
         assert state.maximum is not None
         surrogate = replace(self._last(state), likelihood=whole.likelihood, latest=whole.statistics)
         longest = max(1.0, state.longest / LONGEST)
-        return surrogate, replace(state, current=state.maximum[0], begin=None, stride=0.0, longest=longest)
+        current = state.maximum[0]
+        return surrogate, replace(state, current=current, stride=0.0, step=state.own, pairs=(), longest=longest)
 
     def _maximum(self, whole: Expectation) -> tuple[Parameters, MStepInfo]:
         rows = float(whole.likelihood.rows)
         return maximize(whole.statistics, self.structure, self.reg_covar, effective_rows=rows)
 
-    def _direction(
-        self, first: Parameters, second: Parameters, third: Parameters
-    ) -> tuple[float, Callable[[float], Parameters | None]]:
-        """How long a stride two plain steps ask for, and where a stride leads: None where nothing is."""
-        origin, here, there = (seen_from(first, one) for one in (first, second, third))
-        step = here - origin
-        bend = there - here - step
+    def _led_to(self, frame: Parameters, step: Array) -> Parameters | None:
+        """Where a stride leads; None where nothing is."""
+        try:
+            return at(frame, step, self.structure)
+        except (DegenerateError, np.linalg.LinAlgError):
+            return None
 
-        def direction(stride: float) -> Parameters | None:
-            try:
-                return at(first, origin + 2.0 * stride * step + stride**2 * bend, self.structure)
-            except (DegenerateError, np.linalg.LinAlgError):
-                return None
 
-        return step.length(first) / max(bend.length(first), np.finfo(np.float64).tiny), direction
+def _remembering(state: Striding, own: Array) -> Striding:
+    """The state with what its last step did to the gradient, where that tells of a maximum."""
+    slowness, pairs = max(1.0, LASTING * state.slowness), state.pairs
+    if state.step is not None and state.own is not None:
+        step, gone = state.step, state.own - own
+        curvature = float(step @ gone)
+        if curvature > CURVED * sqrt(float(step @ step) * float(gone @ gone)):
+            pairs = (*pairs, (step, gone))[-MEMORY:]
+            slowness = max(slowness, float(step @ step) / curvature)
+    remained = FADING * state.remaining if state.remaining < inf else 0.0
+    remaining = max(remained, 0.5 * float(own @ own) * slowness)
+    return replace(state, pairs=pairs, slowness=slowness, remaining=remaining)
+
+
+def _stride(pairs: Pairs, own: Array, longest: float) -> tuple[float, Array]:
+    """How long a stride is, in steps of EM, and the stride; 0 where nothing tells of one."""
+    step, used = own, []
+    for one, gone in reversed(pairs):
+        share = (one @ step) / (one @ gone)
+        used.append(share)
+        step = step - share * gone
+    if pairs:
+        one, gone = pairs[-1]
+        step = step * min(max(float(one @ gone) / float(gone @ gone), 1.0), longest)
+    for (one, gone), share in zip(pairs, reversed(used), strict=True):
+        step = step + (share - (gone @ step) / (one @ gone)) * one
+    length, unit = float(np.linalg.norm(step)), float(np.linalg.norm(own))
+    if not pairs or not unit or not length < inf or step @ own <= 0.0:
+        return 0.0, own
+    stride = min(length / unit, longest, max(FARTHEST / unit, 1.0))
+    return stride, step * (stride * unit / length)

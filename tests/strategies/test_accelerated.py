@@ -10,6 +10,7 @@ from streamgmm.fitting.stopping import Never, Settled
 from streamgmm.reading import execution
 from streamgmm.sources import as_source
 from streamgmm.strategies import Accelerated, Batch
+from streamgmm.strategies.accelerated import MEMORY, _stride
 from streamgmm.strategies.coordinates import at, seen_from
 from streamgmm.testing.draws import assert_same_parameters, examples, mixture
 from streamgmm.testing.strategies import StrategyLaws
@@ -63,9 +64,66 @@ def test_coordinates_lead_back_to_the_mixture_and_are_zero_at_the_frame(family, 
     k, d = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4))
     frame, other = mixture(structure, k, d, random), mixture(structure, k, d, random)
     assert_same_parameters(at(frame, seen_from(frame, other), structure), other)
-    here = seen_from(frame, frame)
-    np.testing.assert_allclose(here.means, 0.0, atol=1e-12)
-    np.testing.assert_allclose(here.covariances, 0.0, atol=1e-10)
+    np.testing.assert_allclose(seen_from(frame, frame), 0.0, atol=1e-10)
+
+
+def divergence(one, other):
+    """Kullback & Leibler's, of the joint density of rows and components, nats a row."""
+    k, d = one.means.shape
+    covariances = [np.broadcast_to(_matrices(each, d), (k, d, d)) for each in (one, other)]
+    total = float(one.weights @ np.log(one.weights / other.weights))
+    for j in range(k):
+        ratio = np.linalg.solve(covariances[1][j], covariances[0][j])
+        step = other.means[j] - one.means[j]
+        far = step @ np.linalg.solve(covariances[1][j], step)
+        total += 0.5 * one.weights[j] * (np.trace(ratio) - d - np.linalg.slogdet(ratio)[1] + far)
+    return total
+
+
+def _matrices(parameters, d):
+    covariances = parameters.covariances
+    return covariances if covariances.ndim == 3 else np.eye(d) * covariances[:, None, :]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@given(st.data())
+def test_half_the_square_of_a_short_vector_is_the_divergence(family, data):
+    structure = STRUCTURES[family]
+    random = np.random.default_rng(data.draw(st.integers(0, 10**6)))
+    frame = mixture(structure, data.draw(st.integers(2, 4)), data.draw(st.integers(1, 4)), random)
+    towards = seen_from(frame, mixture(structure, frame.n_components, frame.n_features, random))
+    there = at(frame, 1e-3 / np.linalg.norm(towards) * towards, structure)
+    length = np.linalg.norm(seen_from(frame, there))
+    np.testing.assert_allclose(0.5 * length**2, divergence(frame, there), rtol=0.02)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_the_m_step_leads_to_is_the_gradient_of_the_mean_log_likelihood(family):
+    rows, start, structure = overlapping(4, family=family)
+    frame = fitted(rows, start, structure, Batch(), 60).parameters
+    own = seen_from(frame, fitted(rows, frame, structure, Batch(), 1).parameters)
+    random = np.random.default_rng(0)
+    for _ in range(5):
+        direction = own + np.linalg.norm(own) * seen_from(frame, mixture(structure, 4, 2, random))
+        direction *= 1e-4 / np.linalg.norm(direction)
+        ends = [at(frame, sign * direction, structure) for sign in (1.0, -1.0)]
+        above, below = (one.likelihood.mean for one in execution.expect_all(as_source(rows), ends))
+        direction = 0.5 * (seen_from(frame, ends[0]) - seen_from(frame, ends[1]))
+        slope, expected = (above - below) / 2.0, own @ direction
+        assert abs(slope - expected) <= 0.1 * np.linalg.norm(own) * np.linalg.norm(direction)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 2 * MEMORY))
+def test_a_stride_undoes_what_the_last_step_did_to_the_gradient(seed, n_pairs):
+    """The secant equation, which the inverse of the curvature that BFGS makes of steps satisfies."""
+    random = np.random.default_rng(seed)
+    root = random.normal(size=(6, 6))
+    curvature = root @ root.T / 6.0 + 0.1 * np.eye(6)
+    steps = 1e-3 * random.normal(size=(n_pairs, 6))
+    pairs = tuple((step, curvature @ step) for step in steps)
+    stride, found = _stride(pairs, pairs[-1][1], np.inf)
+    np.testing.assert_allclose(found, pairs[-1][0], rtol=1e-7, atol=1e-12)
+    np.testing.assert_allclose(stride, np.linalg.norm(found) / np.linalg.norm(pairs[-1][1]))
 
 
 @given(st.integers(0, 10**6))
@@ -77,9 +135,8 @@ def test_an_affine_map_of_the_data_changes_no_length(seed):
     def moved(one):
         return make_parameters(one.weights, one.means @ turn.T + shift, turn @ one.covariances @ turn.T, structure)
 
-    before = seen_from(frame, other) - seen_from(frame, frame)
-    after = seen_from(moved(frame), moved(other)) - seen_from(moved(frame), moved(frame))
-    np.testing.assert_allclose(after.length(moved(frame)), before.length(frame), rtol=1e-7)
+    before, after = seen_from(frame, other), seen_from(moved(frame), moved(other))
+    np.testing.assert_allclose(np.linalg.norm(after), np.linalg.norm(before), rtol=1e-7)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -95,7 +152,7 @@ def test_the_bound_never_falls_and_what_is_reported_is_as_good(family, seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_it_ends_where_batch_em_does_in_a_third_of_the_passes(seed):
+def test_it_ends_where_batch_em_does_in_a_fifth_of_the_passes(seed):
     rows, start, structure = overlapping(seed)
     plain = fitted(rows, start, structure, Batch(), 3000)
     ours = fitted(rows, start, structure, Accelerated(structure, 0.0), 1000)
@@ -106,7 +163,7 @@ def test_it_ends_where_batch_em_does_in_a_third_of_the_passes(seed):
         return int(np.argmax(np.array(trajectory.lower_bounds) >= end - 1e-4 / len(rows)))
 
     assert passes(plain) > 100, "a slow case"
-    assert 3 * passes(ours) <= passes(plain)
+    assert 5 * passes(ours) <= passes(plain)
 
 
 @pytest.mark.parametrize("seed", [1, 3, 8, 10])  # others come to a plateau first, which no rule sees the end of
@@ -143,6 +200,7 @@ def test_a_stride_too_far_is_taken_back():
     strategy = Accelerated(structure, 0.0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(accelerated, "LONGEST", 1e6)
+        patch.setattr(accelerated, "FARTHEST", np.inf)
         patch.setattr(accelerated.Striding, "__init__", _reaching(accelerated.Striding.__init__))
         bounds = np.array(fitted(rows, start, structure, strategy, 60).lower_bounds)
     assert (np.diff(bounds) == 0.0).any(), "some stride was in vain"
