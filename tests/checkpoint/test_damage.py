@@ -6,6 +6,7 @@ These are samples: ``python tests/checkpoint/full.py`` runs all.
 import pickle
 import sys
 from collections import Counter
+from dataclasses import replace
 from unittest import mock
 
 import golden
@@ -38,6 +39,8 @@ from streamgmm.checkpoint import container, records
 from streamgmm.checkpoint.store import newest
 from streamgmm.errors import CheckpointError, CheckpointWarning, CheckpointWriteError
 from streamgmm.online.tokens import Tokens
+from streamgmm.parameters import Parameters
+from streamgmm.strategies import Striding
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 
@@ -168,6 +171,34 @@ def test_the_largest_and_the_smallest_tokens_come_back():
     arrays = {}
     packed = records.packed(ends, "tokens", arrays)
     assert records.unpacked(packed, arrays, Tokens).numbers == ends.numbers
+
+
+STEP = np.array([0.0, 0.1, 0.2])  # of one weight, one mean and one variance
+STANDARD = Parameters(np.ones(1), np.ones((1, 1)), np.ones((1, 1, 1)), np.ones((1, 1, 1)))
+STRIDING = Striding(STANDARD, step=STEP, own=STEP, pairs=((STEP, STEP),))
+
+
+@pytest.mark.parametrize("wrong", [STEP[:2], np.full(3, np.inf), STEP[None]])
+@pytest.mark.parametrize("name", ["step", "own", "pairs"])
+def test_steps_that_are_not_of_the_mixture_are_refused(wrong, name):
+    arrays = {}
+    packed = records.packed(STRIDING, "state", arrays)
+    again = records.unpacked(packed, arrays, Striding)
+    np.testing.assert_array_equal(again.pairs[0][1], STEP)
+    spoilt = replace(STRIDING, **{name: ((STEP, wrong),) if name == "pairs" else wrong})
+    packed = records.packed(spoilt, "state", arrays)
+    with pytest.raises(ValueError, match="contradict each other or are not finite"):
+        records.unpacked(packed, arrays, Striding)
+
+
+def test_a_state_of_strides_as_earlier_versions_wrote_it_is_read():
+    arrays = {}
+    packed = records.packed(STRIDING, "state", arrays)
+    for name in ("step", "own", "pairs"):
+        del packed["fields"][name]
+    packed["fields"]["begin"] = None
+    again = records.unpacked(packed, arrays, Striding)
+    assert again.step is None and again.pairs == () and again.longest == STRIDING.longest
 
 
 def test_what_was_not_changed_is_read():
