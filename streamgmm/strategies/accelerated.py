@@ -24,10 +24,9 @@ from streamgmm.reading.execution import Wave
 from streamgmm.reduction import Counter, push, total
 from streamgmm.strategies.coordinates import at, seen_from
 
-LONGEST = (
-    4.0  # steps of EM: first limit of a stride; four times as long where one as long was good, a quarter where not
-)
-FARTHEST = 0.3  # limit of its length, or a step of EM's: farther away other optima are
+FARTHEST = 0.3  # length of a stride at most, unless EM's own step is longer: farther away other optima are
+NEARER = 0.25  # of a stride that was in vain: the next at most; after a good one twice as much as that
+STEEPEST = 64.0  # times the gradient: where the latest step tells how far, as much at most
 GENTLE = 1e-3  # nats a row that a pass gains where a stride does not lead from one optimum to another
 MOST_PLAIN = 30  # passes until then
 MEMORY = 5  # steps, and what they did to the gradient
@@ -51,9 +50,9 @@ class Striding:
     striding : bool
         Whether they are over.
     longest : float
-        Limit of a stride.
+        Length of a stride at most.
     stride : float
-        Length of what led to the current parameters, in steps of EM: 0 where they are an M-step's.
+        Length of the one that led to the current parameters: 0 where they are an M-step's.
     step : ndarray or None
         What led to them, seen from where it began.
     own : ndarray or None
@@ -75,7 +74,7 @@ class Striding:
     current: Parameters
     plain: int = 0
     striding: bool = False
-    longest: float = LONGEST
+    longest: float = FARTHEST
     stride: float = 0.0
     step: Array | None = None
     own: Array | None = None
@@ -118,8 +117,7 @@ class Accelerated:
         state = replace(state, waves=())
         if state.stride and whole.likelihood.total < self._bound(state):
             return self._back(state, whole)
-        if state.stride >= state.longest:
-            state = replace(state, longest=LONGEST * state.longest)
+        state = replace(state, longest=min(max(state.longest, 2.0 * state.stride), FARTHEST))
         before, maximum = state.known, self._maximum(whole)
         plain = Surrogate(
             whole.statistics, whole.likelihood.rows, whole.likelihood, latest=whole.statistics, maximum=maximum
@@ -162,7 +160,7 @@ class Accelerated:
         """Take a stride back."""
         assert state.maximum is not None
         surrogate = replace(self._last(state), likelihood=whole.likelihood, latest=whole.statistics)
-        longest = max(1.0, state.longest / LONGEST)
+        longest = NEARER * state.stride
         current = state.maximum[0]
         return surrogate, replace(state, current=current, stride=0.0, step=state.own, pairs=(), longest=longest)
 
@@ -193,7 +191,7 @@ def _remembering(state: Striding, own: Array) -> Striding:
 
 
 def _stride(pairs: Pairs, own: Array, longest: float) -> tuple[float, Array]:
-    """How long a stride is, in steps of EM, and the stride; 0 where nothing tells of one."""
+    """How long a stride is, and the stride; 0 where nothing tells of one."""
     step, used = own, []
     for one, gone in reversed(pairs):
         share = (one @ step) / (one @ gone)
@@ -201,11 +199,11 @@ def _stride(pairs: Pairs, own: Array, longest: float) -> tuple[float, Array]:
         step = step - share * gone
     if pairs:
         one, gone = pairs[-1]
-        step = step * min(max(float(one @ gone) / float(gone @ gone), 1.0), longest)
+        step = step * min(max(float(one @ gone) / float(gone @ gone), 1.0), STEEPEST)
     for (one, gone), share in zip(pairs, reversed(used), strict=True):
         step = step + (share - (gone @ step) / (one @ gone)) * one
     length, unit = float(np.linalg.norm(step)), float(np.linalg.norm(own))
     if not pairs or not unit or not length < inf or step @ own <= 0.0:
         return 0.0, own
-    stride = min(length / unit, longest, max(FARTHEST / unit, 1.0))
-    return stride, step * (stride * unit / length)
+    stride = min(length, max(longest, unit))
+    return stride, step * (stride / length)
