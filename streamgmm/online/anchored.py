@@ -32,7 +32,7 @@ GROWTH = 1 / 16  # of the rows, after which the anchor moves
 ENOUGH = 10  # rows for each free parameter, from which the start is not reported any more
 SHARE = 0.3  # of what the anchor is made of is the start, where rows come in an order that would carry components away
 STORM, STORM_SPAN, STORM_BATCHES = 0.7, 30, 16  # mean squared shift of such an order; rows a degree of freedom, batches
-AGAIN = 1.5  # times as many rows after which a start is found anew, where order carries components away;
+AGAIN = 1.25  # times as many rows after which a start is found anew, where order carries components away;
 SEARCHED = 8_192  # on so many of the sample
 BELIEVED = 0.1  # of what the sample alone says of a count or a variance: with less left of it, a correction is noise
 
