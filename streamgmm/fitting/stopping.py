@@ -71,13 +71,14 @@ class Settled:
     """`Remaining` for accelerated EM, whose gains come as strides come, and fall by no constant factor.
 
     Both must agree: the gains of four passes beside those of the four before, which are taken to halve at best; and
-    the gradient with the slowness that was seen (``state.remaining``, nats a row). Three passes that together gain a
-    hundredth of what may remain are enough, too. Before strides begin (``state.plain`` passes), `Remaining` tells.
+    the gradient with the slowness that was seen (``state.remaining``, nats a row), unless a stride would have led on
+    (``state.led_on``). Three passes that together gain a hundredth of what may remain are enough, too. Before strides
+    begin (``state.plain`` passes), `Remaining` tells.
 
     Examples
     --------
     >>> from types import SimpleNamespace
-    >>> rule, going = Settled(1e-3), SimpleNamespace(striding=True, plain=0, remaining=1.0)
+    >>> rule, going = Settled(1e-3), SimpleNamespace(striding=True, plain=0, remaining=1.0, led_on=False)
     >>> rule([-2.0, -1.9, -1.8, -1.79], going), rule([-2.0, -1.999999, -1.999998, -1.999997], going)
     (False, True)
     """
@@ -93,7 +94,7 @@ class Settled:
             return False
         if bounds[-1] - bounds[-4] <= 0.01 * self.gain:
             return True
-        if len(bounds) < 9 or not state.remaining <= self.gain:
+        if len(bounds) < 9 or state.led_on or not state.remaining <= self.gain:
             return False
         before, now = bounds[-5] - bounds[-9], bounds[-1] - bounds[-5]
         factor = max(HALVED, now / before) if before > 0.0 else 1.0

@@ -1,16 +1,21 @@
-"""Batch EM with long strides: what its own steps say of the curvature tells where to read the rows next (L-BFGS).
+"""Batch EM with long strides: to where many passes would lead, by what the latest of them say of the curvature.
 
 As `streamgmm.strategies.coordinates` see it, a step of EM is the gradient of the mean log-likelihood, and that gradient
-falls by 1 along each unit of the way where rows tell their components, by less where they do not: there EM is slow.
-The two-loop recursion (Nocedal, 1980) makes of the latest steps, and of what became of the gradient along them, the
-step that Newton's method would take, as Jamshidian & Jennrich (1997, QN2) do for EM; here the frame moves along, in
-which vectors of earlier frames are kept as they are. Where it turns out that the likelihood at the end of a stride is
-below the bound that was known of EM's own step, that step is gone on from, so that nothing is lost but that pass.
+falls by 1 along each unit of the way where rows tell their components, by less where they do not: there EM is slow, and
+near a saddle the gradient even grows. The latest steps, and what became of the gradient along them, make a curvature
+that differs from 1 in as many directions (symmetric rank one: Byrd, Nocedal & Schnabel, 1994). Under that curvature it
+is known where EM would be after any number of passes: after one, at its own step, and after infinitely many where
+Newton's method leads, as Jamshidian & Jennrich (1997) go. A stride is as many as lead no farther than some length. So
+it follows the way of EM, past saddles too, and ends where EM does but for few starts: the shorter, the fewer.
+
+The frame moves along; vectors of earlier frames are kept as they are. Where it turns out that the likelihood at the end
+of a stride is below the bound that was known of EM's own step, that step is gone on from, so that nothing is lost but
+that pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import inf, sqrt
 
@@ -24,12 +29,16 @@ from streamgmm.reading.execution import Wave
 from streamgmm.reduction import Counter, push, total
 from streamgmm.strategies.coordinates import at, seen_from
 
-FARTHEST = 0.3  # length of a stride at most, unless EM's own step is longer: farther away other optima are
+FARTHEST, NATS = (
+    0.018,
+    0.25,
+)  # length of a stride at most, or what it tells apart in all: by longer ones the way is lost
 NEARER = 0.25  # of a stride that was in vain: the next at most; after a good one twice as much as that
-STEEPEST = 64.0  # times the gradient: where the latest step tells how far, as much at most
+WORTHWHILE, AHEAD = 1.01, 1e4  # passes that a stride is worth at least and at most
 GENTLE = 1e-3  # nats a row that a pass gains where a stride does not lead from one optimum to another
-MOST_PLAIN = 30  # passes until then
+MOST_PLAIN = 100  # passes until then
 MEMORY = 5  # steps, and what they did to the gradient
+TOLD_APART = 1e-8  # of the most that one of these directions differs by: less is rounding
 CURVED = 1e-4  # cosine between the two, below which they tell of no maximum
 LASTING = 0.99  # of the slowness that was seen is believed a pass later, where less is seen
 FADING = 0.8  # the same of what remained: on the way past a plateau the gradient is small for some passes
@@ -74,7 +83,7 @@ class Striding:
     current: Parameters
     plain: int = 0
     striding: bool = False
-    longest: float = FARTHEST
+    longest: float = inf
     stride: float = 0.0
     step: Array | None = None
     own: Array | None = None
@@ -84,6 +93,11 @@ class Striding:
     slowness: float = 1.0
     remaining: float = inf
     waves: Counter[Expectation] = ()
+
+    @property
+    def led_on(self) -> bool:
+        """Whether the latest stride was as long as it might be, or what could tell of a longer way was forgotten."""
+        return self.stride >= 0.999 * self.longest or not self.pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +131,7 @@ class Accelerated:
         state = replace(state, waves=())
         if state.stride and whole.likelihood.total < self._bound(state):
             return self._back(state, whole)
-        state = replace(state, longest=min(max(state.longest, 2.0 * state.stride), FARTHEST))
+        state = replace(state, longest=min(max(state.longest, 2.0 * state.stride), _farthest(whole.likelihood.rows)))
         before, maximum = state.known, self._maximum(whole)
         plain = Surrogate(
             whole.statistics, whole.likelihood.rows, whole.likelihood, latest=whole.statistics, maximum=maximum
@@ -176,34 +190,90 @@ class Accelerated:
             return None
 
 
+def _farthest(rows: int) -> float:
+    """Length of a stride at most: half its square is the divergence of its ends, nats a row."""
+    return max(FARTHEST, sqrt(2.0 * NATS / max(rows, 1)))
+
+
 def _remembering(state: Striding, own: Array) -> Striding:
-    """The state with what its last step did to the gradient, where that tells of a maximum."""
+    """The state with what its last step did to the gradient."""
     slowness, pairs = max(1.0, LASTING * state.slowness), state.pairs
     if state.step is not None and state.own is not None:
         step, gone = state.step, state.own - own
-        curvature = float(step @ gone)
-        if curvature > CURVED * sqrt(float(step @ step) * float(gone @ gone)):
+        length, curvature = _dot(step, step), _dot(step, gone)
+        if length > 0.0:
             pairs = (*pairs, (step, gone))[-MEMORY:]
-            slowness = max(slowness, float(step @ step) / curvature)
+        if curvature > CURVED * sqrt(length * _dot(gone, gone)):
+            slowness = max(slowness, length / curvature)
     remained = FADING * state.remaining if state.remaining < inf else 0.0
-    remaining = max(remained, 0.5 * float(own @ own) * slowness)
+    remaining = max(remained, 0.5 * _dot(own, own) * slowness)
     return replace(state, pairs=pairs, slowness=slowness, remaining=remaining)
 
 
 def _stride(pairs: Pairs, own: Array, longest: float) -> tuple[float, Array]:
-    """How long a stride is, and the stride; 0 where nothing tells of one."""
-    step, used = own, []
-    for one, gone in reversed(pairs):
-        share = (one @ step) / (one @ gone)
-        used.append(share)
-        step = step - share * gone
-    if pairs:
-        one, gone = pairs[-1]
-        step = step * min(max(float(one @ gone) / float(gone @ gone), 1.0), STEEPEST)
-    for (one, gone), share in zip(pairs, reversed(used), strict=True):
-        step = step + (share - (gone @ step) / (one @ gone)) * one
-    length, unit = float(np.linalg.norm(step)), float(np.linalg.norm(own))
-    if not pairs or not unit or not length < inf or step @ own <= 0.0:
+    """How long a stride is, and the stride; 0 where it is a step of EM's own."""
+    unit = sqrt(_dot(own, own))
+    curvatures, directions = _curved(pairs)
+    if not len(curvatures) or not 0.0 < unit < inf:
         return 0.0, own
-    stride = min(length, max(longest, unit))
-    return stride, step * (stride / length)
+    parts = np.array([_dot(direction, own) for direction in directions])
+
+    def length(passes: float) -> float:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return sqrt(unit**2 + float(((_worth(curvatures, passes) ** 2 - 1.0) * parts**2).sum()))
+
+    passes = _most(length, max(longest, unit))
+    if passes < WORTHWHILE:
+        return 0.0, own
+    step = own + ((_worth(curvatures, passes) - 1.0) * parts) @ directions
+    return length(passes), step
+
+
+def _curved(pairs: Pairs) -> tuple[Array, Array]:
+    """Curvatures other than 1, and orthonormal directions in which the gradient falls so, as rows.
+
+    Of I + D M⁻¹ Dᵀ, where D are the differences between what was gone of the gradient and the steps S, and M = SᵀD.
+    """
+    pairs = tuple((step, gone - step) for step, gone in pairs)
+    sizes = [sqrt(_dot(gone, gone)) for _, gone in pairs]
+    told = [(step / size, off / size) for (step, off), size in zip(pairs, sizes, strict=True) if size > 0.0]
+    if not told:
+        return np.empty(0), np.empty(0)
+    steps, off = (np.array(side) for side in zip(*told, strict=True))
+    lengths, turns = np.linalg.eigh(_products(off, off))
+    apart = lengths > TOLD_APART * lengths[-1]
+    lengths, turns = np.sqrt(lengths[apart]), turns[:, apart]
+    mixed = _products(steps, off)
+    values, axes = np.linalg.eigh(0.5 * (mixed + mixed.T))
+    told_by = np.abs(values) > TOLD_APART * np.abs(values).max()
+    halves = (lengths[:, None] * turns.T) @ axes[:, told_by]
+    beyond, axes = np.linalg.eigh((halves / values[told_by]) @ halves.T)
+    return np.minimum(1.0 + beyond, 1.0), ((turns / lengths) @ axes).T @ off
+
+
+def _worth(curvatures: Array, passes: float) -> Array:
+    """How many times a first step EM goes in so many passes, where the gradient falls so along the way."""
+    flat = np.abs(curvatures) * passes < 1e-8
+    with np.errstate(over="ignore", divide="ignore"):
+        left = np.exp(passes * np.log1p(-curvatures))
+        return np.where(flat, passes, (1.0 - left) / np.where(flat, 1.0, curvatures))
+
+
+def _most(length: Callable[[float], float], longest: float) -> float:
+    """For how many passes the way is no longer, from 1 to `AHEAD`."""
+    least, most = 1.0, AHEAD
+    if length(most) <= longest:  # not where it is nan
+        return most
+    for _ in range(30):
+        middle = sqrt(least * most)
+        least, most = (middle, most) if length(middle) <= longest else (least, middle)
+    return least
+
+
+def _products(one: Array, other: Array) -> Array:
+    return np.array([[_dot(row, column) for column in other] for row in one])
+
+
+def _dot(one: Array, other: Array) -> float:
+    """As NumPy adds, by which a sum is the same for any number of BLAS's threads."""
+    return float((one * other).sum())
