@@ -89,7 +89,7 @@ class GaussianMixture(RevisableMixture):
     algorithm : {'auto', 'batch', 'stepwise', 'incremental'}, default='auto'
         What `fit` does with the rows. 'batch': exact EM, an update a pass. 'stepwise': an update a batch, good after
         one pass, and the only one for an iterator that can be read only once. 'incremental': an update for each piece
-        of the rows, whose statistics are kept. 'auto': batch EM, accelerated (Jamshidian & Jennrich, 1997) unless
+        of the rows, whose statistics are kept. 'auto': batch EM, accelerated by quasi-Newton strides unless
         ``tol`` is a number, there is little data, or the start is a warm one, until by its own estimate at most
         max(0.1, ν/100) nats remain to be gained in total; from 1,048,576 rows on, a stepwise pass and up to two
         incremental ones come before; stepwise for an iterator. ``algorithm_`` names what ran: also 'accelerated', or

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -213,6 +215,20 @@ def test_it_stops_when_little_remains(seed):
     assert stopped.converged
     assert len(stopped.lower_bounds) < 500
     assert len(rows) * (end.lower_bounds[-1] - stopped.lower_bounds[-1]) <= 0.2
+
+
+def test_nothing_is_settled_where_a_stride_would_have_led_on():
+    """As past a saddle, where the gradient and all curvature that was seen say that little remains."""
+    rows, start, structure = overlapping(1)
+    frame = fitted(rows, start, structure, Batch(), 1).parameters
+    vector = np.full(frame.weights.size + frame.means.size + frame.covariances.size, 1e-3)
+    bounds = (-2.0 - 1e-2 * 0.6 ** np.arange(12)).tolist()
+    going = accelerated.Striding(
+        frame, striding=True, longest=0.01, stride=0.005, pairs=((vector, vector),), remaining=0.0
+    )
+    assert Settled(1e-3)(bounds, going)
+    assert not Settled(1e-3)(bounds, replace(going, stride=0.01))
+    assert not Settled(1e-3)(bounds, replace(going, stride=0.0, pairs=()))
 
 
 def test_a_common_factor_of_all_weights_changes_nothing():
