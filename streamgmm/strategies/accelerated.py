@@ -234,9 +234,8 @@ def _curved(pairs: Pairs) -> tuple[Array, Array]:
 
     Of I + D M⁻¹ Dᵀ, where D are the differences between what was gone of the gradient and the steps S, and M = SᵀD.
     """
-    pairs = tuple((step, gone - step) for step, gone in pairs)
-    sizes = [sqrt(_dot(gone, gone)) for _, gone in pairs]
-    told = [(step / size, off / size) for (step, off), size in zip(pairs, sizes, strict=True) if size > 0.0]
+    differing = [(step, gone - step, sqrt(_dot(gone - step, gone - step))) for step, gone in pairs]
+    told = [(step / size, off / size) for step, off, size in differing if size > TOLD_APART * sqrt(_dot(step, step))]
     if not told:
         return np.empty(0), np.empty(0)
     steps, off = (np.array(side) for side in zip(*told, strict=True))
