@@ -218,15 +218,17 @@ def _stride(pairs: Pairs, own: Array, longest: float) -> tuple[float, Array]:
         return 0.0, own
     parts = np.array([_dot(direction, own) for direction in directions])
 
-    def length(passes: float) -> float:
+    def lengths(passes: Array) -> Array:
         with np.errstate(over="ignore", invalid="ignore"):
-            return sqrt(unit**2 + float(((_worth(curvatures, passes) ** 2 - 1.0) * parts**2).sum()))
+            beyond = ((_worth(curvatures, passes[:, None]) ** 2 - 1.0) * parts**2).sum(axis=1)
+        total: Array = np.sqrt(unit**2 + beyond)
+        return total
 
-    passes = _most(length, max(longest, unit))
+    passes = _most(lengths, max(longest, unit))
     if passes < WORTHWHILE:
         return 0.0, own
-    step = own + ((_worth(curvatures, passes) - 1.0) * parts) @ directions
-    return length(passes), step
+    times = _worth(curvatures, np.array(passes))
+    return float(lengths(np.array([passes]))[0]), own + ((times - 1.0) * parts) @ directions
 
 
 def _curved(pairs: Pairs) -> tuple[Array, Array]:
@@ -250,7 +252,7 @@ def _curved(pairs: Pairs) -> tuple[Array, Array]:
     return np.minimum(1.0 + beyond, 1.0), ((turns / lengths) @ axes).T @ off
 
 
-def _worth(curvatures: Array, passes: float) -> Array:
+def _worth(curvatures: Array, passes: Array) -> Array:
     """How many times a first step EM goes in so many passes, where the gradient falls so along the way."""
     flat = np.abs(curvatures) * passes < 1e-8
     with np.errstate(over="ignore", divide="ignore"):
@@ -258,15 +260,14 @@ def _worth(curvatures: Array, passes: float) -> Array:
         return np.where(flat, passes, (1.0 - left) / np.where(flat, 1.0, curvatures))
 
 
-def _most(length: Callable[[float], float], longest: float) -> float:
-    """For how many passes the way is no longer, from 1 to `AHEAD`."""
+def _most(lengths: Callable[[Array], Array], longest: float) -> float:
+    """For how many passes the way is no longer, from 1 to `AHEAD`; a thousandth less at most."""
     least, most = 1.0, AHEAD
-    if length(most) <= longest:  # not where it is nan
-        return most
-    for _ in range(30):
-        middle = sqrt(least * most)
-        least, most = (middle, most) if length(middle) <= longest else (least, middle)
-    return least
+    for _ in range(2):
+        passes = np.geomspace(least, most, 129)
+        within = max(1, int((lengths(passes) <= longest).sum()))  # not those where it is nan
+        least, most = passes[within - 1], passes[min(within, 128)]
+    return float(least)
 
 
 def _products(one: Array, other: Array) -> Array:
