@@ -29,10 +29,8 @@ from streamgmm.reading.execution import Wave
 from streamgmm.reduction import Counter, push, total
 from streamgmm.strategies.coordinates import at, seen_from
 
-FARTHEST, NATS = (
-    0.018,
-    0.25,
-)  # length of a stride at most, or what it tells apart in all: by longer ones the way is lost
+FARTHEST = 0.018  # length of a stride at most: by longer ones EM's way is lost
+NATS = 0.25  # in all, by which rows tell its ends apart: of few rows it may be as long as that
 NEARER = 0.25  # of a stride that was in vain: the next at most; after a good one twice as much as that
 WORTHWHILE, AHEAD = 1.01, 1e4  # passes that a stride is worth at least and at most
 GENTLE = 1e-3  # nats a row that a pass gains where a stride does not lead from one optimum to another
@@ -244,11 +242,9 @@ def _curved(pairs: Pairs) -> tuple[Array, Array]:
     lengths, turns = np.linalg.eigh(_products(off, off))
     apart = lengths > TOLD_APART * lengths[-1]
     lengths, turns = np.sqrt(lengths[apart]), turns[:, apart]
-    mixed = _products(steps, off)
-    values, axes = np.linalg.eigh(0.5 * (mixed + mixed.T))
-    told_by = np.abs(values) > TOLD_APART * np.abs(values).max()
-    halves = (lengths[:, None] * turns.T) @ axes[:, told_by]
-    beyond, axes = np.linalg.eigh((halves / values[told_by]) @ halves.T)
+    mixed, halves = _products(steps, off), lengths[:, None] * turns.T
+    inverse = np.linalg.pinv(0.5 * (mixed + mixed.T), TOLD_APART, hermitian=True)
+    beyond, axes = np.linalg.eigh(halves @ inverse @ halves.T)
     return np.minimum(1.0 + beyond, 1.0), ((turns / lengths) @ axes).T @ off
 
 

@@ -146,8 +146,9 @@ def test_the_longest_stride_is_newtons(seed, n_pairs):
     curvature = quadratic(random, 6, 0.1)
     steps = 1e-3 * random.normal(size=(n_pairs, 6))
     pairs = tuple((step, curvature @ step) for step in steps)
-    _, found = _stride(pairs, pairs[-1][1], np.inf)
-    np.testing.assert_allclose(found, pairs[-1][0], rtol=1e-5, atol=1e-9)
+    stride, found = _stride(pairs, pairs[-1][1], np.inf)
+    np.testing.assert_allclose(found, pairs[-1][0], rtol=1e-7, atol=1e-12)
+    np.testing.assert_allclose(stride, np.linalg.norm(found))
 
 
 @given(st.integers(0, 10**6), st.integers(0, MEMORY), st.floats(0.0, 1.0))
@@ -192,8 +193,8 @@ def test_the_bound_never_falls_and_what_is_reported_is_as_good(family, seed):
         assert exact >= bounds[-1] - 1e-12
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_it_ends_where_batch_em_does_in_a_third_of_the_passes(seed):
+@pytest.mark.parametrize(("seed", "times"), [(0, 10), (1, 10), (2, 3)])
+def test_it_ends_where_batch_em_does_in_several_times_fewer_passes(seed, times):
     rows, start, structure = overlapping(seed)
     plain = fitted(rows, start, structure, Batch(), 3000)
     ours = fitted(rows, start, structure, Accelerated(structure, 0.0), 1000)
@@ -204,10 +205,10 @@ def test_it_ends_where_batch_em_does_in_a_third_of_the_passes(seed):
         return int(np.argmax(np.array(trajectory.lower_bounds) >= end - 1e-4 / len(rows)))
 
     assert passes(plain) > 100, "a slow case"
-    assert 3 * passes(ours) <= passes(plain)
+    assert times * passes(ours) <= passes(plain)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 8, 10])  # others come to a plateau first, which no rule sees the end of
+@pytest.mark.parametrize("seed", [1, 2, 4, 8, 10])  # others come to a plateau first, which no rule sees the end of
 def test_it_stops_when_little_remains(seed):
     rows, start, structure = overlapping(seed)
     end = fitted(rows, start, structure, Accelerated(structure, 0.0), 1000)
