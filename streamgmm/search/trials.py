@@ -25,7 +25,7 @@ from streamgmm.strategies import Accelerated, Batch
 ENOUGH = 5  # rows for each free parameter, to learn from and to judge by
 MOST, LIMIT = 8_192, 16_384  # rows to learn from: more only where many parameters need them
 UNSURE = 20  # rows for each free parameter, below which those learnt from hardly tell which optimum is better
-LEAF_ROWS = 2_048  # so few rows are shared among threads, too
+LEAF_ROWS = 4_096  # so few rows are shared among threads, too
 TOL = 1e-4  # nats a row that are worth a pass
 SAME = 11  # decimals of a mean log-likelihood, nats a row, that are no rounding
 

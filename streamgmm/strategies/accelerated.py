@@ -33,6 +33,7 @@ FARTHEST = 0.018  # length of a stride at most: by longer ones EM's way is lost
 NATS = 0.25  # in all, by which rows tell its ends apart: of few rows it may be as long as that
 NEARER = 0.25  # of a stride that was in vain: the next at most; after a good one twice as much as that
 WORTHWHILE, AHEAD = 1.01, 1e4  # passes that a stride is worth at least and at most
+LOOKS = np.linspace(0.0, 1.0, 129)  # between them, twice
 GENTLE = 1e-3  # nats a row that a pass gains where a stride does not lead from one optimum to another
 MOST_PLAIN = 100  # passes until then
 MEMORY = 5  # steps, and what they did to the gradient
@@ -121,11 +122,12 @@ class Accelerated:
         self, state: Striding, expectations: Sequence[Expectation], wave: Wave
     ) -> tuple[Surrogate | None, Striding]:
         """Nothing until the pass ends; then its total, and what the M-step makes of it, or a stride in its place."""
+        waves = state.waves
         for expectation in expectations:
-            state = replace(state, waves=push(state.waves, expectation))
-        if not wave.complete or not state.waves:
-            return None, state
-        whole = total(state.waves)
+            waves = push(waves, expectation)
+        if not wave.complete or not waves:
+            return None, replace(state, waves=waves)
+        whole = total(waves)
         state = replace(state, waves=())
         if state.stride and whole.likelihood.total < self._bound(state):
             return self._back(state, whole)
@@ -214,19 +216,19 @@ def _stride(pairs: Pairs, own: Array, longest: float) -> tuple[float, Array]:
     curvatures, directions = _curved(pairs)
     if not len(curvatures) or not 0.0 < unit < inf:
         return 0.0, own
-    parts = np.array([_dot(direction, own) for direction in directions])
+    parts = (directions * own).sum(axis=1)
 
     def lengths(passes: Array) -> Array:
-        with np.errstate(over="ignore", invalid="ignore"):
-            beyond = ((_worth(curvatures, passes[:, None]) ** 2 - 1.0) * parts**2).sum(axis=1)
+        beyond = ((_worth(curvatures, passes[:, None]) ** 2 - 1.0) * parts**2).sum(axis=1)
         total: Array = np.sqrt(unit**2 + beyond)
         return total
 
-    passes = _most(lengths, max(longest, unit))
-    if passes < WORTHWHILE:
-        return 0.0, own
-    times = _worth(curvatures, np.array(passes))
-    return float(lengths(np.array([passes]))[0]), own + ((times - 1.0) * parts) @ directions
+    with np.errstate(all="ignore"):  # of passes that lead too far to be counted
+        passes, length = _most(lengths, max(longest, unit))
+        if passes < WORTHWHILE:
+            return 0.0, own
+        times = _worth(curvatures, np.array(passes))
+    return length, own + ((times - 1.0) * parts) @ directions
 
 
 def _curved(pairs: Pairs) -> tuple[Array, Array]:
@@ -234,11 +236,15 @@ def _curved(pairs: Pairs) -> tuple[Array, Array]:
 
     Of I + D M⁻¹ Dᵀ, where D are the differences between what was gone of the gradient and the steps S, and M = SᵀD.
     """
-    differing = [(step, gone - step, sqrt(_dot(gone - step, gone - step))) for step, gone in pairs]
-    told = [(step / size, off / size) for step, off, size in differing if size > TOLD_APART * sqrt(_dot(step, step))]
-    if not told:
+    if not pairs:
         return np.empty(0), np.empty(0)
-    steps, off = (np.array(side) for side in zip(*told, strict=True))
+    steps = np.array([step for step, _ in pairs])
+    off = np.array([gone for _, gone in pairs]) - steps
+    sizes = np.sqrt((off * off).sum(axis=1))
+    told = sizes > TOLD_APART * np.sqrt((steps * steps).sum(axis=1))
+    if not told.any():
+        return np.empty(0), np.empty(0)
+    steps, off = steps[told] / sizes[told, None], off[told] / sizes[told, None]
     lengths, turns = np.linalg.eigh(_products(off, off))
     apart = lengths > TOLD_APART * lengths[-1]
     lengths, turns = np.sqrt(lengths[apart]), turns[:, apart]
@@ -251,25 +257,26 @@ def _curved(pairs: Pairs) -> tuple[Array, Array]:
 def _worth(curvatures: Array, passes: Array) -> Array:
     """How many times a first step EM goes in so many passes, where the gradient falls so along the way."""
     flat = np.abs(curvatures) * passes < 1e-8
-    with np.errstate(over="ignore", divide="ignore"):
-        left = np.exp(passes * np.log1p(-curvatures))
-        return np.where(flat, passes, (1.0 - left) / np.where(flat, 1.0, curvatures))
+    left = np.exp(passes * np.log1p(-curvatures))
+    return np.where(flat, passes, (1.0 - left) / np.where(flat, 1.0, curvatures))
 
 
-def _most(lengths: Callable[[Array], Array], longest: float) -> float:
-    """For how many passes the way is no longer, from 1 to `AHEAD`; a thousandth less at most."""
+def _most(lengths: Callable[[Array], Array], longest: float) -> tuple[float, float]:
+    """For how many passes the way is no longer, from 1 to `AHEAD`, a thousandth less at most; and how long it is."""
     least, most = 1.0, AHEAD
     for _ in range(2):
-        passes = np.geomspace(least, most, 129)
-        within = max(1, int((lengths(passes) <= longest).sum()))  # not those where it is nan
-        least, most = passes[within - 1], passes[min(within, 128)]
-    return float(least)
+        passes = least * (most / least) ** LOOKS
+        ways = lengths(passes)
+        within = max(1, int((ways <= longest).sum()))  # not those where it is nan
+        least, most, length = passes[within - 1], passes[min(within, len(LOOKS) - 1)], ways[within - 1]
+    return float(least), float(length)
 
 
 def _products(one: Array, other: Array) -> Array:
-    return np.array([[_dot(row, column) for column in other] for row in one])
+    """Of rows with rows; as NumPy adds, so that a sum is the same for any number of BLAS's threads."""
+    return np.array([(row * other).sum(axis=1) for row in one])
 
 
 def _dot(one: Array, other: Array) -> float:
-    """As NumPy adds, by which a sum is the same for any number of BLAS's threads."""
+    """As `_products` adds."""
     return float((one * other).sum())
