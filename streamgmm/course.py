@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -224,11 +225,13 @@ class Course:
         return ending, covered, moment
 
     def stages(self, n_starts: int, order: Order | None = None) -> list[Stage]:
-        """The stages of the algorithm."""
+        """The stages of the algorithm; where splits and mergers follow, half of the passes are theirs."""
         look = None if order is None else order.look
-        return stages(
-            self.task.algorithm, self.source, self.learning, self.n_components, n_starts, self.task.seed, look
-        )
+        task, source, learning = self.task, self.source, self.learning
+        plan = stages(task.algorithm, source, learning, self.n_components, n_starts, task.seed, look, self.split_merge)
+        if self.split_merge:
+            plan[-1] = replace(plan[-1], most=ceil(self.max_iter / 2))
+        return plan
 
     def interim(self, moment: Moment) -> Trajectory | None:
         """What a fit that is left at a moment has come to; None where it has learnt nothing yet."""

@@ -111,19 +111,20 @@ def stages(
     n_starts: int,
     seed: int,
     look: Callable[[Sequence[Chunk]], None] | None = None,
+    moved: bool = False,
 ) -> list[Stage]:
     """Stages of an algorithm: 'batch', 'accelerated', 'stepwise', 'incremental', or 'staged', which is all of them.
 
     A step early in a fit is worth more than a precise one, so that a stepwise pass comes first, one or two of
     incremental EM take out its noise, and batch EM ends it, accelerated unless a tolerance was set. ``look`` is shown
-    what the first pass of stepwise EM reads.
+    what the first pass of stepwise EM reads. Where the end is ``moved`` by splits and mergers, a plateau is one.
     """
     plain: Rule = Tolerance(1e-3 if learning.tol is None else learning.tol)
     if algorithm == "batch":
         return [_batch(source, plain)]
     if algorithm == "accelerated":
         gain = worth_a_pass(source, learning, n_components)
-        return [_accelerated(source, learning, Settled(gain))]
+        return [_accelerated(source, learning, Settled(gain, patient=not moved))]
     if algorithm == "stepwise":
         return [_stepwise(source, learning, seed, None, plain, look)]
     if algorithm == "incremental":
@@ -135,7 +136,7 @@ def stages(
     return [
         opening,
         _refining(source, learning, n_components, n_starts, seed, 2, Remaining(gain)),
-        _accelerated(source, learning, Settled(gain)),
+        _accelerated(source, learning, Settled(gain, patient=not moved)),
     ]
 
 

@@ -3,6 +3,10 @@
 import os
 import signal
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # those share the processors, on which threads that wait for each other spin
+    for library in ("OMP", "OPENBLAS", "MKL"):  # before NumPy is loaded
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
 from hypothesis import settings
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would its tests

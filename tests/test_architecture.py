@@ -3,9 +3,8 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 import streamgmm
 
@@ -62,20 +61,27 @@ LAZY = [
 ]
 
 
+@cache
 def modules():
-    for path in sorted(ROOT.rglob("*.py")):
-        relative = path.relative_to(ROOT)
-        yield relative.as_posix(), relative.parts[0].removesuffix(".py"), ast.parse(path.read_text())
+    """Path, layer and syntax tree of each, parsed once for all tests."""
+    paths = {path: path.relative_to(ROOT) for path in sorted(ROOT.rglob("*.py"))}
+    return tuple(
+        (relative.as_posix(), relative.parts[0].removesuffix(".py"), ast.parse(path.read_text()))
+        for path, relative in paths.items()
+    )
 
 
+@cache
 def imported_names(tree):
     """Dotted names of everything that is imported anywhere in a module, functions included."""
+    names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
 
 
 def imported_layers(tree):
@@ -142,15 +148,19 @@ def test_nothing_of_the_package_imports_its_test_suites():
     assert not [path for path, layer, tree in modules() if layer != "testing" and "testing" in imported_layers(tree)]
 
 
-@pytest.mark.parametrize("statement", ["import streamgmm", "from streamgmm import GaussianMixture, load"])
-def test_importing_the_package_loads_nothing_that_may_not_be_needed(statement):
+def test_importing_the_package_loads_nothing_that_may_not_be_needed():
     # scikit-learn's base classes load pandas themselves, where it is installed
-    question = (
-        f"import sys, sklearn.base; before = set(sys.modules); {statement}; "
-        f"print(*[name for name in {LAZY} if name in set(sys.modules) - before])"
+    statements = [
+        "import streamgmm",
+        "from streamgmm import GaussianMixture, load",
+        "import streamgmm.sources; streamgmm.sources.as_source",
+    ]
+    question = "import sys, sklearn.base; before = set(sys.modules)\n" + "".join(
+        f"{statement}; print({statement!r}, [name for name in {LAZY} if name in set(sys.modules) - before])\n"
+        for statement in statements
     )
     answer = subprocess.run([sys.executable, "-c", question], capture_output=True, text=True, check=True)
-    assert answer.stdout.split() == []
+    assert answer.stdout.splitlines() == [f"{statement} []" for statement in statements]
 
 
 def test_nothing_read_or_given_is_ever_executed():

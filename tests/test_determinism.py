@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 import time
-from functools import partial
+from functools import cache, partial
 
 import dask
 import dask.array as da
@@ -115,18 +115,24 @@ def test_one_digest_for_twenty_random_orders_in_which_chunks_finish(X):
 ROWS = blobs(n=500).astype(float)
 
 
+@cache
+def one_step(family):
+    start = {"means_init": ROWS[[0, 100, 200]], "weights_init": [0.2, 0.3, 0.5], "random_state": 0}
+    model = partial(GaussianMixture, 3, covariance_type=family, max_iter=1, init_params="random", **start)
+    return model, model().fit(ROWS)
+
+
 @settings(max_examples=40)
 @given(
     family=st.sampled_from(["full", "tied", "diag", "spherical"]),
     lengths=st.lists(st.integers(0, 200), min_size=1, max_size=12),
 )
 def test_rechunking_changes_one_step_by_rounding_only(family, lengths):
-    start = {"means_init": ROWS[[0, 100, 200]], "weights_init": [0.2, 0.3, 0.5], "random_state": 0}
-    model = partial(GaussianMixture, 3, covariance_type=family, max_iter=1, init_params="random", **start)
+    model, one = one_step(family)
     cuts = np.minimum(np.cumsum(lengths), 500)
     chunks = tuple(int(length) for length in np.diff([0, *cuts, 500]))
     with dask.config.set(scheduler="synchronous"):
-        one, other = model().fit(ROWS), model().fit(da.from_array(ROWS, chunks=(chunks, 5)))
+        other = model().fit(da.from_array(ROWS, chunks=(chunks, 5)))
     for name in ("weights_", "means_", "covariances_"):
         expected = getattr(one, name)
         np.testing.assert_allclose(getattr(other, name), expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())

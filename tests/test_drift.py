@@ -30,14 +30,19 @@ def draw(parameters, n, random):
     if covariances.ndim == 2:
         covariances = np.broadcast_to(covariances, (k, d))[:, :, None] * np.eye(d)
     roots = np.broadcast_to(np.linalg.cholesky(covariances), (k, d, d))
-    labels = random.choice(k, size=n, p=parameters.weights)
-    return parameters.means[labels] + np.einsum("nij,nj->ni", roots[labels], random.normal(size=(n, d)))
+    labels, rows = random.choice(k, size=n, p=parameters.weights), random.normal(size=(n, d))
+    for j in range(k):
+        rows[labels == j] = parameters.means[j] + rows[labels == j] @ roots[j].T
+    return rows
 
 
 def responsibilities(rows, parameters):
     """Of a full mixture, in plain NumPy: (n, k)."""
-    whitened = np.einsum("nkd,kde->nke", rows[:, None, :] - parameters.means, parameters.precision_factors)
-    logs = parameters.log_weights() + parameters.log_determinants() - 0.5 * (whitened**2).sum(axis=2)
+    distances = [
+        np.sum(((rows - mean) @ factor) ** 2, axis=1)
+        for mean, factor in zip(parameters.means, parameters.precision_factors, strict=True)
+    ]
+    logs = parameters.log_weights() + parameters.log_determinants() - 0.5 * np.transpose(distances)
     shares = np.exp(logs - logs.max(axis=1, keepdims=True))
     return shares / shares.sum(axis=1, keepdims=True)
 

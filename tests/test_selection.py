@@ -1,6 +1,7 @@
 """One reading serves every candidate, and the choice is that of fits made one by one."""
 
 import os
+import pickle
 from collections import Counter
 from copy import copy
 from pathlib import Path
@@ -62,6 +63,23 @@ class CountingSource:
 
     def map(self, function, dtype, n_columns):
         raise NotImplementedError
+
+
+STARTS = {}
+
+
+@pytest.fixture(autouse=True)
+def starts_found_once(monkeypatch):
+    """Nearly all of a selection's time is its search for starts: the same rows, sizes and draws are searched once."""
+    find = choosing.started
+
+    def started(*asked):
+        key = pickle.dumps(asked)
+        if key not in STARTS:
+            STARTS[key] = find(*asked)
+        return STARTS[key]
+
+    monkeypatch.setattr(choosing, "started", started)
 
 
 # ---------------------------------------------------------------------- the numbers
@@ -126,8 +144,8 @@ def test_twelve_sizes_read_each_chunk_hardly_more_often_than_the_longest_of_them
 def test_a_selection_reads_no_more_often_than_its_largest_candidate_does_alone():
     rows = blobs(k=4, n=3000)
     together, alone = CountingSource(rows), CountingSource(rows)
-    select(together, range(1, 13), criterion="icl", max_iter=15, tol=0.0, random_state=0)
-    GaussianMixture(12, max_iter=15, tol=0.0, random_state=0).fit(alone)
+    select(together, range(1, 7), criterion="icl", max_iter=15, tol=0.0, random_state=0)
+    GaussianMixture(6, max_iter=15, tol=0.0, random_state=0).fit(alone)
     assert together.reads == alone.reads
 
 
@@ -164,8 +182,8 @@ def test_who_is_dropped_depends_on_how_many_rows_they_are_worth():
 # ---------------------------------------------------------------------- who is dropped
 
 
-@pytest.mark.parametrize("seed", range(MIXTURES))
 @pytest.mark.parametrize("criterion", ["bic", "aic"])
+@pytest.mark.parametrize("seed", range(MIXTURES))
 def test_dropping_changes_no_choice(seed, criterion, monkeypatch):
     random = np.random.default_rng(seed)
     k, d, apart = int(random.integers(1, 7)), int(random.integers(1, 5)), random.uniform(2.0, 8.0)
@@ -238,7 +256,7 @@ def test_a_lead_has_to_be_worth_the_parameters_that_it_takes():
 
 @pytest.mark.parametrize("criterion", ["icl", "heldout"])
 def test_nobody_is_dropped_by_a_criterion_that_says_nothing_of_what_is_left(criterion):
-    found = select(blobs(k=3, n=3000, apart=9.0), range(1, 7), criterion=criterion, random_state=0)
+    found = select(blobs(k=3, n=3000, apart=9.0), range(1, 5), criterion=criterion, random_state=0)
     assert not found.table["dropped"].any()
 
 
@@ -259,28 +277,28 @@ def test_what_is_left_to_gain_is_unknown_until_there_are_passes_enough_and_never
 
 def test_any_chunks_give_the_same_choice_and_numbers():
     rows = blobs(k=3, n=2000, apart=8.0)
-    expected = select(rows, range(1, 6), random_state=0)
-    for chunks in (2000, 700, 64):
-        found = select(da.from_array(rows, chunks=(chunks, 2)), range(1, 6), random_state=0)
+    expected = select(rows, range(2, 5), random_state=0)
+    for chunks in (700, 64):
+        found = select(da.from_array(rows, chunks=(chunks, 2)), range(2, 5), random_state=0)
         assert found.best.n_components == expected.best.n_components == 3
         np.testing.assert_allclose(found.table["bic"], expected.table["bic"], rtol=1e-7)
 
 
 def test_a_weight_of_two_is_the_row_twice():
     rows = blobs(k=3, n=1000, apart=8.0)
-    doubled = select(np.repeat(rows, 2, axis=0), range(1, 6), random_state=0)
-    weighted = select(rows, range(1, 6), sample_weight=np.full(1000, 2.0), random_state=0)
+    doubled = select(np.repeat(rows, 2, axis=0), range(2, 5), random_state=0)
+    weighted = select(rows, range(2, 5), sample_weight=np.full(1000, 2.0), random_state=0)
     assert weighted.best.n_components == doubled.best.n_components == 3
-    np.testing.assert_allclose(weighted.table["bic"][2], doubled.table["bic"][2], atol=0.5)
+    np.testing.assert_allclose(weighted.table["bic"][1], doubled.table["bic"][1], atol=0.5)
 
 
 def test_batches_of_unknown_number_may_be_given_if_they_can_be_read_again():
     rows = blobs(k=3, n=1000, apart=8.0)
-    assert select(lambda: iter(np.split(rows, 4)), range(1, 6), random_state=0).best.n_components == 3
+    assert select(lambda: iter(np.split(rows, 4)), range(2, 5), random_state=0).best.n_components == 3
 
 
 def test_held_out_rows_prefer_the_right_number_and_say_how_sure_they_are():
-    found = select(blobs(k=3, n=3000, apart=8.0), range(1, 6), criterion="heldout", random_state=0)
+    found = select(blobs(k=3, n=3000, apart=8.0), range(1, 5), criterion="heldout", random_state=0)
     means, errors = found.table["heldout"], found.table["heldout_error"]
     place = int(np.argmax(means))
     assert found.best is found.models[place]
@@ -467,7 +485,7 @@ def once(rows, number=10):
 def test_few_rows_of_an_iterator_are_learnt_as_an_array_is():
     rows = blobs(k=3, n=2000, apart=8.0)
     batches, read = once(rows)
-    found, expected = select(batches, range(1, 6), random_state=0), select(rows, range(1, 6), random_state=0)
+    found, expected = select(batches, range(1, 5), random_state=0), select(rows, range(1, 5), random_state=0)
     assert read == [200] * 10
     assert found.criterion == "bic"
     for name, column in expected.table.items():
@@ -478,12 +496,12 @@ def test_many_rows_of_an_iterator_are_learnt_as_they_come_by_and_none_is_kept(mo
     monkeypatch.setattr(selecting, "rows_to_keep", lambda k, d: 1000)
     rows = blobs(k=3, n=8000, apart=8.0)
     batches, read = once(rows, 16)
-    found = select(batches, range(1, 6), ["full", "diag"], random_state=0)
+    found = select(batches, range(2, 5), ["full", "diag"], random_state=0)
     assert read == [500] * 16
     assert (found.best.n_components, found.criterion) == (3, "evidence")
     assert {model.n_samples_seen_ for model in found.models} == {8000}
     assert not found.table["dropped"].any()  # that could not yet be known
-    first = select(rows[:1000], range(1, 6), ["full", "diag"], criterion="icl", random_state=0)
+    first = select(rows[:1000], range(2, 5), ["full", "diag"], criterion="icl", random_state=0)
     np.testing.assert_array_equal(found.table["bic_at_first"], first.table["bic"])
 
 

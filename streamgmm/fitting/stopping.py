@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 HALVED = 0.5  # what of a gain is left for the next at least
+SURELY = 0.1  # of what may remain: an estimate of it
+HARDLY, HASTILY = 1e-4, 1e-2  # the same: gains of three passes
 
 
 class Rule(Protocol):
@@ -70,35 +72,53 @@ class Remaining:
 class Settled:
     """`Remaining` for accelerated EM, whose gains come as strides come, and fall by no constant factor.
 
-    Both must agree: the gains of four passes beside those of the four before, which are taken to halve at best; and
-    the gradient with the slowness that was seen (``state.remaining``, nats a row), unless a stride would have led on
-    (``state.led_on``). Three passes that together gain a hundredth of what may remain are enough, too. Before strides
-    begin (``state.plain`` passes), `Remaining` tells.
+    Both must leave no more than a tenth of ``gain``, since the slowest part of a fit is the last to be seen: the gains
+    of four passes beside those of the four before, which are taken to halve at best; and the gradient with the slowness
+    that was seen (``state.remaining``, nats a row). Three passes that together gain hardly anything are enough, too.
+    Neither tells anything where a stride would have led on (``state.led_on``), nor before strides begin
+    (``state.striding``): a start may be on a plateau. But where gains halve and halve again, EM is fast. Where the
+    likelihood falls, since what is added to variances is felt, there is nothing left to gain.
+
+    ``patient=False`` takes plateaus for ends: where moves follow, those lead away sooner.
 
     Examples
     --------
     >>> from types import SimpleNamespace
     >>> rule, going = Settled(1e-3), SimpleNamespace(striding=True, plain=0, remaining=1.0, led_on=False)
-    >>> rule([-2.0, -1.9, -1.8, -1.79], going), rule([-2.0, -1.999999, -1.999998, -1.999997], going)
+    >>> rule([-2.0, -1.9, -1.8, -1.79], going), rule([-2.0, -2.0, -1.99999997, -1.99999996], going)
     (False, True)
     """
 
     gain: float
+    patient: bool = True
 
     def __call__(self, bounds: Sequence[float], state: Any = None) -> bool:
         """Whether to stop."""
         if not state.striding or len(bounds) <= state.plain:
-            return Remaining(self.gain)(bounds)
-        bounds = bounds[state.plain :]
+            return self._fast(bounds) if self.patient else Remaining(self.gain)(bounds)
+        strides = bounds[state.plain :]
+        if len(strides) < 4:
+            return self.patient and not state.led_on and self._fast(bounds)
+        three = strides[-1] - strides[-4]
+        if three <= (0.0 if self.patient else HASTILY * self.gain):
+            return True
+        if state.led_on:
+            return False
+        if three <= HARDLY * self.gain:
+            return True
+        gain = (SURELY if self.patient else 1.0) * self.gain
+        if len(strides) < 9 or not state.remaining <= gain:
+            return False
+        before, now = strides[-5] - strides[-9], strides[-1] - strides[-5]
+        factor = max(HALVED, now / before) if before > 0.0 else 1.0
+        return factor < 1.0 and now * factor / (1.0 - factor) <= gain
+
+    def _fast(self, bounds: Sequence[float]) -> bool:
+        """Whether the latest gain is small, half of that before it at most, and that half of the one before."""
         if len(bounds) < 4:
             return False
-        if bounds[-1] - bounds[-4] <= 0.01 * self.gain:
-            return True
-        if len(bounds) < 9 or state.led_on or not state.remaining <= self.gain:
-            return False
-        before, now = bounds[-5] - bounds[-9], bounds[-1] - bounds[-5]
-        factor = max(HALVED, now / before) if before > 0.0 else 1.0
-        return factor < 1.0 and now * factor / (1.0 - factor) <= self.gain
+        first, second, third = (bounds[place + 1] - bounds[place] for place in (-4, -3, -2))
+        return 0.0 < third <= min(HALVED * second, SURELY * self.gain) and second <= HALVED * first
 
 
 @dataclass(frozen=True, slots=True)

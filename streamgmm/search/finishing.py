@@ -16,6 +16,7 @@ from streamgmm.covariances import CovarianceStructure
 from streamgmm.errors import DegenerateError
 from streamgmm.fitting.iteration import Step
 from streamgmm.fitting.stages import Run, Stage, Trajectory, best, fit
+from streamgmm.fitting.stopping import Settled
 from streamgmm.history import Record
 from streamgmm.initialization import Reservoir
 from streamgmm.parameters import Parameters
@@ -34,7 +35,7 @@ from streamgmm.search.trials import Trials, survivors
 
 ALIKE = 1e-4  # nats a row of theirs, up to which two components are one
 NEAR = 0.1  # squared standard deviations, beyond which they are not
-MOVED = "split and merge"
+MOVED, LAST = "split and merge", "further EM"
 
 
 def faults(trajectory: Trajectory) -> Iterator[tuple[str, Parts]]:
@@ -111,7 +112,8 @@ def finished(
 ) -> Trajectory:
     """The trajectory, gone on with as long as a repair or, if wanted, a split and merge is an improvement.
 
-    ``stage`` is how; ``sample`` is called at most once, and only where it is needed.
+    ``stage`` is how; ``sample`` is called at most once, and only where it is needed. EM goes on after the last
+    move where it was left before its end, or a plateau was taken for it.
     """
 
     def saw(step: Step, run: Run) -> None:
@@ -134,19 +136,27 @@ def finished(
                 if candidates:
                     finishing = replace(finishing, run=Run(tuple(Trajectory(one) for one in candidates)))
             if finishing.run is not None:
-                plan = [replace(stage, most=None)]
+                plan = [replace(_patient(stage) if finishing.name == LAST else stage, most=None)]
                 tried = fit(finishing.run, plan, structure, reg_covar=reg_covar, max_iter=finishing.passes, watch=saw)
-        except DegenerateError:  # of a mixture that was only to be tried
-            return trajectory
+        except DegenerateError:  # of a mixture that was only to be tried, as the last
+            finishing = replace(finishing, name=LAST if finishing.name == LAST else MOVED)
         found = best([trajectory, *tried])
         passes = finishing.passes - max((len(one.lower_bounds) for one in tried), default=0)
-        if found is not trajectory:
-            finishing = Finishing(_joined(trajectory, finishing.name, found), passes)
-        elif finishing.name == MOVED:
+        improved = found is not trajectory
+        name, trajectory = finishing.name, _joined(trajectory, finishing.name, found) if improved else trajectory
+        finishing = Finishing(trajectory, passes, refused=not improved)
+        if name == LAST or (name == MOVED and not improved and trajectory.converged and _patient(stage) is stage):
             break
-        else:
-            finishing = Finishing(trajectory, passes, refused=True)
+        if name == MOVED and not improved:
+            finishing = replace(finishing, name=LAST, run=Run((Trajectory(trajectory.parameters),)))
     return finishing.trajectory
+
+
+def _patient(stage: Stage) -> Stage:
+    """The same, but for plateaus."""
+    if not isinstance(stage.stop, Settled) or stage.stop.patient:
+        return stage
+    return replace(stage, stop=replace(stage.stop, patient=True))
 
 
 def _proposed(

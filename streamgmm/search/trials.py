@@ -102,7 +102,9 @@ class Trials:
         """
         stage = self._stage(TOL)
         if accelerated:
-            stage = replace(stage, strategy=Accelerated(self.structure, self.reg_covar), stop=Settled(TOL))
+            stage = replace(
+                stage, strategy=Accelerated(self.structure, self.reg_covar), stop=Settled(TOL, patient=False)
+            )
         return [None if one is None else one.parameters for one in self._followed(starts, stage, passes)]
 
     def ends(self, starts: Sequence[Parameters], tol: float, passes: int) -> list[Trajectory | None]:

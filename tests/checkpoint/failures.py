@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -17,7 +18,7 @@ from unittest import mock
 
 from disks import FOLDER, MemoryDisk, Watched
 from kills import forking
-from lives import Life, judged, number_of
+from lives import Found, Life, UntilFound, judged, number_of
 from power import preceded, synced_again_where_it_failed
 
 from streamgmm.checkpoint import store as store_module
@@ -97,9 +98,9 @@ def on_a_real_folder(counts: Counter[str], errors: tuple[int, ...], step: int) -
                     break
 
 
-def failures(full: bool, only: str) -> Counter[str]:
+def failures(full: bool, only: str, counts: Counter[str] | None = None) -> Counter[str]:
     """All of one kind, or enough to see that it works."""
-    counts: Counter[str] = Counter()
+    counts = Counter() if counts is None else counts
     if only == "errors on a real folder":
         on_a_real_folder(counts, ERRORS if full else ERRORS[1:2], step=1 if full else 5)
         return counts
@@ -139,11 +140,13 @@ BROKEN = {
 }
 
 
-def errors_of(variant: str) -> tuple[str, Counter[str]]:
-    """What a broken protocol does in the same harness, and what of it is to be counted."""
+def errors_of(variant: str, full: bool = False) -> tuple[str, Counter[str]]:
+    """What of a broken protocol is to be counted, and what it does in the same harness: all of it, or until that."""
     kind, patch = BROKEN[variant]
-    with mock.patch.object(*patch):
-        return kind, failures(full=False, only=KINDS[0])
+    counts = Counter() if full else UntilFound(kind)
+    with contextlib.suppress(Found), mock.patch.object(*patch):
+        failures(full=False, only=KINDS[0], counts=counts)
+    return kind, counts
 
 
 def in_a_child(run) -> int:

@@ -109,6 +109,23 @@ def judged_file(disk: Disk, path: Path, life: Life, counts: Counter[str]) -> Non
     _holds_what_it_should(content, life, counts)
 
 
+class Found(BaseException):
+    """What was to be found was: nothing more need be counted."""
+
+
+class UntilFound(Counter[str]):
+    """Counts that raise `Found` once there is something of these kinds, or anything that is wrong if none is given."""
+
+    def __init__(self, *kinds: str) -> None:
+        super().__init__()
+        self._kinds = kinds
+
+    def __setitem__(self, kind: str, number: int) -> None:
+        super().__setitem__(kind, number)
+        if number and (kind in self._kinds if self._kinds else kind != "states"):
+            raise Found
+
+
 def wrong(counts: Counter[str]) -> int:
     """Everything that was counted but states."""
     return sum(number for kind, number in counts.items() if kind != "states")

@@ -14,7 +14,7 @@ from unittest import mock
 import lives
 import numpy as np
 from disks import FOLDER, ROOT, MemoryDisk, Watched, killed_at
-from lives import SIZE, Life, judged, judged_file, lived, saved
+from lives import SIZE, Found, Life, UntilFound, judged, judged_file, lived, saved
 
 from streamgmm.checkpoint import container, store
 from streamgmm.checkpoint import disk as disk_module
@@ -111,9 +111,9 @@ def of_a_file(counts: Counter[str], writes: int = 3) -> None:
     outages.happen()
 
 
-def power_loss(full: bool) -> Counter[str]:
+def power_loss(full: bool, counts: Counter[str] | None = None) -> Counter[str]:
     """All of it, or enough to see that it works."""
-    counts: Counter[str] = Counter()
+    counts = Counter() if counts is None else counts
     for kept, before in itertools.product((1, 2, 3), (0, 1, 2, 4)) if full else ((2, 0), (2, 3)):
         of_a_store(counts, kept, before, writes=4 if full else 2)
     for kept, before in itertools.product((1, 3), (0, 1, 3)) if full else ((1, 0),):
@@ -273,12 +273,15 @@ BROKEN = {
 
 
 def losses_of(variant: str, full: bool = False) -> Counter[str]:
-    """What a broken protocol does in the same harness."""
+    """What a broken protocol does in the same harness: all of it, or the first that is wrong."""
+    counts = Counter() if full else UntilFound()
     with (
+        contextlib.suppress(Found),
         warnings.catch_warnings(action="ignore", category=CheckpointWarning),
         BROKEN[variant](),
         mock.patch.object(lives, "Store", store.Store),
         mock.patch.object(lives, "decoded", container.decoded),
         mock.patch.object(Outages, "MOST", 400 if full else 8),
     ):
-        return power_loss(full=False)
+        power_loss(full=False, counts=counts)
+    return counts

@@ -3,6 +3,7 @@
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any
 from unittest import mock
@@ -89,7 +90,7 @@ class Case:
         n_features = int(random.integers(1, 4))
         if algorithm in ("batch", "auto") and random.random() < 0.5:  # a start that splits and mergers improve
             stuck = np.array([-61.0, -59.0, 30.0])[:, None] * np.ones(n_features)
-            settings |= {"n_components": 3, "n_init": 1, "means_init": stuck, "split_merge": True, "max_iter": 20}
+            settings |= {"n_components": 3, "n_init": 1, "means_init": stuck, "split_merge": True, "max_iter": 60}
         if algorithm == "stepwise" and random.random() < 0.3:
             settings["half_life"] = 300.0
         if random.random() < 0.3:
@@ -136,11 +137,17 @@ def content(model):
     return encoded(*record(model.set_params(checkpoint=None, resume="auto")))
 
 
+@cache
+def uninterrupted(seed):
+    """Content of the model of a case that nothing happens to, and its waves."""
+    with small(), killed_after(None) as seen:
+        return content(Case.drawn(seed).fitted()), seen
+
+
 def resumed(case, folder, random, kills):
     """The model after so many kills at random waves, and at what it was killed."""
+    _, seen = uninterrupted(case.seed)
     with small():
-        with killed_after(None) as seen:
-            whole = case.fitted()
         places = []
         for _ in range(kills):
             with killed_after(int(random.integers(len(seen)))) as lived:
@@ -149,4 +156,4 @@ def resumed(case, folder, random, kills):
                     break
                 except Killed:
                     places.append(lived[-1])
-        return whole, case.fitted(Checkpoint(folder, batches=5)), places
+        return case.fitted(Checkpoint(folder, batches=5)), places

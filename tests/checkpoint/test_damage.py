@@ -40,6 +40,7 @@ from streamgmm.checkpoint.store import newest
 from streamgmm.errors import CheckpointError, CheckpointWarning, CheckpointWriteError
 from streamgmm.online.tokens import Tokens
 from streamgmm.parameters import Parameters
+from streamgmm.reading.ranges import Ranges
 from streamgmm.strategies import Striding
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
@@ -150,9 +151,7 @@ def test_what_could_not_be_read_again_is_not_written():
 
 
 def test_many_tokens_and_many_rows_that_wait_fit_into_a_header(tmp_path):
-    tokens = Tokens()
-    for number in range(0, 40_000, 2):
-        tokens = tokens.joined(number)
+    tokens = Tokens(Ranges(tuple((number, number + 1) for number in range(0, 40_000, 2))))
     for day in range(3000):
         tokens = tokens.joined(f"day {day}")
     model = golden.waiting()

@@ -48,11 +48,12 @@ def test_several_images_get_one_model_and_labels_each_in_a_folder_that_is_made(r
 
 def test_a_place_for_the_name_says_the_kind_of_each_output_and_of_each_picture(run, images, tmp_path):
     (tmp_path / "sheets").mkdir()
+    images = images[:2]
     options = ["-k", "2:4", "-o", tmp_path / "labels" / "{}_segments.png", "--plot", tmp_path / "sheets" / "{}.png"]
     code, out, err = run("segment", *images, *options)
     assert code == 0, err
-    assert files_of(tmp_path / "labels") == [f"{name}_segments.png" for name in "abc"]
-    assert files_of(tmp_path / "sheets") == ["a.png", "b.png", "c.png"]
+    assert files_of(tmp_path / "labels") == [f"{name}_segments.png" for name in "ab"]
+    assert files_of(tmp_path / "sheets") == ["a.png", "b.png"]
     for path, one in zip(images, expected(images), strict=True):
         with Image.open(tmp_path / "labels" / f"{path.stem}_segments.png") as picture:
             np.testing.assert_array_equal(np.asarray(picture), one.labels)

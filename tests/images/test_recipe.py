@@ -12,7 +12,7 @@ from streamgmm.images.features import Features, Scaling
 from streamgmm.images.recipe import Recipe
 
 RECIPE = Recipe("uint8", Features((3, 2)), ("red", "green"), 0, ((0.1, -2.0), (0.1, 0.0)), "brightness", ((1, 2, 3),))
-PHOTOGRAPH = load_sample_image("flower.jpg")[100:180, 200:300]
+PHOTOGRAPH = load_sample_image("flower.jpg")[100:140, 200:250]
 
 
 @settings(max_examples=50)

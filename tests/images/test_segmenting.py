@@ -1,5 +1,6 @@
 import warnings
 from copy import copy
+from functools import cache
 
 import dask
 import dask.array as da
@@ -19,7 +20,12 @@ from streamgmm.results import check
 
 @pytest.fixture(scope="module")
 def photograph():
-    return load_sample_image("china.jpg")[100:260, 100:300]
+    return load_sample_image("china.jpg")[100:180, 100:200]
+
+
+@pytest.fixture(scope="module")
+def segmented(photograph):
+    return segment(photograph, 4, random_state=0)
 
 
 def scene(dtype="uint8", shape=(40, 50), n_bands=3, seed=0):
@@ -31,10 +37,16 @@ def scene(dtype="uint8", shape=(40, 50), n_bands=3, seed=0):
     return values.astype(dtype), np.broadcast_to(region + 1, shape)
 
 
+@cache
+def found_whole(dtype, shape=(40, 50)):
+    """What is found in a scene in one block, for what is only compared with it."""
+    return segment(scene(dtype, shape)[0], 3, random_state=0, axes="YXC")
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
 def test_regions_are_found_and_numbered_by_brightness(dtype):
-    image, regions = scene(dtype)
-    found = segment(image, 3, random_state=0, axes="YXC")
+    _, regions = scene(dtype)
+    found = found_whole(dtype)
     assert isinstance(found.labels, np.ndarray) and found.labels.dtype == np.uint8
     np.testing.assert_array_equal(found.labels, regions)
     np.testing.assert_array_equal(found.table["label"], [1, 2, 3])
@@ -88,7 +100,7 @@ def test_equal_brightness_is_ordered_by_the_bands():
 @given(st.data())
 def test_blocks_change_no_label_and_no_parameter_of_what_is_counted(data):
     image, _ = scene(shape=(33, 34))
-    whole = segment(image, 3, random_state=0)
+    whole = found_whole("uint8", (33, 34))
     chunks = [data.draw(st.integers(least, length)) for least, length in ((7, 33), (7, 34), (1, 3))]
     cut = segment(da.from_array(image, chunks=tuple(chunks)), 3, random_state=0)
     np.testing.assert_array_equal(whole.labels, cut.labels)
@@ -115,7 +127,7 @@ def test_permuted_pixels_have_permuted_labels(axes):
     image, _ = scene()
     lines, columns = np.random.default_rng(1).permutation(40), np.random.default_rng(2).permutation(50)
     shuffled = image[lines][:, columns].transpose(*("YXC".index(name) for name in axes))
-    one, other = segment(image, 3, random_state=0), segment(shuffled, 3, axes=axes, random_state=0)
+    one, other = found_whole("uint8"), segment(shuffled, 3, axes=axes, random_state=0)
     np.testing.assert_array_equal(one.labels[lines][:, columns], other.labels)
     np.testing.assert_array_equal(one.model.covariances_, other.model.covariances_)
 
@@ -134,7 +146,7 @@ def test_nodata_changes_nothing_but_its_own_label(dtype, way):
     else:
         image[margin][..., 2] = np.nan
     found = segment(image, 3, **options)
-    alone = segment(image[:40], 3, random_state=0, axes="YXC")
+    alone = found_whole(dtype)
     assert not found.labels[margin].any()
     np.testing.assert_array_equal(found.labels[:40], alone.labels)
     np.testing.assert_allclose(found.model.means_, alone.model.means_, rtol=1e-9)
@@ -149,12 +161,12 @@ def test_variances_of_whole_numbers_have_a_floor():
 
 
 @pytest.mark.parametrize("kind", ["numpy", "dask", "zarr", "path"])
-def test_labels_are_written_whole_and_checked(tmp_path, kind, photograph):
-    stored = zarr.create_array(tmp_path / "image.zarr", shape=photograph.shape, chunks=(64, 64, 3), dtype="uint8")
+def test_labels_are_written_whole_and_checked(tmp_path, kind, photograph, segmented):
+    stored = zarr.create_array(tmp_path / "image.zarr", shape=photograph.shape, chunks=(32, 32, 3), dtype="uint8")
     stored[:] = photograph
     given = {
         "numpy": photograph,
-        "dask": da.from_array(photograph, chunks=(60, 70, 3)),
+        "dask": da.from_array(photograph, chunks=(30, 35, 3)),
         "zarr": stored,
         "path": tmp_path / "image.zarr",
     }[kind]
@@ -162,7 +174,7 @@ def test_labels_are_written_whole_and_checked(tmp_path, kind, photograph):
     assert isinstance(found.labels, zarr.Array)
     check(tmp_path / "labels.zarr")
     assert found.labels.fill_value == 255
-    np.testing.assert_array_equal(found.labels, segment(photograph, 4, random_state=0).labels)
+    np.testing.assert_array_equal(found.labels, segmented.labels)
     np.testing.assert_array_equal(found.table["pixels"], np.bincount(np.ravel(found.labels[:]), minlength=5)[1:])
 
 
@@ -198,7 +210,7 @@ def test_a_fitted_model_keeps_the_meaning_of_labels(tmp_path):
 
 
 def test_more_segments_than_a_byte_holds_have_two():
-    image = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+    image = np.arange(24 * 24, dtype=np.uint16).reshape(24, 24)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         found = segment(image, 255, random_state=0, max_iter=1)
@@ -260,7 +272,7 @@ def test_infinity_is_named_with_its_place():
 
 
 def test_neither_the_image_nor_other_labels_are_replaced(tmp_path, photograph):
-    stored = zarr.create_array(tmp_path / "image.zarr", shape=photograph.shape, chunks=(64, 64, 3), dtype="uint8")
+    stored = zarr.create_array(tmp_path / "image.zarr", shape=photograph.shape, chunks=(32, 32, 3), dtype="uint8")
     stored[:] = photograph
     for image in (stored, tmp_path / "image.zarr"):
         with pytest.raises(InputError, match="is the image"):
@@ -272,8 +284,8 @@ def test_neither_the_image_nor_other_labels_are_replaced(tmp_path, photograph):
     assert np.max(found.labels) == 3
 
 
-def test_a_larger_image_of_the_same_pixels_is_the_same_fit(photograph):
-    one, four = segment(photograph, 4, random_state=0), segment(np.tile(photograph, (2, 2, 1)), 4, random_state=0)
+def test_a_larger_image_of_the_same_pixels_is_the_same_fit(photograph, segmented):
+    one, four = segmented, segment(np.tile(photograph, (2, 2, 1)), 4, random_state=0)
     np.testing.assert_allclose(four.model.means_, one.model.means_, rtol=1e-9)
     np.testing.assert_array_equal(four.labels, np.tile(one.labels, (2, 2)))
     np.testing.assert_array_equal(four.table["pixels"], 4 * one.table["pixels"])

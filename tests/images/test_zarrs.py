@@ -8,7 +8,7 @@ from streamgmm import segment
 from streamgmm.errors import InputError
 from streamgmm.images.formats import opened
 
-SHAPES = {"YX": (70, 90), "CYX": (3, 70, 90), "ZYX": (5, 70, 90), "TCZYX": (2, 3, 4, 70, 90)}
+SHAPES = {"YX": (70, 90), "CYX": (3, 70, 90), "ZYX": (5, 70, 90), "TCZYX": (2, 3, 4, 40, 50)}
 KINDS = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
 
 

@@ -1,4 +1,4 @@
-"""Predict rows, or segment an image in blocks, killed at random or amid writing, again and again until it is complete.
+"""Predict rows, and segment an image in blocks, killed at random or amid writing, again and again until it is complete.
 
 A program of its own.
 
@@ -84,22 +84,34 @@ def wait_for_writing(child, partial):
         time.sleep(0.001)
 
 
-def run(folder, what, n_kills, seed):
-    """Kill as often as asked; counts of what happened."""
+def run(folder, n_kills, seed):
+    """Kill each as often as asked; counts of what happened."""
     for name in LATER:
         importlib.import_module(name)
     storage.TASK_BYTES = CHUNK * 3 * 4
     image.TASK_BYTES, scene.TILE = BLOCK * BLOCK * 3 * 4, BLOCK // 2  # so that a block is a shard
-    given = {
-        "predict": ["predict", str(folder / "model"), str(folder / "rows.zarr")],
-        "segment": ["segment", str(folder / "image.zarr"), "--model", str(folder / "model"), "--axes", "YXC"],
-    }[what]
-    n_blocks = {"predict": N_CHUNKS, "segment": ACROSS * DOWN}[what]
     os.waitpid(forked(lambda: prepare(folder)), 0)
     model = load(folder / "model")
     Kernel.of(parameters_of(model, STRUCTURES["full"])).labels(
         np.zeros((1, 3), np.float32)
     )  # compiled before the forks
+    counted = {what: killed(folder, what, n_kills, seed) for what in ("predict", "segment")}
+    # threads may be, now that nothing is forked any more
+    for what, (counts, outs) in counted.items():
+        whole = digest(folder / what / "whole.zarr")
+        counts["others"] = sum(digest(out) != whole for out in outs)
+    return {what: counts for what, (counts, _) in counted.items()}
+
+
+def killed(folder, what, n_kills, seed):
+    """Counts of the kills of one of the two, and the results that were complete in the end."""
+    given = {
+        "predict": ["predict", str(folder / "model"), str(folder / "rows.zarr")],
+        "segment": ["segment", str(folder / "image.zarr"), "--model", str(folder / "model"), "--axes", "YXC"],
+    }[what]
+    n_blocks = {"predict": N_CHUNKS, "segment": ACROSS * DOWN}[what]
+    folder = folder / what
+    folder.mkdir()
 
     def predict(out):
         return lambda: main([*given, "-o", str(out), "--quiet"])
@@ -131,16 +143,8 @@ def run(folder, what, n_kills, seed):
             assert not out.exists() or n_files(out) == n_blocks
             if out.exists():  # killed after the last step
                 break
-    # threads may be, now that nothing is forked any more
-    whole = digest(folder / "whole.zarr")
-    return {
-        "kills": kills,
-        "amid": amid,
-        "results": len(outs),
-        "others": sum(digest(out) != whole for out in outs),
-        "left": len(list(folder.glob("*.partial"))),
-    }
+    return {"kills": kills, "amid": amid, "results": len(outs), "left": len(list(folder.glob("*.partial")))}, outs
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))))
+    print(json.dumps(run(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))))

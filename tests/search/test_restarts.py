@@ -2,6 +2,7 @@
 
 import pickle
 from collections import Counter
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 
@@ -29,11 +30,23 @@ FAMILIES = list(STRUCTURES)
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
+def never_little(patch):
+    patch.setattr(starting, "is_little", lambda *shape: False)
+    patch.setattr("streamgmm.planning.is_little", lambda *shape: False)
+
+
 @pytest.fixture
 def many(monkeypatch):
     """Many starts however few the rows are."""
-    monkeypatch.setattr(starting, "is_little", lambda *shape: False)
-    monkeypatch.setattr("streamgmm.planning.is_little", lambda *shape: False)
+    never_little(monkeypatch)
+
+
+@cache
+def after_many(draw, k):
+    """A fit by many starts; not to be changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        never_little(patch)
+        return GaussianMixture(k, random_state=0).fit(draw())
 
 
 def drawn(means, n, random, scales=1.0, weights=None):
@@ -79,8 +92,10 @@ def given(k=4):
     return {"weights_init": np.full(k, 1 / k), "means_init": easy()[:k], "precisions_init": np.stack([np.eye(2)] * k)}
 
 
-def found_by(rows, k, n_init=1, seed=0, weights=None, family="full"):
+def found_by(rows, k, n_init=1, seed=0, weights=None, family="full", moved=True):
+    """What a search finds; unless it is `moved` after the starts were compared, which changes nothing told of them."""
     effort = Effort.of(STRUCTURES[family], k, rows.shape[1], len(rows))
+    effort = effort if moved else replace(effort, rounds=0)
     return searched(Reservoir(rows, weights), STRUCTURES[family], k, n_init, RandomState(seed), 1e-6, effort)
 
 
@@ -105,7 +120,7 @@ def test_neither_another_call_nor_the_number_of_threads_changes_a_bit(many, monk
     monkeypatch.setattr(restarts, "MANY_WAYS", ways)
     rows, found = hard(n=6000), []
     for n_threads in (1, 2, 2, 3):
-        with threads.limit(n_threads):
+        with threads.limit(n_threads), threadpool_limits(n_threads):
             found.append(GaussianMixture(6, random_state=0, max_iter=5).fit(rows))
     assert all(fitted(one) == fitted(found[0]) for one in found)
     assert all(one.restarts_ == found[0].restarts_ for one in found)
@@ -117,8 +132,8 @@ def test_the_same_seed_finds_the_same_with_k_means_too(many):
     np.testing.assert_allclose(one.scores, other.scores, rtol=1e-6)
 
 
-def test_another_seed_finds_other_starts(many):
-    one, other = (found_by(hard(), 6, seed=seed)[1] for seed in (0, 1))
+def test_another_seed_finds_other_starts():
+    one, other = (found_by(hard(), 6, seed=seed, moved=False)[1] for seed in (0, 1))
     assert one.scores != other.scores
 
 
@@ -145,12 +160,13 @@ def test_as_many_fits_begin_as_were_asked_for_and_the_best_is_kept(many):
     for one in mixtures:
         precisions = one.precision_factors @ one.precision_factors.transpose(0, 2, 1)
         begin = {"weights_init": one.weights, "means_init": one.means, "precisions_init": precisions}
-        ends.append(GaussianMixture(6, **begin).fit(rows).lower_bound_)
-    model = GaussianMixture(6, n_init=3, random_state=0).fit(rows)
-    assert model.lower_bound_ == pytest.approx(max(ends), abs=1e-6)
+        ends.append(GaussianMixture(6, max_iter=1000, **begin).fit(rows).lower_bound_)
+    model = GaussianMixture(6, max_iter=1000, n_init=3, random_state=0).fit(rows)
+    # precisions that are given are rounded, and a fit leaves up to 1.8e-4 to gain; the next best is 7e-4 below
+    assert model.lower_bound_ == pytest.approx(max(ends), abs=1e-5)
 
 
-def test_each_start_begins_better_than_most_of_those_that_were_tried(many):
+def test_each_start_begins_better_than_most_of_those_that_were_tried():
     rows = hard()
     mixtures, told = found_by(rows, 6, n_init=3)
     trials = Trials.on(Reservoir(rows, None), STRUCTURES["full"], 1e-6)
@@ -170,13 +186,13 @@ def test_starts_are_judged_by_all_rows_also_where_a_search_begins_on_few(monkeyp
 def test_rows_that_are_held_out_judge_where_those_for_each_parameter_are_few(monkeypatch):
     monkeypatch.setattr(trials_module, "MOST", 300)
     monkeypatch.setattr(restarts, "UNSURE", 2000 / n_parameters(STRUCTURES["full"], 6, 2))
-    assert not found_by(hard(n=2000), 6)[1].held_out
-    assert found_by(hard(n=1999), 6)[1].held_out
+    assert not found_by(hard(n=2000), 6, moved=False)[1].held_out
+    assert found_by(hard(n=1999), 6, moved=False)[1].held_out
 
 
 def test_of_very_many_rows_fewer_starts_are_tried(many, monkeypatch):
     rows = hard()
-    before = len(GaussianMixture(6, random_state=0, max_iter=1).fit(rows).restarts_.ways)
+    before = len(after_many(hard, 6).restarts_.ways)
     monkeypatch.setattr(effort, "LARGE", len(rows))
     model = GaussianMixture(6, random_state=0, max_iter=1).fit(rows)
     assert len(model.restarts_.ways) <= len(MANY_WAYS) < before
@@ -186,8 +202,8 @@ def test_of_very_many_rows_fewer_starts_are_tried(many, monkeypatch):
 # ---------------------------------------------------------------------- what is told
 
 
-def test_every_way_that_was_tried_has_a_score(many):
-    model = GaussianMixture(6, random_state=0).fit(hard())
+def test_every_way_that_was_tried_has_a_score():
+    model = after_many(hard, 6)
     told = model.restarts_
     assert len(told.ways) == len(told.scores) > 1
     assert set(told.ways) <= set(MANY_WAYS)
@@ -198,8 +214,8 @@ def test_every_way_that_was_tried_has_a_score(many):
     assert "\n" not in repr(told)
 
 
-def test_what_is_told_survives_files_and_pickles(many, tmp_path):
-    model = GaussianMixture(6, random_state=0).fit(hard())
+def test_what_is_told_survives_files_and_pickles(tmp_path):
+    model = deepcopy(after_many(hard, 6))
     model.restarts_ = replace(model.restarts_, scores=(-np.inf, *model.restarts_.scores[1:]))
     model.save(tmp_path / "model")
     assert load(tmp_path / "model").restarts_ == model.restarts_
@@ -228,14 +244,14 @@ def test_however_few_starts_were_tried_what_is_told_are_numbers(n_rows, k, many)
     ids=lambda settings: ", ".join(settings),
 )
 def test_nothing_is_told_of_starts_that_were_not_tried(settings, many):
-    model = GaussianMixture(4, random_state=0).fit(easy())
+    model = deepcopy(after_many(easy, 4))
     assert isinstance(model.restarts_, Restarts)
     model.set_params(**settings).fit(easy())
     assert not hasattr(model, "restarts_")
 
 
 def test_nothing_is_told_after_a_fit_to_an_iterator_but_what_was_tried_for_it(many):
-    model = GaussianMixture(4, random_state=0).fit(easy())
+    model = deepcopy(after_many(easy, 4))
     before = model.restarts_
     model.fit(iter([hard(), hard(1)]))
     assert getattr(model, "restarts_", None) != before
@@ -297,14 +313,14 @@ def test_components_are_matched_before_labels_are_compared():
 
 def test_starts_agree_on_clusters_that_are_apart_and_not_on_others(many):
     for seed in range(4):
-        assert found_by(easy(seed), 4, seed=seed)[1].disagreement == 0.0
-        assert found_by(hard(seed), 8, seed=seed)[1].disagreement > 0.01
+        assert found_by(easy(seed), 4, seed=seed, moved=False)[1].disagreement == 0.0
+        assert found_by(hard(seed), 8, seed=seed, moved=False)[1].disagreement > 0.01
 
 
 def test_two_starts_at_least_go_on_to_be_compared(many):
     # a square of clusters is two columns or two rows, which are as good where the rows are symmetric
     squares = [np.concatenate([easy(seed), easy(seed)[:, ::-1]]) for seed in range(8)]
-    told = [found_by(square, 2, seed=seed)[1].disagreement for seed, square in enumerate(squares)]
+    told = [found_by(square, 2, seed=seed, moved=False)[1].disagreement for seed, square in enumerate(squares)]
     assert max(told) == pytest.approx(0.5, abs=0.05)
     assert min(told) < 0.01
 

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -56,6 +57,12 @@ def overlapping(seed, n=3000, family="full"):
     covariances = np.broadcast_to(np.eye(2), shape) if shape[1:] == (2, 2) else np.ones(shape)
     start = make_parameters(np.full(4, 0.25), rows[random.choice(n, 4)], np.array(covariances), structure)
     return rows, start, structure
+
+
+@cache
+def at_its_end(seed):
+    rows, start, structure = overlapping(seed)
+    return fitted(rows, start, structure, Accelerated(structure, 0.0), 600)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -193,11 +200,10 @@ def test_the_bound_never_falls_and_what_is_reported_is_as_good(family, seed):
         assert exact >= bounds[-1] - 1e-12
 
 
-@pytest.mark.parametrize(("seed", "times"), [(0, 10), (1, 10), (2, 3)])
-def test_it_ends_where_batch_em_does_in_several_times_fewer_passes(seed, times):
+@pytest.mark.parametrize(("seed", "times", "enough"), [(0, 10, 3000), (1, 10, 3000), (2, 3, 1000)])
+def test_it_ends_where_batch_em_does_in_several_times_fewer_passes(seed, times, enough):
     rows, start, structure = overlapping(seed)
-    plain = fitted(rows, start, structure, Batch(), 3000)
-    ours = fitted(rows, start, structure, Accelerated(structure, 0.0), 1000)
+    plain, ours = fitted(rows, start, structure, Batch(), enough), at_its_end(seed)
     end = plain.lower_bounds[-1]
     assert ours.lower_bounds[-1] >= end - 1e-6
 
@@ -208,11 +214,11 @@ def test_it_ends_where_batch_em_does_in_several_times_fewer_passes(seed, times):
     assert times * passes(ours) <= passes(plain)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 4, 8, 10])  # others come to a plateau first, which no rule sees the end of
+@pytest.mark.parametrize("seed", [1, 2, 3, 4, 6, 8, 10, 12])  # 0 and 5 come to a plateau whose end no pass shows
 def test_it_stops_when_little_remains(seed):
     rows, start, structure = overlapping(seed)
-    end = fitted(rows, start, structure, Accelerated(structure, 0.0), 1000)
-    stopped = fitted(rows, start, structure, Accelerated(structure, 0.0), 1000, Settled(0.1 / len(rows)))
+    end = at_its_end(seed)
+    stopped = fitted(rows, start, structure, Accelerated(structure, 0.0), 600, Settled(0.1 / len(rows)))
     assert stopped.converged
     assert len(stopped.lower_bounds) < 500
     assert len(rows) * (end.lower_bounds[-1] - stopped.lower_bounds[-1]) <= 0.2
@@ -223,7 +229,7 @@ def test_nothing_is_settled_where_a_stride_would_have_led_on():
     rows, start, structure = overlapping(1)
     frame = fitted(rows, start, structure, Batch(), 1).parameters
     vector = np.full(frame.weights.size + frame.means.size + frame.covariances.size, 1e-3)
-    bounds = (-2.0 - 1e-2 * 0.6 ** np.arange(12)).tolist()
+    bounds = (-2.0 - 1e-2 * 0.6 ** np.arange(16)).tolist()
     going = accelerated.Striding(
         frame, striding=True, longest=0.01, stride=0.005, pairs=((vector, vector),), remaining=0.0
     )

@@ -1,6 +1,7 @@
 """Which images are counted, and that nothing but the time depends on it."""
 
 import warnings
+from functools import cache
 
 import dask.array as da
 import numpy as np
@@ -113,14 +114,19 @@ def test_colours_of_sixteen_bits_are_counted():
     np.testing.assert_array_equal(found.labels.ravel(), found.model.predict(rows) + 1)
 
 
+@cache
+def whole_of_four_bands():
+    return segment(IMAGES["8 bits, 4 bands"][:60, :90], 3, random_state=0, axes="YXC")
+
+
 @settings(max_examples=4)
 @given(st.data())
 def test_blocks_change_no_label_and_no_parameter_of_what_is_counted(data):
     image = IMAGES["8 bits, 4 bands"][:60, :90]
+    whole = whole_of_four_bands()
     chunks = [data.draw(st.integers(least, length)) for least, length in ((11, 60), (11, 90), (1, 4))]
     stored = zarr.create_array({}, shape=image.shape, chunks=tuple(chunks), dtype=image.dtype)
     stored[:] = image
-    whole = segment(image, 3, random_state=0, axes="YXC")
     assert whole._tally is not None
     for cut in (stored, da.from_array(image, chunks=tuple(chunks))):
         found = segment(cut, 3, random_state=0, axes="YXC")
@@ -129,15 +135,21 @@ def test_blocks_change_no_label_and_no_parameter_of_what_is_counted(data):
 
 
 HALF = np.concatenate([np.full((120, 80, 4), 9, np.uint16), noise((120, 80))], axis=1)
+MANY_VALUES = {"noise": noise(), "half of it noise": HALF}
 
 
-@pytest.mark.parametrize("image", [noise(), HALF], ids=["noise", "half of it noise"])
+@cache
+def never_counted(name):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scene, "tables_of", lambda images, learning: None)
+        lazy = da.from_array(MANY_VALUES[name], chunks=(30, 40, 4))
+        return quiet(segment, lazy, 3, axes="YXC", random_state=0, max_iter=5)
+
+
+@pytest.mark.parametrize("name", MANY_VALUES)
 @pytest.mark.parametrize("way", ["at once", "expected", "in the middle"])
-def test_what_has_too_many_values_is_segmented_as_if_it_had_never_been_counted(image, way, monkeypatch):
-    lazy = da.from_array(image, chunks=(30, 40, 4))
-    with monkeypatch.context() as never:
-        never.setattr(scene, "tables_of", lambda images, learning: None)
-        streamed = quiet(segment, lazy, 3, axes="YXC", random_state=0, max_iter=5)
+def test_what_has_too_many_values_is_segmented_as_if_it_had_never_been_counted(name, way, monkeypatch):
+    lazy, streamed = da.from_array(MANY_VALUES[name], chunks=(30, 40, 4)), never_counted(name)
     if way != "at once":
         monkeypatch.setattr(richness, "RUN", 2**7)
         monkeypatch.setattr(paying, "LITTLE", 2**11)
