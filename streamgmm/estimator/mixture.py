@@ -111,8 +111,9 @@ class GaussianMixture(RevisableMixture):
         Rows that `partial_fit` learns from: the latest. Exact to a 20th of it.
     split_merge : bool, default=False
         Whether `fit`, once it has converged, tries to make two components one and one two (Ueda et al., 2000), as long
-        as the likelihood of all rows gains; each try is fitted on a sample first. With ``warm_start`` and another
-        ``n_components`` than before, it is split or merged to as many. For batch EM and 'auto'.
+        as the likelihood of all rows gains; each try is fitted on a sample first. Half of the ``max_iter`` passes are
+        left for it where EM has not converged before, and what moves leave of them is EM's again. With ``warm_start``
+        and another ``n_components`` than before, it is split or merged to as many. For batch EM and 'auto'.
     checkpoint : str, path-like or `Checkpoint`, optional
         Folder in which `fit` and `partial_fit` keep what they have come to, so that a process that is killed loses
         nothing: a later one with the same settings goes on, to the same bits. One at a time may use it.

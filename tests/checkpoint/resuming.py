@@ -90,7 +90,7 @@ class Case:
         n_features = int(random.integers(1, 4))
         if algorithm in ("batch", "auto") and random.random() < 0.5:  # a start that splits and mergers improve
             stuck = np.array([-61.0, -59.0, 30.0])[:, None] * np.ones(n_features)
-            settings |= {"n_components": 3, "n_init": 1, "means_init": stuck, "split_merge": True, "max_iter": 60}
+            settings |= {"n_components": 3, "n_init": 1, "means_init": stuck, "split_merge": True, "max_iter": 20}
         if algorithm == "stepwise" and random.random() < 0.3:
             settings["half_life"] = 300.0
         if random.random() < 0.3:

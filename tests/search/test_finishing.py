@@ -163,6 +163,33 @@ def test_moves_of_rows_that_can_be_read_only_once_are_refused():
         GaussianMixture(4, split_merge=True).fit(iter([clusters(), clusters()]))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_moves_have_passes_left_where_em_is_too_slow_to_settle(seed):
+    random, places = np.random.default_rng(seed), np.array([[0.0, 0.0], [9.0, 0.0], [9.0, 5.0]])
+    rows = places[random.integers(3, size=3000)] + random.normal(size=(3000, 2))
+    start = begun([[-0.5, 0.0], [0.5, 0.0], [9.0, 2.5]])
+    slow = GaussianMixture(3, max_iter=24, reg_covar=0, **start).fit(rows)
+    assert not slow.converged_
+    model = GaussianMixture(3, max_iter=24, reg_covar=0, split_merge=True, **start).fit(rows)
+    assert all_found(model, places)
+    assert_consistent(model, 24)
+
+
+@pytest.mark.parametrize(("algorithm", "tol"), [("auto", "auto"), ("batch", 1e-9)])
+def test_em_goes_on_where_it_was_left_if_no_move_is_of_use(algorithm, tol, monkeypatch):
+    monkeypatch.setattr(finishing, "moves", lambda *_: iter(()))
+    rows, _ = ring(n=4000)
+    random = np.random.default_rng(0)
+    rows = 0.25 * rows + random.normal(size=rows.shape)
+    settings = {"n_components": 3, "algorithm": algorithm, "init_params": "random_from_data", "random_state": 0}
+    settings |= {"max_iter": 40, "tol": tol}
+    model = GaussianMixture(**settings, split_merge=True).fit(rows)
+    assert_consistent(model, 40)
+    assert "further EM" in events(model)
+    half = GaussianMixture(**settings | {"max_iter": 20}).fit(rows)
+    assert model.lower_bound_ > half.lower_bound_
+
+
 def test_a_try_that_collapses_leaves_the_fit_as_it_was(monkeypatch):
     for seed in range(6):
         random = np.random.default_rng(seed)
