@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,12 @@ from streamgmm.statistics import Statistics, reduced
 
 TALLY = 4  # log-likelihood, log of the largest responsibility, weight, rows
 FARTHEST = 1e3  # standard deviations between shared origin and component; the error of `tiled` is eps times this
+
+
+@cache
+def _lower(size: int) -> NDArray[np.bool_]:
+    """Which entries of a matrix are on its diagonal or below."""
+    return np.tri(size, dtype=bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +114,8 @@ class Kernel:
                 # about a near component the loops took the products with x, not with x − m
                 near = self.model.near[:, None, None]
                 products = products - np.where(near, sums[:, :, None] * self.model.means[:, None, :], 0.0)
-            lower = np.tril(products[:, :d, :d])
-            products = lower + np.tril(lower, -1).transpose(0, 2, 1)
+            products = products[:, :d, :d]
+            products = np.where(_lower(d), products, products.transpose(0, 2, 1))
         else:
             products = products[:, :d]
         statistics = Statistics(
