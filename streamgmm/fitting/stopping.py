@@ -75,16 +75,18 @@ class Settled:
     Both must leave no more than a tenth of ``gain``, since the slowest part of a fit is the last to be seen: the gains
     of four passes beside those of the four before, which are taken to halve at best; and the gradient with the slowness
     that was seen (``state.remaining``, nats a row). Three passes that together gain hardly anything are enough, too.
-    Neither tells anything where a stride would have led on (``state.led_on``), nor before strides begin
-    (``state.striding``): a start may be on a plateau. But where gains halve and halve again, EM is fast. Where the
-    likelihood falls, since what is added to variances is felt, there is nothing left to gain.
+    Neither tells anything where a stride would have led on (``state.led_on``) or few steps are known
+    (``state.informed``), nor before strides begin (``state.striding``): a start may be on a plateau. But where gains
+    halve and halve again, EM is fast. Where the likelihood falls, since what is added to variances is felt, there is
+    nothing left to gain.
 
     ``patient=False`` takes plateaus for ends: where moves follow, those lead away sooner.
 
     Examples
     --------
     >>> from types import SimpleNamespace
-    >>> rule, going = Settled(1e-3), SimpleNamespace(striding=True, plain=0, remaining=1.0, led_on=False)
+    >>> going = SimpleNamespace(striding=True, plain=0, remaining=1.0, led_on=False, informed=True)
+    >>> rule = Settled(1e-3)
     >>> rule([-2.0, -1.9, -1.8, -1.79], going), rule([-2.0, -2.0, -1.99999997, -1.99999996], going)
     (False, True)
     """
@@ -102,7 +104,7 @@ class Settled:
         three = strides[-1] - strides[-4]
         if three <= (0.0 if self.patient else HASTILY * self.gain):
             return True
-        if state.led_on:
+        if state.led_on or (self.patient and not state.informed):
             return False
         if three <= HARDLY * self.gain:
             return True

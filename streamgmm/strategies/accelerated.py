@@ -98,6 +98,11 @@ class Striding:
         """Whether the latest stride was as long as it might be, or what could tell of a longer way was forgotten."""
         return self.stride >= 0.999 * self.longest or not self.pairs
 
+    @property
+    def informed(self) -> bool:
+        """Whether as many steps are known as ever are: not after a stride in vain, which may have left a saddle."""
+        return len(self.pairs) == MEMORY
+
 
 @dataclass(frozen=True, slots=True)
 class Accelerated:

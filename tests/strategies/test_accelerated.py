@@ -232,9 +232,10 @@ def test_nothing_is_settled_where_a_stride_would_have_led_on():
     vector = np.full(frame.weights.size + frame.means.size + frame.covariances.size, 1e-3)
     bounds = (-2.0 - 1e-2 * 0.6 ** np.arange(16)).tolist()
     going = accelerated.Striding(
-        frame, striding=True, longest=0.01, stride=0.005, pairs=((vector, vector),), remaining=0.0
+        frame, striding=True, longest=0.01, stride=0.005, pairs=((vector, vector),) * MEMORY, remaining=0.0
     )
     assert Settled(1e-3)(bounds, going)
+    assert not Settled(1e-3)(bounds, replace(going, pairs=going.pairs[1:]))
     assert not Settled(1e-3)(bounds, replace(going, stride=0.01))
     assert not Settled(1e-3)(bounds, replace(going, stride=0.0, pairs=()))
 
@@ -242,23 +243,25 @@ def test_nothing_is_settled_where_a_stride_would_have_led_on():
 @pytest.mark.parametrize(("striding", "plain"), [(False, 9), (True, 6)])
 @pytest.mark.parametrize("factor", [0.6, 1.0, 1.3])
 def test_small_first_gains_that_do_not_halve_may_be_a_plateau(striding, plain, factor):
-    state = SimpleNamespace(striding=striding, plain=plain, remaining=0.0, led_on=False)
+    state = SimpleNamespace(striding=striding, plain=plain, remaining=0.0, led_on=False, informed=True)
     bounds = (-2.0 + np.cumsum(1e-7 * factor ** np.arange(8))).tolist()
     assert not any(Settled(1e-3)(bounds[:number], state) for number in range(1, plain + 3))
 
 
 @pytest.mark.parametrize("plain", [1, 2, 3])
 def test_first_gains_that_halve_twice_and_are_small_are_the_last(plain):
-    state = SimpleNamespace(striding=True, plain=plain, remaining=1.0, led_on=False)
+    state = SimpleNamespace(striding=True, plain=plain, remaining=1.0, led_on=False, informed=True)
     bounds = [-2.0, -1.9, -1.899, -1.8989999]
     assert Settled(1e-3)(bounds, state)
-    assert not Settled(1e-3)(bounds, SimpleNamespace(striding=True, plain=plain, remaining=1.0, led_on=True))
+    assert not Settled(1e-3)(
+        bounds, SimpleNamespace(striding=True, plain=plain, remaining=1.0, led_on=True, informed=True)
+    )
     for gains in ([1e-4, 1e-3, 1e-7], [1e-3, 1e-7, 1e-7], [1e-2, 5e-3, 2e-3]):
         assert not Settled(1e-3)(np.cumsum([-2.0, *gains]).tolist(), state)
 
 
 def test_where_the_likelihood_falls_nothing_is_left_to_gain():
-    state = SimpleNamespace(striding=True, plain=1, remaining=1.0, led_on=True)
+    state = SimpleNamespace(striding=True, plain=1, remaining=1.0, led_on=True, informed=True)
     bounds = [-2.0, -2.1, -2.11, -2.12, -2.13]
     assert Settled(1e-3)(bounds, state) and not Settled(1e-3)(bounds[:4], state)
 
