@@ -522,8 +522,8 @@ def test_moves_prints_a_row_for_each_task(capsys, empty_temp):
     assert not list(empty_temp.iterdir())
 
 
-def climbing(*read, kept=None, parameters=None):
-    return Climb(np.array(read), np.array(read if kept is None else kept), parameters)
+def climbing(*read, kept=None, parameters=None, settled=1):
+    return Climb(np.array(read), np.array(read if kept is None else kept), parameters, settled)
 
 
 def test_passes_are_counted_up_to_where_little_remains_of_the_higher_end():
@@ -534,6 +534,9 @@ def test_passes_are_counted_up_to_where_little_remains_of_the_higher_end():
     above, below = climbing(0.0), climbing(-1.0)
     assert (Ascents(above, below).as_good, Ascents(below, above).as_good) == (False, True)
     assert not Ascents(below, above).same
+    plain = climbing(-2.0, -1.0)
+    assert not Ascents(plain, climbing(-2.0, -1.0, settled=1)).settled
+    assert Ascents(plain, climbing(-2.0, -1.0, settled=2)).settled
 
 
 def test_a_stride_that_led_down_is_no_fall_if_it_is_taken_back():
