@@ -6,6 +6,7 @@ What is proposed was refined on a sample; it is taken only where EM over all row
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -124,30 +125,29 @@ def finished(
     while finishing.passes > 0:
         trajectory = finishing.trajectory
         tried: list[Trajectory] = []
-        try:
+        with suppress(DegenerateError):  # of a mixture that was only to be tried
             if finishing.run is None:
                 wanting = None if finishing.refused else next(faults(trajectory), None)
                 if wanting is None and not split_merge:
                     break
                 if trials is None:
                     trials = Trials.of(sample(), structure, trajectory.parameters.n_components, reg_covar, 0)
-                name, candidates = _proposed(trajectory.parameters, wanting, trials)
-                finishing = replace(finishing, name=name)
+                finishing = replace(finishing, name=MOVED if wanting is None else wanting[0])
+                candidates = _proposed(trajectory.parameters, None if wanting is None else wanting[1], trials)
                 if candidates:
                     finishing = replace(finishing, run=Run(tuple(Trajectory(one) for one in candidates)))
             if finishing.run is not None:
                 plan = [replace(_patient(stage) if finishing.name == LAST else stage, most=None)]
                 tried = fit(finishing.run, plan, structure, reg_covar=reg_covar, max_iter=finishing.passes, watch=saw)
-        except DegenerateError:  # of a mixture that was only to be tried, as the last
-            finishing = replace(finishing, name=LAST if finishing.name == LAST else MOVED)
-        found = best([trajectory, *tried])
-        passes = finishing.passes - max((len(one.lower_bounds) for one in tried), default=0)
+        name, found = finishing.name, best([trajectory, *tried])
         improved = found is not trajectory
-        name, trajectory = finishing.name, _joined(trajectory, finishing.name, found) if improved else trajectory
-        finishing = Finishing(trajectory, passes, refused=not improved)
-        if name == LAST or (name == MOVED and not improved and trajectory.converged and _patient(stage) is stage):
+        passes = finishing.passes - max((len(one.lower_bounds) for one in tried), default=0)
+        finishing = Finishing(_joined(trajectory, name, found) if improved else trajectory, passes, not improved)
+        if name == LAST:
             break
         if name == MOVED and not improved:
+            if trajectory.converged and _patient(stage) is stage:
+                break
             finishing = replace(finishing, name=LAST, run=Run((Trajectory(trajectory.parameters),)))
     return finishing.trajectory
 
@@ -159,17 +159,14 @@ def _patient(stage: Stage) -> Stage:
     return replace(stage, stop=replace(stage.stop, patient=True))
 
 
-def _proposed(
-    parameters: Parameters, wanting: tuple[str, Parts] | None, trials: Trials
-) -> tuple[str, list[Parameters]]:
-    """What might be better, in words, and mixtures that are so on the sample."""
-    if wanting is not None:
-        name, kept = wanting
+def _proposed(parameters: Parameters, kept: Parts | None, trials: Trials) -> list[Parameters]:
+    """What is better on the sample: with all components again beside those that are kept, or by moves."""
+    if kept is not None:
         candidates = [resized(kept.mixture(trials.structure), parameters.n_components, trials)]
     else:
-        name, candidates = MOVED, list(islice(moves(parameters, trials), MOST_MOVES))
+        candidates = list(islice(moves(parameters, trials), MOST_MOVES))
     settled = trials.run([parameters], MORE_PASSES, accelerated=True)[0] or parameters
-    return name, refined(candidates, float(trials.scores([settled])[0]), trials)
+    return refined(candidates, float(trials.scores([settled])[0]), trials)
 
 
 def _joined(before: Trajectory, name: str, after: Trajectory) -> Trajectory:
