@@ -158,10 +158,7 @@ def expected_log_density(statistics: Statistics, parameters: Parameters) -> floa
     factors = parameters.precision_factors
     precisions = factors @ factors.transpose(0, 2, 1) if factors.ndim == 3 else factors**2
     present = about.counts > 0
-    constants = (
-        parameters.log_weights() + parameters.log_determinants() - 0.5 * parameters.n_features * np.log(2 * np.pi)
-    )
-    return float(about.counts[present] @ constants[present] - 0.5 * np.sum(precisions * about.products))
+    return float(about.counts[present] @ parameters.constants[present] - 0.5 * np.sum(precisions * about.products))
 
 
 def update(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Parameters:
     """Weights, means, covariances and factors of the precisions.
 
@@ -54,6 +55,12 @@ class Parameters:
         for array in (self.weights, self.means, self.precision_factors):
             digest.update(np.ascontiguousarray(array).tobytes())
         return int.from_bytes(digest.digest(), "big") >> 1
+
+    @cached_property
+    def constants(self) -> Array:
+        """Log-density of each component, times its weight, at its own mean, shape (k,)."""
+        constants: Array = self.log_weights() + self.log_determinants() - 0.5 * self.n_features * np.log(2 * np.pi)
+        return constants
 
     def log_determinants(self) -> Array:
         """Half the log-determinant of each component's precision matrix, shape (k,)."""

@@ -42,6 +42,8 @@ class Stage:
         When a candidate has had enough of it.
     pieces : Pieces or None, default=None
         What the entries of its final state are of, where the strategy keeps entries to be used later.
+    recorded : bool, default=True
+        Whether the history tells of its updates.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Stage:
     most: int | None
     stop: Rule | tuple[Rule, ...]
     pieces: Pieces | None = None
+    recorded: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -240,7 +243,7 @@ def _after(
     for update in step.updates:
         tally = update.likelihood
         updates[update.candidate] = (tally.mean if tally.weight > 0.0 else np.nan, update.info.starved)
-        if tally.weight > 0.0:
+        if tally.weight > 0.0 and stage.recorded:
             trajectory = trajectories[update.candidate]
             history = trajectory.history.appended(_record(stage.name, update))
             trajectories[update.candidate] = replace(trajectory, history=history)

@@ -62,7 +62,7 @@ class Kernel:
         width = d if matrices and d in BY_WIDTH else -(-d // 4) * 4
         means = np.zeros((k, width))
         means[:, :d] = parameters.means - origin
-        constants = parameters.log_weights() + parameters.log_determinants() - 0.5 * d * np.log(2 * np.pi)
+        constants = parameters.constants
         if not matrices:
             factors = np.zeros((k, width))
             factors[:, :d] = parameters.precision_factors * np.sqrt(0.5)

@@ -22,8 +22,7 @@ def log_densities(rows: NDArray[Any], parameters: Parameters) -> Array:
         else centred * factors
     )
     half_distances = 0.5 * (whitened**2).sum(axis=2)
-    constants = parameters.log_weights() + parameters.log_determinants() - 0.5 * rows.shape[1] * np.log(2 * np.pi)
-    return np.asarray(constants - half_distances)
+    return np.asarray(parameters.constants - half_distances)
 
 
 def expectation(rows: NDArray[Any], weights: Array, parameters: Parameters) -> tuple[Statistics, dict[str, float]]:

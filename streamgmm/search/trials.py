@@ -115,7 +115,9 @@ class Trials:
         return self._followed(starts, self._stage(tol), passes)
 
     def _stage(self, tol: float) -> Stage:
-        return Stage("trial", Batch(), lambda number, taken: _waves(self.training, taken), None, Tolerance(tol))
+        return Stage(
+            "trial", Batch(), lambda _, taken: _waves(self.training, taken), None, Tolerance(tol), recorded=False
+        )
 
     def _followed(self, starts: Sequence[Parameters], stage: Stage, passes: int) -> list[Trajectory | None]:
         if not starts:

@@ -12,7 +12,7 @@ linear maps it stays itself, and pytest runs every law::
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -258,4 +258,4 @@ def _renumbered(parameters: Parameters, order: NDArray[np.int64]) -> Parameters:
 
 
 def _arrays(record: Parameters | Statistics) -> list[Array]:
-    return [getattr(record, name) for name in type(record).__slots__]
+    return [getattr(record, field.name) for field in fields(record)]

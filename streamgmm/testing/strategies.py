@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import fields, is_dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -112,6 +113,6 @@ def _bits(value: Any) -> list[Any]:
         return [(value.shape, value.dtype.str, value.tobytes())]
     if isinstance(value, tuple | list):
         return [leaf for part in value for leaf in _bits(part)]
-    if hasattr(value, "__slots__"):
-        return [leaf for name in value.__slots__ for leaf in _bits(getattr(value, name))]
+    if is_dataclass(value):
+        return [leaf for field in fields(value) for leaf in _bits(getattr(value, field.name))]
     return [value]
