@@ -10,13 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm import threads
 from streamgmm.em import NO_WEIGHT
 from streamgmm.errors import InputError
 from streamgmm.parameters import Array
@@ -25,8 +23,6 @@ from streamgmm.reading.execution import Wave
 from streamgmm.sources.checks import check_one_weight_a_row, non_finite_error
 from streamgmm.sources.source import Chunk, Source
 from streamgmm.statistics import LARGEST
-
-RUN = 2**17  # rows whose keys are drawn together
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,41 +127,39 @@ def prioritized(keys: Array, weights: Array, size: int) -> tuple[NDArray[np.intp
 
 def drawn_of(wave: Wave, seed: int, size: int, threshold: float = np.inf) -> list[Drawn]:
     """Of each chunk the rows with the smallest keys, as many as a sample has; without weights, those below a key."""
-    spread = isinstance(wave.chunks[0].rows, np.ndarray)
-    return execution.over_chunks(wave, _draw, seed, size, threshold, spread)
+    return execution.over_chunks(wave, _draw, seed, size, threshold)
 
 
-def _draw(
-    rows: NDArray[Any], weights: Array | None, chunk: Chunk, seed: int, size: int, threshold: float, spread: bool
-) -> Drawn:
+def _draw(rows: NDArray[Any], weights: Array | None, chunk: Chunk, seed: int, size: int, threshold: float) -> Drawn:
     check_one_weight_a_row(rows, weights, chunk.index)
-    keys = partial(_keys, seed, chunk.index)
+    random = np.random.Generator(np.random.PCG64([seed, chunk.index]))
     chosen: Any = slice(None)
     if weights is not None:
-        drawn = _by_weight(keys(0, len(rows)), weights)
-    elif threshold < np.inf:
-
-        def below(start: int) -> tuple[NDArray[np.intp], Array]:
-            run = keys(start, min(RUN, len(rows) - start))
-            places = np.flatnonzero(run < threshold)
-            return start + places, run[places]
-
-        starts = range(0, max(1, len(rows)), RUN)
-        runs = threads.ordered_map(below, starts) if spread else [below(start) for start in starts]
-        chosen, drawn = (np.concatenate(parts) for parts in zip(*runs, strict=True))
+        keys = _by_weight(_keys(random, len(rows), threshold), weights)
+    elif threshold < 1.0:
+        chosen, keys = _below(random, len(rows), threshold)
     else:
-        drawn = keys(0, len(rows))
+        keys = _keys(random, len(rows), threshold)
     taken = rows[chosen]
     if taken.dtype.kind == "f" and not (np.abs(taken) <= LARGEST).all():
         raise non_finite_error(rows, chunk)
-    return smallest([Drawn(drawn, taken, None if weights is None else weights[chosen])], size)
+    return smallest([Drawn(keys, taken, weights)], size)
 
 
-def _keys(seed: int, chunk: int, start: int, n: int) -> Array:
-    """Keys of so many rows of a chunk: the same whichever are drawn together."""
-    bits = np.random.PCG64([seed, chunk])
-    bits.advance(start)  # a key takes one draw
-    return np.random.Generator(bits).random(n)
+def _below(random: np.random.Generator, n: int, threshold: float) -> tuple[NDArray[np.intp], Array]:
+    """Which of so many uniform keys are below a threshold, and these: the others need not be drawn for that."""
+    places = np.sort(random.choice(n, random.binomial(n, threshold), replace=False, shuffle=False))
+    return places, threshold * random.random(len(places))
+
+
+def _keys(random: np.random.Generator, n: int, threshold: float) -> Array:
+    """So many uniform keys, of which the same are below the threshold."""
+    if threshold >= 1.0:
+        return random.random(n)
+    places, low = _below(random, n, threshold)
+    keys = threshold + (1.0 - threshold) * random.random(n)
+    keys[places] = low
+    return keys
 
 
 def _by_weight(keys: Array, weights: Array) -> Array:

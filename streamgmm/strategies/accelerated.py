@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import inf, sqrt
+from math import expm1, inf, log1p, sqrt
 
 import numpy as np
 
@@ -33,7 +33,8 @@ FARTHEST = 0.018  # length of a stride at most: by longer ones EM's way is lost
 NATS = 0.25  # in all, by which rows tell its ends apart: of few rows it may be as long as that
 NEARER = 0.25  # of a stride that was in vain: the next at most; after a good one twice as much as that
 WORTHWHILE, AHEAD = 1.01, 1e4  # passes that a stride is worth at least and at most
-LOOKS = np.linspace(0.0, 1.0, 129)  # between them, twice
+HALVINGS = 17  # of what is between them: to less than a ten-thousandth
+FURTHEST = 300.0  # logarithm of how far is too far to be counted
 GENTLE = 1e-3  # nats a row that a pass gains where a stride does not lead from one optimum to another
 MOST_PLAIN = 100  # passes until then
 MEMORY = 5  # steps, and what they did to the gradient
@@ -217,29 +218,28 @@ def _remembering(state: Striding, own: Array) -> Striding:
 
 def _stride(pairs: Pairs, own: Array, longest: float) -> tuple[float, Array]:
     """How long a stride is, and the stride; 0 where it is a step of EM's own."""
-    unit = sqrt(_dot(own, own))
+    square = _dot(own, own)
     curvatures, directions = _curved(pairs)
-    if not len(curvatures) or not 0.0 < unit < inf:
+    if not len(curvatures) or not 0.0 < square < inf:
         return 0.0, own
-    parts = (directions * own).sum(axis=1)
+    parts = _products(directions, own[None])[:, 0]
+    terms = [(one, part * part) for one, part in zip(curvatures.tolist(), parts.tolist(), strict=True)]
 
-    def lengths(passes: Array) -> Array:
-        beyond = ((_worth(curvatures, passes[:, None]) ** 2 - 1.0) * parts**2).sum(axis=1)
-        total: Array = np.sqrt(unit**2 + beyond)
-        return total
+    def length(passes: float) -> float:
+        return sqrt(square + sum((_worth(one, passes) ** 2 - 1.0) * part for one, part in terms))
 
-    with np.errstate(all="ignore"):  # of passes that lead too far to be counted
-        passes, length = _most(lengths, max(longest, unit))
-        if passes < WORTHWHILE:
-            return 0.0, own
-        times = _worth(curvatures, np.array(passes))
-    return length, own + ((times - 1.0) * parts) @ directions
+    passes = _most(length, max(longest, sqrt(square)))
+    if passes < WORTHWHILE:
+        return 0.0, own
+    times = np.array([_worth(one, passes) for one, _ in terms])
+    return length(passes), own + ((times - 1.0) * parts) @ directions
 
 
 def _curved(pairs: Pairs) -> tuple[Array, Array]:
     """Curvatures other than 1, and orthonormal directions in which the gradient falls so, as rows.
 
-    Of I + D M⁻¹ Dᵀ, where D are the differences between what was gone of the gradient and the steps S, and M = SᵀD.
+    Of I + D M⁻¹ Dᵀ, where D are the differences between what was gone of the gradient and the steps S, and M = SᵀD:
+    in an orthonormal basis D T of what D spans, the second term is the inverse of Tᵀ M T.
     """
     if not pairs:
         return np.empty(0), np.empty(0)
@@ -250,36 +250,38 @@ def _curved(pairs: Pairs) -> tuple[Array, Array]:
     if not told.any():
         return np.empty(0), np.empty(0)
     steps, off = steps[told] / sizes[told, None], off[told] / sizes[told, None]
-    lengths, turns = np.linalg.eigh(_products(off, off))
-    apart = lengths > TOLD_APART * lengths[-1]
-    lengths, turns = np.sqrt(lengths[apart]), turns[:, apart]
-    mixed, halves = _products(steps, off), lengths[:, None] * turns.T
-    inverse = np.linalg.pinv(0.5 * (mixed + mixed.T), TOLD_APART, hermitian=True)
-    beyond, axes = np.linalg.eigh(halves @ inverse @ halves.T)
-    return np.minimum(1.0 + beyond, 1.0), ((turns / lengths) @ axes).T @ off
+    squares, turns = np.linalg.eigh(_products(off, off))
+    apart = squares > TOLD_APART * squares[-1]
+    basis, mixed = (turns[:, apart] / np.sqrt(squares[apart])).T, _products(steps, off)
+    inverses, axes = np.linalg.eigh(basis @ (0.5 * (mixed + mixed.T)) @ basis.T)
+    sure = np.abs(inverses) > TOLD_APART * np.abs(inverses).max()
+    return np.minimum(1.0 + 1.0 / inverses[sure], 1.0), axes[:, sure].T @ basis @ off
 
 
-def _worth(curvatures: Array, passes: Array) -> Array:
+def _worth(curvature: float, passes: float) -> float:
     """How many times a first step EM goes in so many passes, where the gradient falls so along the way."""
-    flat = np.abs(curvatures) * passes < 1e-8
-    left = np.exp(passes * np.log1p(-curvatures))
-    return np.where(flat, passes, (1.0 - left) / np.where(flat, 1.0, curvatures))
+    if abs(curvature) * passes < 1e-8:
+        return passes
+    if curvature == 1.0:
+        return 1.0
+    return -expm1(min(passes * log1p(-curvature), FURTHEST)) / curvature
 
 
-def _most(lengths: Callable[[Array], Array], longest: float) -> tuple[float, float]:
-    """For how many passes the way is no longer, from 1 to `AHEAD`, a thousandth less at most; and how long it is."""
+def _most(length: Callable[[float], float], longest: float) -> float:
+    """For how many passes the way is no longer, from 1 to `AHEAD`; found to a ten-thousandth, never more."""
     least, most = 1.0, AHEAD
-    for _ in range(2):
-        passes = least * (most / least) ** LOOKS
-        ways = lengths(passes)
-        within = max(1, int((ways <= longest).sum()))  # not those where it is nan
-        least, most, length = passes[within - 1], passes[min(within, len(LOOKS) - 1)], ways[within - 1]
-    return float(least), float(length)
+    if length(most) <= longest:
+        return most
+    for _ in range(HALVINGS):
+        middle = sqrt(least * most)
+        least, most = (middle, most) if length(middle) <= longest else (least, middle)
+    return least
 
 
 def _products(one: Array, other: Array) -> Array:
-    """Of rows with rows; as NumPy adds, so that a sum is the same for any number of BLAS's threads."""
-    return np.array([(row * other).sum(axis=1) for row in one])
+    """Of rows with rows; not by BLAS, whose sums are others for another number of threads."""
+    products: Array = np.einsum("ik,jk->ij", one, other)
+    return products
 
 
 def _dot(one: Array, other: Array) -> float:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgmm import threads
-from streamgmm.initialization import reservoir, sample
+from streamgmm.initialization import sample
 from streamgmm.sources import as_source
 
 ROWS = np.random.default_rng(0).normal(size=(5_000, 2))
@@ -26,15 +26,32 @@ def test_rows_of_one_weight_are_drawn_whatever_it_is_and_stand_for_as_many_each(
     assert drawn >= set(map(tuple, plain.rows))  # of which there may be a few less
 
 
-@given(st.integers(1, 5_000), st.integers(1, 300), st.integers(1, 6_000), st.integers(1, 3))
-def test_neither_runs_nor_threads_change_what_is_drawn(n, size, run, n_threads):
+@given(st.integers(1, 5_000), st.integers(1, 300), st.integers(1, 3))
+def test_neither_laziness_nor_threads_change_what_is_drawn(n, size, n_threads):
     expected = sample(as_source(ROWS[:n]), size, 7)
-    with pytest.MonkeyPatch.context() as patch, threads.limit(n_threads):
-        patch.setattr(reservoir, "RUN", run)
+    with threads.limit(n_threads):
         again = sample(as_source(ROWS[:n]), size, 7)
         lazy = sample(as_source(da.from_array(ROWS[:n], (n, -1))), size, 7)
     np.testing.assert_array_equal(again.rows, expected.rows)
     np.testing.assert_array_equal(lazy.rows, expected.rows)
+
+
+@pytest.mark.parametrize("chunks", [1_000, 300])
+def test_every_row_is_as_likely_as_any_other_and_any_two_are(monkeypatch, chunks):
+    """Counts of 1,000 samples: 5 standard errors of 1,000 rows and 1,000 pairs, by chance once in 800 times."""
+    monkeypatch.setattr("streamgmm.sources.arrays.CHUNK_ROWS", chunks)
+    counts, pairs = np.zeros(1_000), np.zeros(1_000)
+    source, other = as_source(np.arange(1_000.0)[:, None]), np.random.default_rng(3).permutation(1_000)
+    for seed in range(1_000):
+        drawn = np.zeros(1_000, bool)
+        drawn[sample(source, 200, seed).rows[:, 0].astype(int)] = True
+        counts += drawn
+        pairs += drawn & drawn[other]
+    share = counts.mean() / 1_000
+    assert 0.96 * 0.2 < share <= 0.2  # as many as fit, or a few less
+    assert np.abs(counts - 1_000 * share).max() < 5 * np.sqrt(1_000 * share * (1 - share))
+    apart = other != np.arange(1_000)
+    assert np.abs(pairs[apart] - 1_000 * share**2).max() < 5 * np.sqrt(1_000 * share**2)
 
 
 def heavy(n=5_000, seed=1):
