@@ -134,15 +134,14 @@ class Accelerated:
         if not wave.complete or not waves:
             return None, replace(state, waves=waves)
         whole = total(waves)
-        state = replace(state, waves=())
         if state.stride and whole.likelihood.total < self._bound(state):
             return self._back(state, whole)
-        state = replace(state, longest=min(max(state.longest, 2.0 * state.stride), _farthest(whole.likelihood.rows)))
         before, maximum = state.known, self._maximum(whole)
         plain = Surrogate(
             whole.statistics, whole.likelihood.rows, whole.likelihood, latest=whole.statistics, maximum=maximum
         )
-        state = replace(state, known=whole, maximum=maximum)
+        longest = min(max(state.longest, 2.0 * state.stride), _farthest(whole.likelihood.rows))
+        state = replace(state, known=whole, maximum=maximum, longest=longest, waves=())
         if not state.striding:
             gained = inf if before is None else whole.likelihood.total - before.likelihood.total
             near = gained < GENTLE * whole.likelihood.weight or state.plain + 1 >= MOST_PLAIN
@@ -180,9 +179,10 @@ class Accelerated:
         """Take a stride back."""
         assert state.maximum is not None
         surrogate = replace(self._last(state), likelihood=whole.likelihood, latest=whole.statistics)
-        longest = NEARER * state.stride
-        current = state.maximum[0]
-        return surrogate, replace(state, current=current, stride=0.0, step=state.own, pairs=(), longest=longest)
+        longest, current = NEARER * state.stride, state.maximum[0]
+        return surrogate, replace(
+            state, current=current, stride=0.0, step=state.own, pairs=(), longest=longest, waves=()
+        )
 
     def _maximum(self, whole: Expectation) -> tuple[Parameters, MStepInfo]:
         rows = float(whole.likelihood.rows)

@@ -40,7 +40,8 @@ def seen_from(frame: Parameters, parameters: Parameters) -> Array:
 def at(frame: Parameters, vector: Array, structure: CovarianceStructure) -> Parameters:
     """The mixture that a vector leads to; raises DegenerateError or LinAlgError where it is not finite."""
     factors = frame.precision_factors
-    parts = np.split(vector, np.cumsum([frame.weights.size, frame.means.size]))
+    first, second = frame.weights.size, frame.weights.size + frame.means.size
+    parts = vector[:first], vector[first:second], vector[second:]
     shapes = frame.weights.shape, frame.means.shape, frame.covariances.shape
     weights, means, covariances = (
         part.reshape(shape) / scale for part, shape, scale in zip(parts, shapes, _scales(frame), strict=True)
