@@ -200,7 +200,10 @@ class Course:
                     if len(moment.now.trajectories) <= self.n_init or error.candidate != self.n_init:
                         raise
                     moment = replace(moment, now=moment.now.without_last())  # it was only to be tried
-            winner, pieces = best(trajectories), plan[-1].pieces
+            # what was left behind has come to no end, also where `reg_covar` has lowered the other since
+            most = max(len(one.lower_bounds) for one in trajectories)
+            winner = best([one for one in trajectories if one.converged or len(one.lower_bounds) == most])
+            pieces = plan[-1].pieces
             passes = self.max_iter - len(winner.lower_bounds) if plan[-1].name in STRIDES else 0
             moment = replace(moment, now=Finishing(winner, passes), order=order.segments)
         if isinstance(moment.now, Finishing):

@@ -360,6 +360,18 @@ def test_a_start_that_is_worse_on_all_rows_is_left(monkeypatch):
     np.testing.assert_allclose(model.means_, whole.means_, rtol=1e-9, atol=1e-9)
 
 
+def test_what_was_left_behind_is_not_what_a_fit_ends_with(monkeypatch):
+    """Though its bound may be the higher in the end: what is added to variances can lower that of what goes on."""
+    of_equals = of_unit_variance(np.zeros((4, 2)))  # and never more than one component
+    monkeypatch.setattr("streamgmm.search.looked_again", lambda *arguments: of_equals)
+    monkeypatch.setattr("streamgmm.course.Course._retire", lambda _, step, run: range(len(run.trajectories) - 1))
+    monkeypatch.setattr("streamgmm.search.finishing.faults", lambda trajectory: iter(()))
+    model = GaussianMixture(4, random_state=0).fit(clusters(2))
+    assert repairs(model) == [NAME]
+    assert model.converged_
+    np.testing.assert_allclose(model.means_, model.means_[:1].repeat(4, axis=0))
+
+
 def test_a_start_that_degenerates_is_left(monkeypatch):
     rows = clusters(2)
     whole = without_look(monkeypatch, rows, 4, random_state=0)
