@@ -17,10 +17,8 @@ from streamgmm.statistics import LARGEST, Array
 BLOCK = 384
 CACHE = 2**16  # float64 values of one portion of rows, 512 KiB: it stays in the second level of cache
 
-NATIVE = frozenset(
-    np.dtype(name)
-    for name in ("float64", "float32", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8")
-)
+# dtypes that the loader is compiled for; others are rare, and not worth the wait
+NATIVE = frozenset(np.dtype(name) for name in ("float64", "float32", "int16", "uint16", "uint8"))
 
 
 def portions(rows: NDArray[Any], width: int, origin: Array) -> Iterator[tuple[slice, Array]]:
@@ -31,13 +29,12 @@ def portions(rows: NDArray[Any], width: int, origin: Array) -> Iterator[tuple[sl
     """
     if rows.shape[1] != len(origin):
         raise InputError(f"X has {rows.shape[1]} features, but the parameters have {len(origin)}.")
-    if rows.dtype not in NATIVE:
-        rows = rows.astype(np.float64)  # float16, big-endian and the like, which the compiled loader does not read
+    native = rows.dtype in NATIVE
     step = max(BLOCK, CACHE // width // BLOCK * BLOCK)
     blocks = _blocks(-(-min(step, len(rows)) // BLOCK), width)
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
-        if load(part, origin, blocks):
+        if load(part if native else part.astype(np.float64), origin, blocks):
             raise NonFiniteError("Input X contains NaN, infinity or a value too large to be squared.")
         yield slice(start, start + len(part)), blocks
 
