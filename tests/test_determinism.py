@@ -138,6 +138,7 @@ def test_rechunking_changes_one_step_by_rounding_only(family, lengths):
         np.testing.assert_allclose(getattr(other, name), expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())
 
 
+@pytest.mark.long
 def test_one_digest_whether_the_loops_were_compiled_here_or_found_on_disk(tmp_path):
     """Also where others were compiled before them, of which functions that they call have versions too."""
     program = """

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
 import sklearn
 
 SUITE = Path(sklearn.__file__).parent / "mixture" / "tests"
@@ -33,6 +34,7 @@ DESELECTED = {
 }
 
 
+@pytest.mark.long
 def test_scikit_learns_tests_of_mixtures_pass_with_our_class(tmp_path):
     (tmp_path / "swapped.py").write_text(SWAPPED)
     # test_gaussian_mixture_precisions_init is also the start of the name of a test that is not deselected

@@ -137,7 +137,7 @@ def _of_results() -> bool:
 
 
 def _tests(path: str, *options: str, **environment: str) -> bool:
-    command = [sys.executable, "-m", "pytest", "-q", "-s", "-n0", str(Path(__file__).parent / path), *options]
+    command = [sys.executable, "-m", "pytest", "-q", "-s", "-n0", "-m", "", str(Path(__file__).parent / path), *options]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
     print("\n".join(f"  {line}" for line in done.stdout.splitlines() if line.strip(".FsxE ")))
     return done.returncode == 0

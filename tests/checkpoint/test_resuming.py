@@ -34,7 +34,9 @@ CASES = int(os.environ.get("STREAMGMM_RESUMED", "16"))  # 300 in full
 FEEDS = int(os.environ.get("STREAMGMM_FED", "3"))  # 100 in full
 
 
-@pytest.mark.parametrize("seed", range(CASES))
+@pytest.mark.parametrize(
+    "seed", [*range(CASES)[:6], *(pytest.param(seed, marks=pytest.mark.long) for seed in range(CASES)[6:])]
+)
 def test_a_killed_fit_ends_in_the_same_bits(tmp_path, seed):
     case, random = Case.drawn(seed), np.random.default_rng(seed)
     gone_on, places = resumed(case, tmp_path / "fit.ckpt", random, int(random.integers(1, 4)))

@@ -253,6 +253,7 @@ class Endless:
         return ((lines[:, None, None] * 977 + columns[:, None] * 331 + bands) % 101).astype(self.dtype)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("dtype", "nodata"), [("uint16", 50), ("float32", None)])
 def test_memory_does_not_grow_with_the_image(dtype, nodata, monkeypatch):
     monkeypatch.setattr(fields, "BLOCK_BYTES", 2**20)

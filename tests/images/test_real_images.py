@@ -46,7 +46,7 @@ def mapped(name, step):
 # ---------------------------------------------------------------------- published maps
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("name", "step", "rule"),
     [

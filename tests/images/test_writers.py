@@ -366,6 +366,7 @@ segment("image.npy", model="model", output="labels.tif", axes="CYX")
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
 def test_a_conversion_that_is_killed_leaves_nothing_under_the_name(tmp_path, monkeypatch):
     pytest.importorskip("tifffile")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-KILLS = int(os.environ.get("RESULT_KILLS", "3"))  # 200 are promised: RESULT_KILLS=200 pytest -n0 -s tests/results
+KILLS = int(os.environ.get("RESULT_KILLS", "3"))  # 200 are promised: RESULT_KILLS=200 pytest -n0 -s -m "" tests/results
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_after_any_kills_the_labels_are_those_of_a_run_that_was_not_killed(tmp_path):
     command = [sys.executable, "-W", "error", Path(__file__).with_name("killing.py"), tmp_path, str(KILLS), "0"]

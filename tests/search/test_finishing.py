@@ -83,7 +83,7 @@ def assert_consistent(model, max_iter=100):
 # ---------------------------------------------------------------------- split and merge
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", [*range(8), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(8, 20))])
 def test_components_move_from_where_two_are_to_where_one_is_missing(seed):
     rows = clusters(seed)
     without, moved = (GaussianMixture(4, split_merge=wanted, **stuck()).fit(rows) for wanted in (False, True))

@@ -470,9 +470,11 @@ def leads():
     return found
 
 
+@pytest.mark.long
 def test_the_default_is_as_good_as_the_best_of_ten_of_scikit_learns():
     assert sum(lead >= -1e-3 for lead in leads().values()) >= 0.9 * len(leads()), leads()
 
 
+@pytest.mark.long
 def test_the_default_is_never_far_below():
     assert min(leads().values()) >= -0.1, leads()

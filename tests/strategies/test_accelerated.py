@@ -208,7 +208,9 @@ def test_the_bound_never_falls_and_what_is_reported_is_as_good(family, seed):
         assert exact >= bounds[-1] - 1e-12
 
 
-@pytest.mark.parametrize(("seed", "times", "enough"), [(0, 5, 3000), (1, 10, 3000), (2, 3, 1000)])
+@pytest.mark.parametrize(
+    ("seed", "times", "enough"), [pytest.param(0, 5, 3000, marks=pytest.mark.long), (1, 10, 3000), (2, 3, 1000)]
+)
 def test_it_ends_where_batch_em_does_in_several_times_fewer_passes(seed, times, enough):
     rows, start, structure = overlapping(seed)
     plain, ours = fitted(rows, start, structure, Batch(), enough), at_its_end(seed)
@@ -222,7 +224,9 @@ def test_it_ends_where_batch_em_does_in_several_times_fewer_passes(seed, times, 
     assert times * passes(ours) <= passes(plain)
 
 
-@pytest.mark.parametrize("seed", [1, 3, 4, 6, 8, 12])  # 0 and 5 come to a plateau whose end no pass shows
+@pytest.mark.parametrize(
+    "seed", [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in (3, 4, 6)), 8, 12]
+)  # 0 and 5 come to a plateau whose end no pass shows
 def test_it_stops_when_little_remains(seed):
     rows, start, structure = overlapping(seed)
     end = at_its_end(seed)
