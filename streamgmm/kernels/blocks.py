@@ -34,7 +34,7 @@ def portions(rows: NDArray[Any], width: int, origin: Array) -> Iterator[tuple[sl
     blocks = _blocks(-(-min(step, len(rows)) // BLOCK), width)
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
-        if load(part if native else part.astype(np.float64), origin, blocks):
+        if load(part if native else part.astype(np.float64, order="C"), origin, blocks):
             raise NonFiniteError("Input X contains NaN, infinity or a value too large to be squared.")
         yield slice(start, start + len(part)), blocks
 

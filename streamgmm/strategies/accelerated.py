@@ -34,7 +34,7 @@ NATS = 0.25  # in all, by which rows tell its ends apart: of few rows it may be 
 NEARER = 0.25  # of a stride that was in vain: the next at most; after a good one twice as much as that
 WORTHWHILE, AHEAD = 1.01, 1e4  # passes that a stride is worth at least and at most
 HALVINGS = 17  # of what is between them: to less than a ten-thousandth
-FURTHEST = 300.0  # logarithm of how far is too far to be counted
+FURTHEST = 700.0  # logarithm of what is too far to be counted
 GENTLE = 1e-3  # nats a row that a pass gains where a stride does not lead from one optimum to another
 MOST_PLAIN = 100  # passes until then
 MEMORY = 5  # steps, and what they did to the gradient
@@ -226,7 +226,8 @@ def _stride(pairs: Pairs, own: Array, longest: float) -> tuple[float, Array]:
     terms = [(one, part * part) for one, part in zip(curvatures.tolist(), parts.tolist(), strict=True)]
 
     def length(passes: float) -> float:
-        return sqrt(square + sum((_worth(one, passes) ** 2 - 1.0) * part for one, part in terms))
+        times = ((_worth(one, passes), part) for one, part in terms)
+        return sqrt(square + sum((worth * worth - 1.0) * part for worth, part in times))  # where `**` would overflow
 
     passes = _most(length, max(longest, sqrt(square)))
     if passes < WORTHWHILE:
@@ -254,7 +255,7 @@ def _curved(pairs: Pairs) -> tuple[Array, Array]:
     apart = squares > TOLD_APART * squares[-1]
     basis, mixed = (turns[:, apart] / np.sqrt(squares[apart])).T, _products(steps, off)
     inverses, axes = np.linalg.eigh(basis @ (0.5 * (mixed + mixed.T)) @ basis.T)
-    sure = np.abs(inverses) > TOLD_APART * np.abs(inverses).max()
+    sure = np.abs(inverses) > TOLD_APART * np.abs(inverses).max(initial=0.0)
     return np.minimum(1.0 + 1.0 / inverses[sure], 1.0), axes[:, sure].T @ basis @ off
 
 
