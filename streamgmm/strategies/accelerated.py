@@ -286,5 +286,5 @@ def _products(one: Array, other: Array) -> Array:
 
 
 def _dot(one: Array, other: Array) -> float:
-    """As `_products` adds."""
+    """The same of two vectors."""
     return float((one * other).sum())

@@ -149,8 +149,8 @@ def test_a_stride_leads_where_as_many_passes_would(seed, n_pairs, passes, lowest
         way, left = way + left, left - curvature @ left
     np.testing.assert_allclose(led_to(passes), way, rtol=1e-9, atol=1e-15)
     stride, found = _stride(pairs, own, np.linalg.norm(way))
-    off = min(np.linalg.norm(found - led_to(passes * (1 - less))) for less in np.linspace(0.0, 6e-4, 61))
-    assert off <= 1e-5 * np.linalg.norm(way)  # of passes that are found to a thousandth, but else as exact as the looks
+    off = min(np.linalg.norm(found - led_to(passes * (1 - less))) for less in np.linspace(0.0, 1e-4, 61))
+    assert off <= 1e-5 * np.linalg.norm(way)  # passes are found to a ten-thousandth
     np.testing.assert_allclose(stride, np.linalg.norm(found), rtol=1e-6)
 
 
@@ -225,7 +225,7 @@ def test_it_ends_where_batch_em_does_in_several_times_fewer_passes(seed, times, 
 
 
 @pytest.mark.parametrize(
-    "seed", [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in (3, 4, 6)), 8, 12]
+    "seed", [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in (2, 3, 4, 6, 10)), 8, 12]
 )  # 0 and 5 come to a plateau whose end no pass shows
 def test_it_stops_when_little_remains(seed):
     rows, start, structure = overlapping(seed)
