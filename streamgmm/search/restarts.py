@@ -123,8 +123,11 @@ def searched_on(
     ways, mixtures = [way for way, _ in placed], dict(enumerate(mixture for _, mixture in placed))
     scores = np.full(len(placed), -np.inf)
     last = list(mixtures)
-    for heat in HEATS:  # two at least, to see whether they agree
-        last = last[: max(2, n_init, ceil(len(placed) / heat.share))]
+    going = [max(2, n_init, ceil(len(placed) / heat.share)) for heat in HEATS]  # two, to see whether they agree
+    for heat, most, next_most in zip(HEATS, going, [*going[1:], 0], strict=True):
+        last = last[:most]
+        if 0 < len(last) <= next_most:
+            continue  # none of them would be left behind
         rows = whole if heat.of_all_rows else trials
         ran = rows.run([mixtures[place] for place in last], heat.passes, accelerated=heat.accelerated)
         mixtures.update((place, mixture) for place, mixture in zip(last, ran, strict=True) if mixture is not None)

@@ -277,6 +277,19 @@ def test_ways_whose_starts_degenerate_are_left_out(monkeypatch):
         searched(*settings)
 
 
+@pytest.mark.parametrize("n_starts, runs", [(2, [2]), (6, [6, 2]), (12, [12, 4, 2])])
+def test_no_heat_is_run_that_would_leave_none_behind(monkeypatch, n_starts, runs):
+    ran, run = [], Trials.run
+
+    def noted(trials, starts, passes, **how):
+        ran.append(len(starts))
+        return run(trials, starts, passes, **how)
+
+    monkeypatch.setattr(Trials, "run", noted)
+    searched(Reservoir(hard(), None), STRUCTURES["full"], 4, 1, RandomState(0), 1e-6, Effort(n_starts, 0))
+    assert ran == runs
+
+
 # ---------------------------------------------------------------------- moves
 
 
