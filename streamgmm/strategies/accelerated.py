@@ -29,15 +29,15 @@ from streamgmm.reading.execution import Wave
 from streamgmm.reduction import Counter, push, total
 from streamgmm.strategies.coordinates import at, seen_from
 
-FARTHEST = 0.018  # length of a stride at most: by longer ones EM's way is lost
-NATS = 0.25  # in all, by which rows tell its ends apart: of few rows it may be as long as that
+FARTHEST = 0.011  # length of a stride at most: by longer ones EM's way is lost
+NATS = 0.12  # in all, by which rows tell its ends apart: of few rows it may be as long as that
 NEARER = 0.25  # of a stride that was in vain: the next at most; after a good one twice as much as that
 WORTHWHILE, AHEAD = 1.01, 1e4  # passes that a stride is worth at least and at most
 HALVINGS = 17  # of what is between them: to less than a ten-thousandth
 FURTHEST = 700.0  # logarithm of what is too far to be counted
 GENTLE = 1e-3  # nats a row that a pass gains where a stride does not lead from one optimum to another
 MOST_PLAIN = 100  # passes until then
-MEMORY = 5  # steps, and what they did to the gradient
+MEMORY = 3  # steps, and what they did to the gradient
 TOLD_APART = 1e-8  # of the most that one of these directions differs by: less is rounding
 CURVED = 1e-4  # cosine between the two, below which they tell of no maximum
 LASTING = 0.99  # of the slowness that was seen is believed a pass later, where less is seen

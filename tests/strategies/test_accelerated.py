@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from streamgmm.covariances import STRUCTURES
@@ -131,13 +131,15 @@ def quadratic(random, size, lowest):
     return axes * random.uniform(lowest, 1.0, size) @ axes.T
 
 
-@given(st.integers(0, 10**6), st.integers(1, MEMORY), st.integers(2, 40), st.sampled_from([-0.05, 0.01]))
+@given(st.integers(0, 10**6), st.integers(1, 5), st.integers(2, 40), st.sampled_from([-0.05, 0.01]))
 def test_a_stride_leads_where_as_many_passes_would(seed, n_pairs, passes, lowest):
-    """Of EM whose gradient falls linearly; a lowest curvature below 0 is a saddle."""
+    """Of EM whose gradient falls linearly, where pairs can be told apart; a lowest curvature below 0 is a saddle."""
     random = np.random.default_rng(seed)
     curvature = quadratic(random, n_pairs, lowest)
     steps = 1e-3 * random.normal(size=(n_pairs, n_pairs))
     pairs = tuple((step, curvature @ step) for step in steps)
+    off = np.array([gone - step for step, gone in pairs])
+    assume(np.linalg.cond(off / np.linalg.norm(off, axis=1)[:, None]) < 5e3)  # or directions are given up
     own = 1e-3 * random.normal(size=n_pairs)
     slopes, axes = np.linalg.eigh(curvature)
 
@@ -154,7 +156,7 @@ def test_a_stride_leads_where_as_many_passes_would(seed, n_pairs, passes, lowest
     np.testing.assert_allclose(stride, np.linalg.norm(found), rtol=1e-6)
 
 
-@given(st.integers(0, 10**6), st.integers(1, 2 * MEMORY))
+@given(st.integers(0, 10**6), st.integers(1, 10))
 def test_the_longest_stride_is_newtons(seed, n_pairs):
     """Where every curvature is above 0; pairs beyond the memory's are of other directions, or of the same again."""
     random = np.random.default_rng(seed)
@@ -166,7 +168,7 @@ def test_the_longest_stride_is_newtons(seed, n_pairs):
     np.testing.assert_allclose(stride, np.linalg.norm(found))
 
 
-@given(st.integers(0, 10**6), st.integers(0, MEMORY), st.floats(0.0, 1.0))
+@given(st.integers(0, 10**6), st.integers(0, 5), st.floats(0.0, 1.0))
 def test_a_stride_is_no_longer_than_it_may_be_and_no_shorter_than_a_step(seed, n_pairs, share):
     """Whatever the pairs are: of no symmetric matrix, parallel, or nothing at all."""
     random = np.random.default_rng(seed)
