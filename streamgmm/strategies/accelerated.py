@@ -6,7 +6,8 @@ near a saddle the gradient even grows. The latest steps, and what became of the 
 that differs from 1 in as many directions (symmetric rank one: Byrd, Nocedal & Schnabel, 1994). Under that curvature it
 is known where EM would be after any number of passes: after one, at its own step, and after infinitely many where
 Newton's method leads, as Jamshidian & Jennrich (1997) go. A stride is as many as lead no farther than some length. So
-it follows the way of EM, past saddles too, and ends where EM does but for few starts: the shorter, the fewer.
+it follows the way of EM, past saddles too, and ends where EM does but for few starts: the shorter, the fewer; at
+saddles above all, where a small step aside leads to another optimum.
 
 The frame moves along; vectors of earlier frames are kept as they are. Where it turns out that the likelihood at the end
 of a stride is below the bound that was known of EM's own step, that step is gone on from, so that nothing is lost but
@@ -29,8 +30,9 @@ from streamgmm.reading.execution import Wave
 from streamgmm.reduction import Counter, push, total
 from streamgmm.strategies.coordinates import at, seen_from
 
-FARTHEST = 0.011  # length of a stride at most: by longer ones EM's way is lost
-NATS = 0.12  # in all, by which rows tell its ends apart: of few rows it may be as long as that
+FARTHEST = 0.0095  # length of a stride at most: by longer ones EM's way is lost
+NATS = 0.09  # in all, by which rows tell its ends apart: of few rows it may be as long as that
+SURE = 2.0  # times as long where the gradient grows in no direction: ways part at saddles
 NEARER = 0.25  # of a stride that was in vain: the next at most; after a good one twice as much as that
 WORTHWHILE, AHEAD = 1.01, 1e4  # passes that a stride is worth at least and at most
 HALVINGS = 17  # of what is between them: to less than a ten-thousandth
@@ -59,7 +61,7 @@ class Striding:
     striding : bool
         Whether they are over.
     longest : float
-        Length of a stride at most.
+        Length of a stride at most, where it is not sure that no saddle is near.
     stride : float
         Length of the one that led to the current parameters: 0 where they are an M-step's.
     step : ndarray or None
@@ -96,7 +98,7 @@ class Striding:
 
     @property
     def led_on(self) -> bool:
-        """Whether the latest stride was as long as it might be, or what could tell of a longer way was forgotten."""
+        """Whether the latest stride was as long as any may be, or what could tell of a longer way was forgotten."""
         return self.stride >= 0.999 * self.longest or not self.pairs
 
     @property
@@ -150,7 +152,9 @@ class Accelerated:
         if not np.isfinite(own).all():
             return plain, replace(state, current=maximum[0], stride=0.0, step=None, own=None, pairs=())
         state = _remembering(state, own)
-        stride, step = _stride(state.pairs, own, state.longest)
+        curvatures, directions = _curved(state.pairs)
+        reach = SURE if (curvatures >= 0.0).all() else 1.0
+        stride, step = _stride(curvatures, directions, own, reach * state.longest)
         parameters = self._led_to(state.current, step) if stride else None
         if parameters is None:
             return plain, replace(state, current=maximum[0], stride=0.0, step=own, own=own)
@@ -216,10 +220,9 @@ def _remembering(state: Striding, own: Array) -> Striding:
     return replace(state, pairs=pairs, slowness=slowness, remaining=remaining)
 
 
-def _stride(pairs: Pairs, own: Array, longest: float) -> tuple[float, Array]:
+def _stride(curvatures: Array, directions: Array, own: Array, longest: float) -> tuple[float, Array]:
     """How long a stride is, and the stride; 0 where it is a step of EM's own."""
     square = _dot(own, own)
-    curvatures, directions = _curved(pairs)
     if not len(curvatures) or not 0.0 < square < inf:
         return 0.0, own
     parts = _products(directions, own[None])[:, 0]

@@ -14,7 +14,7 @@ from streamgmm.fitting.stopping import Never, Settled
 from streamgmm.reading import execution
 from streamgmm.sources import as_source
 from streamgmm.strategies import Accelerated, Batch, accelerated
-from streamgmm.strategies.accelerated import MEMORY, _stride
+from streamgmm.strategies.accelerated import MEMORY, _curved, _stride
 from streamgmm.strategies.coordinates import at, seen_from
 from streamgmm.testing.draws import assert_same_parameters, examples, mixture
 from streamgmm.testing.strategies import StrategyLaws
@@ -150,7 +150,7 @@ def test_a_stride_leads_where_as_many_passes_would(seed, n_pairs, passes, lowest
     for _ in range(passes):
         way, left = way + left, left - curvature @ left
     np.testing.assert_allclose(led_to(passes), way, rtol=1e-9, atol=1e-15)
-    stride, found = _stride(pairs, own, np.linalg.norm(way))
+    stride, found = _stride(*_curved(pairs), own, np.linalg.norm(way))
     off = min(np.linalg.norm(found - led_to(passes * (1 - less))) for less in np.linspace(0.0, 1e-4, 61))
     assert off <= 1e-5 * np.linalg.norm(way)  # passes are found to a ten-thousandth
     np.testing.assert_allclose(stride, np.linalg.norm(found), rtol=1e-6)
@@ -163,7 +163,7 @@ def test_the_longest_stride_is_newtons(seed, n_pairs):
     curvature = quadratic(random, 6, 0.1)
     steps = 1e-3 * random.normal(size=(n_pairs, 6))
     pairs = tuple((step, curvature @ step) for step in steps)
-    stride, found = _stride(pairs, pairs[-1][1], np.inf)
+    stride, found = _stride(*_curved(pairs), pairs[-1][1], np.inf)
     np.testing.assert_allclose(found, pairs[-1][0], rtol=1e-7, atol=1e-12)
     np.testing.assert_allclose(stride, np.linalg.norm(found))
 
@@ -178,7 +178,7 @@ def test_a_stride_is_no_longer_than_it_may_be_and_no_shorter_than_a_step(seed, n
         gone[-1] = steps[-1]
     own = 1e-2 * random.normal(size=4)
     longest = share * 0.3
-    stride, found = _stride(tuple(zip(steps, gone, strict=True)), own, longest)
+    stride, found = _stride(*_curved(tuple(zip(steps, gone, strict=True))), own, longest)
     assert np.isfinite(found).all()
     length, unit = np.linalg.norm(found), np.linalg.norm(own)
     assert unit * (1 - 1e-9) <= length <= max(longest, unit) * (1 + 1e-6)
