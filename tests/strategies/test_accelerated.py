@@ -41,12 +41,12 @@ class TestAccelerated(StrategyLaws):
         return strategy.update(strategy.init(example.parameters), whole, Wave((), last=True, complete=True))
 
 
-def fitted(rows, start, structure, strategy, passes, stop=None, reg_covar=0.0):
+def fitted(rows, start, structure, strategy, passes, stop=None, reg_covar=0.0, watch=None):
     source = as_source(rows)
     stage = Stage(
         "x", strategy, lambda number, taken: execution.waves(source, taken), None, Never() if stop is None else stop
     )
-    return fit([start], [stage], structure, reg_covar=reg_covar, max_iter=passes)[0]
+    return fit([start], [stage], structure, reg_covar=reg_covar, max_iter=passes, watch=watch)[0]
 
 
 def overlapping(seed, n=3000, family="full"):
@@ -302,3 +302,19 @@ def test_a_stride_too_far_is_taken_back(monkeypatch):
     bounds = np.array(fitted(rows, start, structure, Accelerated(structure, 0.0), 60).lower_bounds)
     assert (np.diff(bounds) == 0.0).any(), "some stride was in vain"
     assert np.all(np.diff(bounds) >= -1e-12)
+
+
+def test_strides_are_longer_only_where_no_curvature_tells_of_a_saddle():
+    near_saddles, sure = [], []
+
+    def watch(step, run):
+        for _, _, state in step.position.candidates:
+            if state.stride and state.stride > np.linalg.norm(state.own):
+                falls = (_curved(state.pairs)[0] >= 0.0).all()
+                (sure if falls else near_saddles).append(state.stride / state.longest)
+
+    for seed in range(4):
+        rows, start, structure = overlapping(seed)
+        fitted(rows, start, structure, Accelerated(structure, 0.0), 80, watch=watch)
+    assert 0.99 <= max(near_saddles) <= 1.0 + 1e-9
+    assert 1.99 <= max(sure) <= 2.0 + 1e-9
