@@ -290,8 +290,10 @@ class Course:
             return ()
         going = {candidate for candidate, *_ in run.position.candidates}
         tried = len(run.bounds[joined]) >= TRIED or joined not in going
-        worse = min((joined, 0), key=lambda candidate: run.trajectories[candidate].lower_bound)
-        return (worse,) if tried and worse in going else ()
+        worse, better = sorted((joined, 0), key=lambda candidate: run.trajectories[candidate].lower_bound)
+        # the better may have been left behind when it was the worse: what is added to variances can lower a likelihood
+        rival = better in going or run.trajectories[better].converged
+        return (worse,) if tried and worse in going and rival else ()
 
     @property
     def resizes(self) -> bool:

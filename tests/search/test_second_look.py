@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import dask.array as da
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from streamgmm import Checkpoint, GaussianMixture
 from streamgmm.checkpoint import record
 from streamgmm.checkpoint.container import encoded
+from streamgmm.course import TRIED, Course
 from streamgmm.covariances import STRUCTURES
 from streamgmm.em import make_parameters
 from streamgmm.errors import DegenerateError
@@ -370,6 +372,17 @@ def test_what_was_left_behind_is_not_what_a_fit_ends_with(monkeypatch):
     assert repairs(model) == [NAME]
     assert model.converged_
     np.testing.assert_allclose(model.means_, model.means_[:1].repeat(4, axis=0))
+
+
+@pytest.mark.parametrize(
+    "going, converged, left", [((0, 1), False, (1,)), ((1,), True, (1,)), ((1,), False, ()), ((0,), False, ())]
+)
+def test_of_two_starts_one_goes_on_to_its_end(going, converged, left):
+    """Also where the first was left behind when it was the worse, and is the better since."""
+    trajectories = [SimpleNamespace(lower_bound=bound, converged=converged) for bound in (-1.0, -1.1)]
+    position = SimpleNamespace(candidates=[(candidate, None, None) for candidate in going])
+    run = SimpleNamespace(trajectories=trajectories, bounds=[(0.0,) * TRIED] * 2, position=position)
+    assert Course._retire(SimpleNamespace(n_init=1), None, run) == left
 
 
 def test_a_start_that_degenerates_is_left(monkeypatch):
