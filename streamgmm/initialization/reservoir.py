@@ -1,15 +1,16 @@
 """A sample of the rows of a source, small enough to hold, taken in one reading.
 
-Every row draws a key from (seed, chunk); the rows with the smallest keys are kept. So the sample does not depend on the
-order in which chunks are read, and rows that fit are all kept, in their order. A key is divided by the weight of its
-row: where few rows have most of the weight, as few colours are most of an image, a sample without them would tell
-nothing (priority sampling: Duffield, Lund & Thorup, 2007).
+Every row draws a key from (seed, row index); the rows with the smallest keys are kept. So the sample depends neither on
+chunks nor on the order in which they are read, and rows that fit are all kept, in their order. A key is divided by the
+weight of its row: where few rows have most of the weight, as few colours are most of an image, a sample without them
+would tell nothing (priority sampling: Duffield, Lund & Thorup, 2007).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil, log2
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ from streamgmm.reading.execution import Wave
 from streamgmm.sources.checks import check_one_weight_a_row, non_finite_error
 from streamgmm.sources.source import Chunk, Source
 from streamgmm.statistics import LARGEST
+
+OF_A_BLOCK = 1_024  # rows to keep that are drawn together
+LEAST = 2.0**-40  # threshold that is as good as 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,34 +136,51 @@ def drawn_of(wave: Wave, seed: int, size: int, threshold: float = np.inf) -> lis
 
 def _draw(rows: NDArray[Any], weights: Array | None, chunk: Chunk, seed: int, size: int, threshold: float) -> Drawn:
     check_one_weight_a_row(rows, weights, chunk.index)
-    random = np.random.Generator(np.random.PCG64([seed, chunk.index]))
+    # where chunks are of unknown length each has draws of its own
+    first = chunk.index << 40 if chunk.start is None else chunk.start
     chosen: Any = slice(None)
     if weights is not None:
-        keys = _by_weight(_keys(random, len(rows), threshold), weights)
+        keys = _by_weight(_keys(seed, first, len(rows), threshold), weights)
     elif threshold < 1.0:
-        chosen, keys = _below(random, len(rows), threshold)
+        chosen, keys = _below(seed, first, len(rows), threshold)
     else:
-        keys = _keys(random, len(rows), threshold)
+        keys = _keys(seed, first, len(rows), threshold)
     taken = rows[chosen]
     if taken.dtype.kind == "f" and not (np.abs(taken) <= LARGEST).all():
         raise non_finite_error(rows, chunk)
     return smallest([Drawn(keys, taken, weights)], size)
 
 
-def _below(random: np.random.Generator, n: int, threshold: float) -> tuple[NDArray[np.intp], Array]:
-    """Which of so many uniform keys are below a threshold, and these: the others need not be drawn for that."""
-    places = np.sort(random.choice(n, random.binomial(n, threshold), replace=False, shuffle=False))
-    return places, threshold * random.random(len(places))
+def _below(seed: int, first: int, n: int, threshold: float) -> tuple[NDArray[np.intp], Array]:
+    """Which of so many rows have uniform keys below a threshold, and these: the others need not be drawn for that.
+
+    They are drawn for blocks of rows that have nothing to do with chunks.
+    """
+    block = 1 << ceil(log2(OF_A_BLOCK / max(threshold, LEAST)))
+    places, keys = [np.empty(0, np.intp)], [np.empty(0)]
+    for number in range(first // block, -(-(first + n) // block)):
+        random = _random([seed, 1 + number])
+        found = np.sort(random.choice(block, random.binomial(block, threshold), replace=False, shuffle=False))
+        drawn, found = threshold * random.random(len(found)), found + (number * block - first)
+        here = slice(*np.searchsorted(found, (0, n)))
+        places.append(found[here])
+        keys.append(drawn[here])
+    return np.concatenate(places), np.concatenate(keys)
 
 
-def _keys(random: np.random.Generator, n: int, threshold: float) -> Array:
+def _keys(seed: int, first: int, n: int, threshold: float) -> Array:
     """So many uniform keys, of which the same are below the threshold."""
-    if threshold >= 1.0:
-        return random.random(n)
-    places, low = _below(random, n, threshold)
-    keys = threshold + (1.0 - threshold) * random.random(n)
-    keys[places] = low
+    keys = _random([seed], first).random(n)
+    if threshold < 1.0:
+        places, low = _below(seed, first, n, threshold)
+        keys = threshold + (1.0 - threshold) * keys
+        keys[places] = low
     return keys
+
+
+def _random(seed: list[int], after: int = 0) -> np.random.Generator:
+    """Draws of their own for each seed, after so many that are of earlier rows."""
+    return np.random.Generator(np.random.PCG64(seed).advance(after))
 
 
 def _by_weight(keys: Array, weights: Array) -> Array:

@@ -36,6 +36,20 @@ def test_neither_laziness_nor_threads_change_what_is_drawn(n, size, n_threads):
     np.testing.assert_array_equal(lazy.rows, expected.rows)
 
 
+@given(st.data())
+def test_chunks_do_not_change_what_is_drawn(data):
+    """Some of them empty; rows are drawn by where they are among all."""
+    n, size, seed = (data.draw(st.integers(low, high)) for low, high in ((1, 5_000), (1, 300), (0, 99)))
+    cuts = data.draw(st.lists(st.integers(0, n), max_size=8).map(sorted))
+    lengths = tuple(np.diff([0, *cuts, n]).tolist())
+    weights = data.draw(st.sampled_from([None, heavy()[:n]]))
+    expected = sample(as_source(ROWS[:n], weights), size, seed)
+    again = sample(as_source(da.from_array(ROWS[:n], (lengths, -1)), weights), size, seed)
+    np.testing.assert_array_equal(again.rows, expected.rows)
+    if weights is not None:
+        np.testing.assert_array_equal(again.weights, expected.weights)
+
+
 @pytest.mark.parametrize("chunks", [1_000, 300])
 def test_every_row_is_as_likely_as_any_other_and_any_two_are(monkeypatch, chunks):
     """Counts of 1,000 samples: 5 standard errors of 1,000 rows and 1,000 pairs, by chance once in 800 times."""
