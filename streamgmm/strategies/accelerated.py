@@ -32,11 +32,11 @@ from streamgmm.strategies.coordinates import at, seen_from
 
 FARTHEST = 0.0095  # length of a stride at most: by longer ones EM's way is lost
 NATS = 0.09  # in all, by which rows tell its ends apart: of few rows it may be as long as that
-SURE = 2.0  # times as long where the gradient grows in no direction: ways part at saddles
+CLEAR = 2.0  # times as long where the gradient grows in no direction: ways part at saddles
 NEARER = 0.25  # of a stride that was in vain: the next at most; after a good one twice as much as that
 WORTHWHILE, AHEAD = 1.01, 1e4  # passes that a stride is worth at least and at most
 HALVINGS = 17  # of what is between them: to less than a ten-thousandth
-FURTHEST = 700.0  # logarithm of what is too far to be counted
+UNCOUNTED = 700.0  # logarithm of what is too far to be counted
 GENTLE = 1e-3  # nats a row that a pass gains where a stride does not lead from one optimum to another
 MOST_PLAIN = 100  # passes until then
 MEMORY = 3  # steps, and what they did to the gradient
@@ -61,7 +61,7 @@ class Striding:
     striding : bool
         Whether they are over.
     longest : float
-        Length of a stride at most, where it is not sure that no saddle is near.
+        Length of a stride at most; away from saddles `CLEAR` times that.
     stride : float
         Length of the one that led to the current parameters: 0 where they are an M-step's.
     step : ndarray or None
@@ -98,7 +98,7 @@ class Striding:
 
     @property
     def led_on(self) -> bool:
-        """Whether the latest stride was as long as any may be, or what could tell of a longer way was forgotten."""
+        """Whether the latest stride was as long as near a saddle, or what could tell of a longer way was forgotten."""
         return self.stride >= 0.999 * self.longest or not self.pairs
 
     @property
@@ -153,7 +153,7 @@ class Accelerated:
             return plain, replace(state, current=maximum[0], stride=0.0, step=None, own=None, pairs=())
         state = _remembering(state, own)
         curvatures, directions = _curved(state.pairs)
-        reach = SURE if (curvatures >= 0.0).all() else 1.0
+        reach = CLEAR if (curvatures >= 0.0).all() else 1.0
         stride, step = _stride(curvatures, directions, own, reach * state.longest)
         parameters = self._led_to(state.current, step) if stride else None
         if parameters is None:
@@ -230,7 +230,9 @@ def _stride(curvatures: Array, directions: Array, own: Array, longest: float) ->
 
     def length(passes: float) -> float:
         times = ((_worth(one, passes), part) for one, part in terms)
-        return sqrt(square + sum((worth * worth - 1.0) * part for worth, part in times))  # where `**` would overflow
+        return sqrt(
+            square + sum((worth * worth - 1.0) * part for worth, part in times)
+        )  # `**` would raise where this is infinite
 
     passes = _most(length, max(longest, sqrt(square)))
     if passes < WORTHWHILE:
@@ -268,7 +270,7 @@ def _worth(curvature: float, passes: float) -> float:
         return passes
     if curvature == 1.0:
         return 1.0
-    return -expm1(min(passes * log1p(-curvature), FURTHEST)) / curvature
+    return -expm1(min(passes * log1p(-curvature), UNCOUNTED)) / curvature
 
 
 def _most(length: Callable[[float], float], longest: float) -> float:

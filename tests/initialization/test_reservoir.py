@@ -43,17 +43,21 @@ def test_chunks_do_not_change_what_is_drawn(data):
     cuts = data.draw(st.lists(st.integers(0, n), max_size=8).map(sorted))
     lengths = tuple(np.diff([0, *cuts, n]).tolist())
     weights = data.draw(st.sampled_from([None, heavy()[:n]]))
-    expected = sample(as_source(ROWS[:n], weights), size, seed)
-    again = sample(as_source(da.from_array(ROWS[:n], (lengths, -1)), weights), size, seed)
+    with pytest.MonkeyPatch.context() as patch:
+        # rows are drawn by blocks, and so few of them fit in one
+        patch.setattr("streamgmm.initialization.reservoir.OF_A_BLOCK", data.draw(st.sampled_from([1, 16, 1_024])))
+        expected = sample(as_source(ROWS[:n], weights), size, seed)
+        again = sample(as_source(da.from_array(ROWS[:n], (lengths, -1)), weights), size, seed)
     np.testing.assert_array_equal(again.rows, expected.rows)
     if weights is not None:
         np.testing.assert_array_equal(again.weights, expected.weights)
 
 
-@pytest.mark.parametrize("chunks", [1_000, 300])
-def test_every_row_is_as_likely_as_any_other_and_any_two_are(monkeypatch, chunks):
+@pytest.mark.parametrize("chunks, of_a_block", [(1_000, 1_024), (300, 1_024), (300, 16)])
+def test_every_row_is_as_likely_as_any_other_and_any_two_are(monkeypatch, chunks, of_a_block):
     """Counts of 1,000 samples: 5 standard errors of 1,000 rows and 1,000 pairs, by chance once in 800 times."""
     monkeypatch.setattr("streamgmm.sources.arrays.CHUNK_ROWS", chunks)
+    monkeypatch.setattr("streamgmm.initialization.reservoir.OF_A_BLOCK", of_a_block)
     counts, pairs = np.zeros(1_000), np.zeros(1_000)
     source, other = as_source(np.arange(1_000.0)[:, None]), np.random.default_rng(3).permutation(1_000)
     for seed in range(1_000):
