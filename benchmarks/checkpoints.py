@@ -25,9 +25,9 @@ from sklearn.exceptions import ConvergenceWarning
 from benchmarks.timing import Rounds, Table, describe_machine, seconds, verdict
 from benchmarks.workloads import mixture
 from streamgmm import GaussianMixture
-from streamgmm.checkpoint import Keeper
 from streamgmm.errors import OrderWarning
-from streamgmm.estimator.keeping import Guard, KeptMixture
+from streamgmm.estimator.keeping import CheckpointSession, KeptMixture
+from streamgmm.persistence.writer import CheckpointWriter
 
 BAR = 0.02
 
@@ -55,16 +55,16 @@ class Spent:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        write = Keeper.write
+        write = CheckpointWriter.write
 
-        def written(keeper: Keeper, *arguments: Any) -> Any:
+        def written(checkpoint_writer: CheckpointWriter, *arguments: Any) -> Any:
             self.generations += 1
-            return write(keeper, *arguments)
+            return write(checkpoint_writer, *arguments)
 
         with (
-            mock.patch.object(Guard, "_write", self.counted(Guard._write)),
+            mock.patch.object(CheckpointSession, "_write", self.counted(CheckpointSession._write)),
             mock.patch.object(KeptMixture, "_write", self.counted(KeptMixture._write)),
-            mock.patch.object(Keeper, "write", written),
+            mock.patch.object(CheckpointWriter, "write", written),
         ):
             begun = perf_counter()
             yield

@@ -21,8 +21,8 @@ from benchmarks.stored import N_FEATURES, write_rows
 from benchmarks.timing import Table, describe_machine, seconds, verdict
 from benchmarks.workloads import Start
 from streamgmm import GaussianMixture
-from streamgmm.sources.storage import task_rows
-from streamgmm.threads import count
+from streamgmm.data.sources.storage import task_rows
+from streamgmm.data.threads import count
 
 
 def read(array: Any) -> None:

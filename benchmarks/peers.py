@@ -37,7 +37,7 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True)
-class Contest:
+class RaceState:
     """Ours on some rows, theirs on the same."""
 
     workload: Workload
@@ -125,13 +125,13 @@ def measure(
     assert reference is not None
     capable = [peer for peer in peers if family in peer.families]
     if rows.dtype == np.uint8:
-        contest = Contest(workload, rows, start, reference, rounds, table)
+        contest = RaceState(workload, rows, start, reference, rounds, table)
         contest.against(SHUFFLED, streamgmm, np.random.default_rng(0).permutation(rows), judged=family == "full")
         for peer in capable:
             contest.against(peer.name, peer.fit, peer.converted(rows), judged=False)
         return
     for dtype in dtypes:
-        contest = Contest(workload, rows.astype(dtype), start, reference, rounds, table)
+        contest = RaceState(workload, rows.astype(dtype), start, reference, rounds, table)
         if dtype == "float32":
             contest.against(DOUBLE, streamgmm, rows, judged=family == "full")
         for peer in capable:

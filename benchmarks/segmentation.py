@@ -33,7 +33,7 @@ from sklearn.datasets import load_sample_image
 
 from benchmarks import maps
 from benchmarks.timing import Table, describe_machine, verdict
-from streamgmm.threads import count
+from streamgmm.data.threads import count
 
 CHUNK = 1024
 REACH = 3  # pixels of the photograph from which a pixel may have its colour

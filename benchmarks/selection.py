@@ -23,9 +23,9 @@ from benchmarks.onepass import observed
 from benchmarks.timing import Rounds, Table, describe_machine, seconds, verdict
 from benchmarks.workloads import Population
 from streamgmm import GaussianMixture, select
+from streamgmm.data.source import Chunk
+from streamgmm.data.sources import as_source
 from streamgmm.selection import selecting
-from streamgmm.sources import as_source
-from streamgmm.sources.source import Chunk
 
 SECTIONS = ("choice", "once", "cost")
 SIZES, ROWS = range(1, 11), 2_000
@@ -113,7 +113,7 @@ def choice(seeds: Sequence[int], n: int, sizes: Sequence[int], n_init: int, judg
 
 def by_each_number(rows: Rows, sizes: Sequence[int], first: int) -> dict[str, int]:
     """Sizes chosen from rows that come by once, by each of the numbers that are known of the candidates then."""
-    with patch.object(selecting, "rows_to_keep", lambda k, d: first):
+    with patch.object(selecting, "subsample_size", lambda k, d: first):
         found = observed(partial(select, iter(np.array_split(rows, 20)), sizes, random_state=0))[0]
     size = dict(enumerate(found.table["n_components"].tolist()))
     bounds = [model.criteria_["bound"].bic for model in found.models]

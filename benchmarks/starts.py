@@ -26,18 +26,20 @@ from benchmarks.onepass import observed
 from benchmarks.timing import Rounds, Table, describe_machine, per_iteration, seconds, verdict
 from benchmarks.workloads import Population, Start
 from benchmarks.workloads import mixture as mixed
-from streamgmm import GaussianMixture, planning
-from streamgmm.course import Course, Task
-from streamgmm.covariances import STRUCTURES
-from streamgmm.fitting.iteration import Step
-from streamgmm.fitting.stages import Run, Stage, fit
-from streamgmm.fitting.stopping import Never, Settled
-from streamgmm.initialization import drawn
-from streamgmm.parameters import Parameters
-from streamgmm.reading import execution
-from streamgmm.sources import Source, as_source
-from streamgmm.strategies import Accelerated, Batch, Strategy
-from streamgmm.strategies.accelerated import Striding
+from streamgmm import GaussianMixture
+from streamgmm.algorithms.accelerated import Accelerated, AcceleratedState
+from streamgmm.algorithms.algorithm import Algorithm
+from streamgmm.algorithms.batch import Batch
+from streamgmm.data import execution
+from streamgmm.data.sources import Source, as_source
+from streamgmm.fitting import plan as planning
+from streamgmm.fitting.driver import FitProcedure, FitTask
+from streamgmm.initialization.candidates import drawn
+from streamgmm.iteration.loop import Step
+from streamgmm.iteration.run import Run, Stage, fit
+from streamgmm.iteration.stopping import AcceleratedStop, MaxPasses
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.model.parameters import Parameters
 
 SECTIONS = ("quality", "moves", "acceleration", "cost")
 
@@ -252,13 +254,13 @@ class Climb:
         return int(reached[0]) + 1 if len(reached) else None
 
 
-def climb(rows: Rows, start: Parameters, strategy: Strategy[Any], reg_covar: float, passes: int) -> Climb:
+def climb(rows: Rows, start: Parameters, strategy: Algorithm[Any], reg_covar: float, passes: int) -> Climb:
     """So many passes, whatever they gain.
 
     A stride that led down is among what was read; its pass is lost, and what was known before is gone on from.
     """
     source = as_source(rows)
-    settled = Settled(planning.worth_a_pass(source, planning.Learning(FULL, reg_covar), start.n_components))
+    settled = AcceleratedStop(planning.worth_a_pass(source, planning.EMSettings(FULL, reg_covar), start.n_components))
     latest, kept, ends = [], [], []
 
     def watch(step: Step, run: Run) -> None:
@@ -266,10 +268,10 @@ def climb(rows: Rows, start: Parameters, strategy: Strategy[Any], reg_covar: flo
             ((_, _, state),) = step.position.candidates
             latest.append(update.likelihood.mean)
             kept.append((getattr(state, "known", None) or update.latest).likelihood.mean)
-            if isinstance(state, Striding) and settled(run.trajectories[0].lower_bounds, state):
+            if isinstance(state, AcceleratedState) and settled(run.trajectories[0].lower_bounds, state):
                 ends.append(step.number)
 
-    stage = Stage("climb", strategy, lambda number, taken: execution.waves(source, taken), None, Never())
+    stage = Stage("climb", strategy, lambda number, taken: execution.chunk_groups(source, taken), None, MaxPasses())
     (trajectory,) = fit([start], [stage], FULL, reg_covar=reg_covar, max_iter=passes, watch=watch)
     return Climb(np.array(latest), np.array(kept), trajectory.parameters, (*ends, passes)[0])
 
@@ -430,10 +432,10 @@ def initialize(model: GaussianMixture, source: Source) -> None:
     """What a fit does before its first pass: a sample is read, and a start is found on it."""
     learning, k, seed = model._learning(), model.n_components, model._seed()
     algorithm = planning.chosen(model.algorithm, source, learning, k, resumed=False)
-    course = Course(
+    course = FitProcedure(
         source=source,
         learning=learning,
-        task=Task(None, algorithm, seed, (), None, -np.inf),
+        task=FitTask(None, algorithm, seed, (), None, -np.inf),
         n_components=k,
         n_init=model.n_init,
         init_params=model.init_params,

@@ -17,9 +17,10 @@ from benchmarks.adapters import difference, scikit_learn, streamgmm
 from benchmarks.stored import write_rows
 from benchmarks.workloads import FAMILIES, Start, mixture
 from streamgmm import GaussianMixture
-from streamgmm.covariances import STRUCTURES
-from streamgmm.em import expect, make_parameters, maximize
-from streamgmm.parameters import Parameters
+from streamgmm.kernels.e_step import expect
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.model.em import make_parameters, maximize
+from streamgmm.model.parameters import Parameters
 
 Shape = tuple[int, int, int]  # rows, features, components
 SHAPES: tuple[Shape, ...] = ((200_000, 3, 8), (100_000, 16, 16), (40_000, 32, 32))

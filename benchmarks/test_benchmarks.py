@@ -39,9 +39,9 @@ from benchmarks.datasets import data_sets  # noqa: E402
 from benchmarks.onepass import Outcome, Workload  # noqa: E402
 from benchmarks.starts import Ascents, Climb, Fitted  # noqa: E402
 from benchmarks.workloads import FAMILIES, Population, Start, in_regions, mixture, ragged  # noqa: E402
-from streamgmm import GaussianMixture  # noqa: E402
-from streamgmm.errors import OrderWarning  # noqa: E402
-from streamgmm.testing.shipped import NotShippedError  # noqa: E402
+from streamgmm import GaussianMixture
+from streamgmm.errors import OrderWarning
+from streamgmm.testing.shipped import NotShippedError
 
 KINDS = ("time_", "timeraw_", "peakmem_", "track_")
 

@@ -1,9 +1,9 @@
 """Gaussian mixtures on data that does not fit in memory."""
 
-from streamgmm.checkpoint import Checkpoint
 from streamgmm.estimator import GaussianMixture
 from streamgmm.estimator.loading import load
 from streamgmm.images import segment
+from streamgmm.persistence.writer import Checkpoint
 from streamgmm.selection.selecting import select
 from streamgmm.selection.selection import Selection
 

@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgmm import GaussianMixture, load
-from streamgmm.covariances import STRUCTURES
-from streamgmm.em import expect
+from streamgmm.algorithms import variance_reduced as anchored
+from streamgmm.algorithms.schedules import PowerDecay
+from streamgmm.algorithms.variance_reduced import VarianceReducedState, believed
 from streamgmm.errors import DegenerateError, OrderWarning
-from streamgmm.online import anchored
-from streamgmm.online.anchored import Anchored, believed
-from streamgmm.schedules import PowerDecay
-from streamgmm.statistics import Statistics, reduced
-from streamgmm.testing.draws import law
+from streamgmm.kernels.e_step import expect
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.model.statistics import Statistics, reduced
+from streamgmm.testing.examples import law
 
 FAMILIES = ["full", "tied", "diag", "spherical"]
 
@@ -157,12 +157,12 @@ def test_a_correction_that_leaves_no_variance_is_not_believed(family):
 def test_another_way_of_learning_goes_on_from_where_the_first_has_come():
     parts = np.array_split(rows_of(6000), 12)
     model = learnt(parts[:6], **start_of(1000))
-    assert isinstance(model._stream.state, Anchored)
+    assert isinstance(model._stream.state, VarianceReducedState)
     before = model.score(rows_of(6000))
     model.set_params(step_size=PowerDecay(0.7)).partial_fit(parts[6])
-    assert not isinstance(model._stream.state, Anchored)
+    assert not isinstance(model._stream.state, VarianceReducedState)
     model.set_params(step_size=None).partial_fit(parts[7])
-    assert isinstance(model._stream.state, Anchored) and model.n_samples_seen_ == 4000
+    assert isinstance(model._stream.state, VarianceReducedState) and model.n_samples_seen_ == 4000
     assert model.score(rows_of(6000)) > before - 1e-2
 
 
@@ -179,9 +179,9 @@ def test_batches_with_weights_and_without_are_of_one_sample(monkeypatch):
 def test_a_stream_of_an_earlier_version_learns_on():
     model = load(Path(__file__).parent / "checkpoint" / "golden" / "format-1-stream.safetensors")
     seen = model.n_samples_seen_
-    assert not isinstance(model._stream.state, Anchored)
+    assert not isinstance(model._stream.state, VarianceReducedState)
     model.partial_fit(rows_of(300))
-    assert isinstance(model._stream.state, Anchored) and model.n_samples_seen_ == seen + 300
+    assert isinstance(model._stream.state, VarianceReducedState) and model.n_samples_seen_ == seen + 300
 
 
 @pytest.mark.parametrize("batch_size", [100, 5000])
@@ -246,7 +246,7 @@ def test_a_start_that_cannot_be_found_anew_is_done_without(monkeypatch):
 
     rows = strips()
     model = GaussianMixture(3, random_state=0).partial_fit(rows[:2000])
-    monkeypatch.setattr("streamgmm.search.starts", degenerate)
+    monkeypatch.setattr("streamgmm.initialization.choose_starts.starts", degenerate)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OrderWarning)
         for part in np.array_split(rows[2000:], 20):

@@ -13,29 +13,16 @@ ROOT = Path(streamgmm.__file__).parent
 # A module may import from its own line and from the lines above it.
 LAYERS = [
     ["errors"],
-    ["threads", "statistics", "likelihood", "parameters", "reduction"],
-    ["covariances"],
+    ["model"],
     ["kernels"],
-    ["em"],
-    ["schedules"],
-    ["drift"],
-    ["history"],
-    ["sources"],
-    ["reading"],
-    ["strategies"],
+    ["persistence"],
+    ["data"],
+    ["algorithms"],
+    ["iteration"],
     ["initialization"],
-    ["criteria"],
     ["fitting"],
-    ["search"],
-    ["planning"],
-    ["online"],
-    ["course"],
-    ["contest"],
-    ["progress"],
-    ["attributes"],
-    ["results"],
-    ["checkpoint"],
     ["estimator"],
+    ["results"],
     ["plot"],
     ["selection"],
     ["images"],
@@ -44,7 +31,7 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
-MAY_IMPORT_STORAGE = {"sources", "reading", "checkpoint", "results", "images", "cli"}
+MAY_IMPORT_STORAGE = {"data", "results", "images", "cli"}
 LAZY = [
     "numba",
     "dask",
@@ -153,7 +140,7 @@ def test_importing_the_package_loads_nothing_that_may_not_be_needed():
     statements = [
         "import streamgmm",
         "from streamgmm import GaussianMixture, load",
-        "import streamgmm.sources; streamgmm.sources.as_source",
+        "import streamgmm.data.sources; streamgmm.data.sources.as_source",
     ]
     question = "import sys, sklearn.base; before = set(sys.modules)\n" + "".join(
         f"{statement}; print({statement!r}, [name for name in {LAZY} if name in set(sys.modules) - before])\n"

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamgmm import GaussianMixture, threads
-from streamgmm.reading import execution
-from streamgmm.sources import LEAF_ROWS
+from streamgmm import GaussianMixture
+from streamgmm.data import execution, threads
+from streamgmm.data.sources import LEAF_ROWS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -143,8 +143,9 @@ def test_one_digest_whether_the_loops_were_compiled_here_or_found_on_disk(tmp_pa
     """Also where others were compiled before them, of which functions that they call have versions too."""
     program = """
 import numpy as np
-from streamgmm.covariances import STRUCTURES
-from streamgmm.em import expect, make_parameters
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.kernels.e_step import expect
+from streamgmm.model.em import make_parameters
 random = np.random.default_rng(0)
 for d in (4, 8):
     means = 3.0 * np.arange(3)[:, None] + random.normal(size=(3, d)) / 3

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamgmm.covariances import STRUCTURES
-from streamgmm.drift import Monitor, degrees_of_freedom, innovations, ordered_storage, score
-from streamgmm.em import Expectation, expect, implied, make_parameters, maximize
-from streamgmm.likelihood import LogLikelihood
-from streamgmm.parameters import Parameters
-from streamgmm.statistics import Statistics
-from streamgmm.testing.draws import examples, law, mixture
+from streamgmm.algorithms.drift import Monitor, degrees_of_freedom, innovations, ordered_storage, score
+from streamgmm.kernels.e_step import expect
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.model.em import Expectation, make_parameters, maximize, pseudo_statistics
+from streamgmm.model.likelihood import LogLikelihood
+from streamgmm.model.parameters import Parameters
+from streamgmm.model.statistics import Statistics
+from streamgmm.testing.examples import examples, law, mixture
 
 FULL = STRUCTURES["full"]
 families = pytest.mark.parametrize("structure", STRUCTURES.values(), ids=list(STRUCTURES))
@@ -241,7 +242,7 @@ def test_no_alarm_for_parameters_that_rest_on_few_rows():
 def updated(rows, parameters, size, structure, span, effective_rows=1000.0):
     """A monitor beside a model that takes in every batch it was shown, with equal weights for all rows."""
     monitor = Monitor.of(parameters, span)
-    statistics = effective_rows * implied(parameters, structure, 1e-6)
+    statistics = effective_rows * pseudo_statistics(parameters, structure, 1e-6)
     for start in range(0, len(rows), size):
         (expectation,) = expect(rows[start : start + size], parameters)
         monitor = monitor.take(expectation, parameters, effective_rows)

@@ -19,9 +19,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from streamgmm import GaussianMixture, load
-from streamgmm.em import expect
+from streamgmm.data.sources import Chunk
 from streamgmm.errors import InputError, SinglePassError
-from streamgmm.sources import Chunk
+from streamgmm.kernels.e_step import expect
 
 FAMILIES = ["full", "tied", "diag", "spherical"]
 

@@ -8,8 +8,8 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgmm.reading.fingerprint import LOOKED_AT, Fingerprint
-from streamgmm.sources import as_source
+from streamgmm.data.fingerprint import LOOKED_AT, Fingerprint
+from streamgmm.data.sources import as_source
 
 ROWS = np.random.default_rng(0).normal(size=(300, 3))
 

@@ -5,14 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgmm.covariances import STRUCTURES
+from streamgmm.algorithms.accelerated import Accelerated
+from streamgmm.algorithms.batch import Batch
+from streamgmm.data import execution
+from streamgmm.data.sources import as_source
 from streamgmm.errors import DegenerateError
-from streamgmm.fitting.stages import Stage, fit
-from streamgmm.fitting.stopping import Never, Remaining, Settled, Tolerance
-from streamgmm.reading import execution
-from streamgmm.sources import as_source
-from streamgmm.strategies import Accelerated, Batch
-from streamgmm.testing.draws import assert_same_parameters, mixture
+from streamgmm.iteration.run import Stage, fit
+from streamgmm.iteration.stopping import AcceleratedStop, AitkenStop, MaxPasses, Tolerance
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.testing.examples import assert_same_parameters, mixture
 
 ROWS = np.random.default_rng(0).normal(size=(600, 2)) + 6 * np.random.default_rng(1).integers(0, 3, (600, 1))
 SHAPES = [("full", 1), ("full", 3), ("diag", 4), ("tied", 2), ("spherical", 3)]
@@ -24,7 +25,7 @@ def starts():
     return [mixture(STRUCTURES[name], k, 2, random, 6.0) for name, k in SHAPES]
 
 
-class Counted:
+class ValueCounts:
     """A source that counts its readings."""
 
     def __init__(self, rows):
@@ -33,7 +34,7 @@ class Counted:
 
     def passes(self, number, taken):
         self.readings += 1
-        return execution.waves(self.source, taken)
+        return execution.chunk_groups(self.source, taken)
 
 
 def stage(source, strategy, stop):
@@ -43,15 +44,15 @@ def stage(source, strategy, stop):
 def alone(place, strategy, stop):
     """The fit of one of the candidates by itself."""
     (found,) = fit(
-        [starts()[place]], [stage(Counted(ROWS), strategy, stop)], FAMILIES[place], reg_covar=1e-6, max_iter=40
+        [starts()[place]], [stage(ValueCounts(ROWS), strategy, stop)], FAMILIES[place], reg_covar=1e-6, max_iter=40
     )
     return found
 
 
 def test_candidates_of_all_sizes_and_families_learn_as_they_would_alone_from_shared_readings():
     strategies = tuple(Accelerated(family, 1e-6) for family in FAMILIES)
-    rules = Never(), Settled(1e-4), Tolerance(1e-3), Settled(1e-5), Tolerance(1e-2)
-    source = Counted(ROWS)
+    rules = MaxPasses(), AcceleratedStop(1e-4), Tolerance(1e-3), AcceleratedStop(1e-5), Tolerance(1e-2)
+    source = ValueCounts(ROWS)
     found = fit(starts(), [stage(source, strategies, rules)], FAMILIES, reg_covar=1e-6, max_iter=40)
     passes = [len(one.lower_bounds) for one in found]
     assert source.readings == max(passes) == 40 > min(passes)
@@ -66,15 +67,22 @@ def test_who_is_retired_keeps_what_it_has_learnt_and_the_others_go_on():
         assert step.last
         return [0, 3] if step.number == 2 else []
 
-    source = Counted(ROWS)
-    found = fit(starts(), [stage(source, Batch(), Never())], FAMILIES, reg_covar=1e-6, max_iter=5, retire=retire)
+    source = ValueCounts(ROWS)
+    found = fit(starts(), [stage(source, Batch(), MaxPasses())], FAMILIES, reg_covar=1e-6, max_iter=5, retire=retire)
     assert [len(one.lower_bounds) for one in found] == [2, 5, 5, 2, 5]
     assert not any(one.converged for one in found)
 
 
 def test_a_fit_of_which_all_are_retired_ends():
-    source = Counted(ROWS)
-    fit(starts(), [stage(source, Batch(), Never())], FAMILIES, reg_covar=1e-6, max_iter=5, retire=lambda *_: range(9))
+    source = ValueCounts(ROWS)
+    fit(
+        starts(),
+        [stage(source, Batch(), MaxPasses())],
+        FAMILIES,
+        reg_covar=1e-6,
+        max_iter=5,
+        retire=lambda *_: range(9),
+    )
     assert source.readings == 1
 
 
@@ -83,7 +91,7 @@ def test_a_candidate_that_degenerates_is_named():
     families = STRUCTURES["diag"], STRUCTURES["full"]
     begin = [mixture(family, 1, 2, np.random.default_rng(0), 6.0) for family in families]
     with pytest.raises(DegenerateError) as raised:
-        fit(begin, [stage(Counted(doubled), Batch(), Never())], families, reg_covar=0.0, max_iter=9)
+        fit(begin, [stage(ValueCounts(doubled), Batch(), MaxPasses())], families, reg_covar=0.0, max_iter=9)
     assert raised.value.candidate == 1
 
 
@@ -97,10 +105,10 @@ def test_what_a_pass_has_gained_the_next_is_taken_to_gain_half_of_at_least(gains
     last, before = bounds[-1] - bounds[-2], bounds[-2] - bounds[-3]
     if 0.0 < last < before:
         remaining = last * max(0.5, last / before) / (1.0 - max(0.5, last / before))
-        assert Remaining(enough)(bounds) == (remaining <= enough)
-        assert not Remaining(0.999 * last)(bounds)
+        assert AitkenStop(enough)(bounds) == (remaining <= enough)
+        assert not AitkenStop(0.999 * last)(bounds)
 
 
 def test_a_steep_fall_of_gains_is_not_the_end_of_a_slow_climb():
-    assert not Remaining(1e-5)(-2.0 + np.array([0.0, 1.1e-3, 1.196e-3]))
-    assert Remaining(1e-5)(-2.0 + np.array([0.0, 1.1e-3, 1.108e-3]))
+    assert not AitkenStop(1e-5)(-2.0 + np.array([0.0, 1.1e-3, 1.196e-3]))
+    assert AitkenStop(1e-5)(-2.0 + np.array([0.0, 1.1e-3, 1.108e-3]))

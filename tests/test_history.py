@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgmm.history import History, Record
-from streamgmm.testing.draws import law
+from streamgmm.iteration.history import History, Record
+from streamgmm.testing.examples import law
 
 
 def record(stage="online", rows=10, log_likelihood=-1.0, occupancy=(0.5, 0.5), drift=0.0):

@@ -21,11 +21,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sklearn.exceptions import NotFittedError
 
 from streamgmm import GaussianMixture, load
+from streamgmm.algorithms.schedules import Constant, PowerDecay, Reciprocal
+from streamgmm.data.partitions import Partitions
+from streamgmm.data.shuffling import batches
+from streamgmm.data.sources import as_source
 from streamgmm.errors import InputError, OrderWarning
-from streamgmm.reading.pieces import Pieces
-from streamgmm.reading.shuffling import batches
-from streamgmm.schedules import Constant, PowerDecay, Reciprocal
-from streamgmm.sources import as_source
 
 FAMILIES = ["full", "tied", "diag", "spherical"]
 
@@ -58,17 +58,17 @@ def test_batches_hold_every_row_once_in_another_order_each_pass(make, size):
     X = np.arange(10_000.0 if size > 7 else 500.0).reshape(-1, 1)
     orders = []
     for number in (1, 2, 2):
-        waves = list(batches(as_source(make(X)), size, 0, number))
+        chunk_groups = list(batches(as_source(make(X)), size, 0, number))
         rows = [
             part.rows if isinstance(part.rows, np.ndarray) else part.rows.compute()
-            for wave in waves
-            for part in wave.chunks
+            for chunk_group in chunk_groups
+            for part in chunk_group.chunks
         ]
         orders.append(np.concatenate(rows).ravel())
         np.testing.assert_array_equal(np.sort(orders[-1]), X.ravel())
-        assert [wave.last for wave in waves] == [False] * (len(waves) - 1) + [True]
+        assert [chunk_group.last for chunk_group in chunk_groups] == [False] * (len(chunk_groups) - 1) + [True]
         if size < len(X):
-            assert len(waves) == round(len(X) / size)
+            assert len(chunk_groups) == round(len(X) / size)
             assert max(map(len, rows)) - min(map(len, rows)) <= 5
     assert np.array_equal(orders[1], orders[2])
     assert size >= len(X) or not np.array_equal(orders[0], orders[1])
@@ -76,8 +76,8 @@ def test_batches_hold_every_row_once_in_another_order_each_pass(make, size):
 
 def test_a_batch_of_sorted_rows_spans_all_of_them():
     X = np.arange(100_000.0).reshape(-1, 1)
-    for wave in batches(as_source(da.from_array(X, chunks=(7777, -1))), 1000, 0, 1):
-        rows = np.sort(wave.chunks[0].rows.ravel())
+    for chunk_group in batches(as_source(da.from_array(X, chunks=(7777, -1))), 1000, 0, 1):
+        rows = np.sort(chunk_group.chunks[0].rows.ravel())
         # a row from every run of 100 of each of the 13 chunks: no gap of more than two runs and a chunk's end
         assert np.diff(rows, prepend=0.0, append=1e5).max() <= 300
 
@@ -85,17 +85,17 @@ def test_a_batch_of_sorted_rows_spans_all_of_them():
 @pytest.mark.parametrize("chunks", [100, 3001, 10_000])
 def test_pieces_are_the_same_every_pass_and_visited_in_another_order(chunks):
     source = as_source(da.from_array(np.arange(10_000.0).reshape(-1, 1), chunks=(chunks, -1)))
-    pieces, seen = Pieces.of(source, 500, 4096), []
+    pieces, seen = Partitions.of(source, 500, 4096), []
     for number in (1, 2):
-        waves = list(pieces.waves(source, 1500, 0, number))
+        chunk_groups = list(pieces.chunk_groups(source, 1500, 0, number))
         visits = [
             (entry, part.rows.tobytes())
-            for wave in waves
-            for entry, part in zip(wave.entries, wave.chunks, strict=True)
+            for chunk_group in chunk_groups
+            for entry, part in zip(chunk_group.entries, chunk_group.chunks, strict=True)
         ]
         assert sorted(entry for entry, _ in visits) == list(range(pieces.count))
-        assert [wave.last for wave in waves] == [False] * (len(waves) - 1) + [True]
-        assert max(len(wave.chunks) for wave in waves) <= -(-pieces.count // len(waves))
+        assert [chunk_group.last for chunk_group in chunk_groups] == [False] * (len(chunk_groups) - 1) + [True]
+        assert max(len(chunk_group.chunks) for chunk_group in chunk_groups) <= -(-pieces.count // len(chunk_groups))
         seen.append(visits)
     assert dict(seen[0]) == dict(seen[1])
     assert seen[0] != seen[1]
@@ -108,16 +108,16 @@ def test_pieces_are_the_same_every_pass_and_visited_in_another_order(chunks):
 
 def test_there_are_never_more_pieces_than_are_kept():
     source = as_source(da.zeros((2_100, 1), chunks=(5, 1)))
-    pieces = Pieces.of(source, 5, 300)
-    waves = list(pieces.waves(source, 12, 0, 1))
-    assert len({entry for wave in waves for entry in wave.entries}) == pieces.count <= 300
-    assert sum(sum(chunk.length for chunk in wave.chunks) for wave in waves) == 2_100
+    pieces = Partitions.of(source, 5, 300)
+    chunk_groups = list(pieces.chunk_groups(source, 12, 0, 1))
+    assert len({entry for chunk_group in chunk_groups for entry in chunk_group.entries}) == pieces.count <= 300
+    assert sum(sum(chunk.length for chunk in chunk_group.chunks) for chunk_group in chunk_groups) == 2_100
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=12).filter(any), st.integers(1, 40))
 def test_coarser_pieces_hold_the_same_rows_and_growth_changes_the_last_only(lengths, rows):
     X = da.from_array(np.arange(float(sum(lengths))).reshape(-1, 1), chunks=(tuple(lengths), 1))
-    pieces = Pieces.of(as_source(X), rows, 10**9)
+    pieces = Partitions.of(as_source(X), rows, 10**9)
     for _ in range(4):
         held = {place: pieces.spans(place) for place in range(pieces.count)}
         assert sorted(row for spans in held.values() for first, stop in spans for row in range(first, stop)) == [
@@ -154,7 +154,7 @@ def counting(X, rows):
 @pytest.mark.parametrize("algorithm", ["stepwise", "incremental"])
 @pytest.mark.parametrize("passes", [1, 3])
 def test_a_pass_reads_every_chunk_once(algorithm, passes, monkeypatch):
-    monkeypatch.setattr("streamgmm.reading.shuffling.GROUP_BYTES", 100_000)  # several groups
+    monkeypatch.setattr("streamgmm.data.shuffling.GROUP_BYTES", 100_000)  # several groups
     X = overlapping(20_000)
     lazy, reads = counting(X, 1713)
     settings = start_of(2000, 20_000)
@@ -190,7 +190,7 @@ def test_a_step_of_one_on_all_rows_is_an_iteration_of_batch_em():
 
 
 def test_large_input_is_learnt_in_stages_and_ends_where_batch_em_does(monkeypatch):
-    monkeypatch.setattr("streamgmm.planning.LARGE", 10_000)
+    monkeypatch.setattr("streamgmm.fitting.plan.LARGE", 10_000)
     X = overlapping(50_000)
     slow = GaussianMixture(3, algorithm="batch", tol=1e-12, max_iter=5000, **start_of(50_000)).fit(X)
     for rows in (X, da.from_array(X, chunks=(7919, -1))):
@@ -544,7 +544,7 @@ TestLedger.settings = settings(max_examples=15, stateful_step_count=30, deadline
 
 @given(st.lists(st.integers(-50, 50), max_size=60))
 def test_tokens_are_a_set_of_integers(numbers):
-    from streamgmm.online.tokens import Tokens
+    from streamgmm.fitting.tokens import Tokens
 
     tokens = Tokens()
     for number in numbers:

@@ -10,7 +10,7 @@ from matplotlib.patches import Ellipse
 from sklearn import mixture
 
 from streamgmm import GaussianMixture, plot, segment
-from streamgmm.history import History, Record
+from streamgmm.iteration.history import History, Record
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import types
 import numpy as np
 import pytest
 
-from streamgmm import GaussianMixture, progress, select
+from streamgmm import GaussianMixture, select
+from streamgmm.fitting import progress
 
 
 class Terminal(io.StringIO):

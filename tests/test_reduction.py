@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgmm.reduction import push, total, tree_sum
+from streamgmm.model.reduction import push, total, tree_sum
 
 
 class Text(str):

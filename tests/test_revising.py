@@ -117,7 +117,7 @@ class RevisionMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr("streamgmm.reading.pieces.MOST_ENTRIES", self.most_entries)
+        self.patch.setattr("streamgmm.data.partitions.MOST_ENTRIES", self.most_entries)
         self.random = np.random.default_rng(0)
 
     def teardown(self):

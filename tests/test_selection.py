@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_iris
 
 from streamgmm import GaussianMixture, load, select
-from streamgmm.contest import choosing
-from streamgmm.contest.comparison import Lead, held_out
-from streamgmm.contest.contest import SAFETY, Candidate, Contest, contested, left_to_gain
-from streamgmm.covariances import STRUCTURES
-from streamgmm.em import make_parameters
+from streamgmm.data.source import Chunk
+from streamgmm.data.sources import as_source
 from streamgmm.errors import DegenerateError, InputError, SinglePassError
-from streamgmm.fitting.stages import Trajectory
-from streamgmm.planning import Learning
+from streamgmm.fitting.plan import EMSettings
+from streamgmm.iteration.run import Trajectory
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.model.em import make_parameters
+from streamgmm.selection import procedure as choosing
 from streamgmm.selection import selecting
-from streamgmm.sources import as_source
-from streamgmm.sources.source import Chunk
-from streamgmm.testing.draws import law
+from streamgmm.selection.comparison import HeldOutLead, held_out
+from streamgmm.selection.racing import SAFETY, RaceCandidate, RaceState, left_to_gain, run_race
+from streamgmm.testing.examples import law
 
 FITS = int(os.environ.get("STREAMGMM_BOUNDS", "40"))  # 1,000 are promised: STREAMGMM_BOUNDS=1000
 MIXTURES = int(os.environ.get("STREAMGMM_SELECTIONS", "3"))
@@ -191,9 +191,9 @@ def test_dropping_changes_no_choice(seed, criterion, monkeypatch):
     found = select(rows, range(1, 9), criterion=criterion, random_state=0)
 
     def without(*arguments, drop_by, **settings):
-        return contested(*arguments, drop_by=None, **settings)
+        return run_race(*arguments, drop_by=None, **settings)
 
-    monkeypatch.setattr(choosing, "contested", without)
+    monkeypatch.setattr(choosing, "run_race", without)
     everyone = select(rows, range(1, 9), criterion=criterion, random_state=0)
     assert not everyone.table["dropped"].any()
     assert found.best.n_components == everyone.best.n_components
@@ -237,7 +237,7 @@ def test_a_lead_is_never_longer_than_what_was_seen(data):
     judged = np.array(data.draw(st.lists(st.tuples(numbers, st.floats(0, 1e3)), min_size=m, max_size=m)))
     judged[data.draw(st.lists(st.booleans(), min_size=m, max_size=m))] = np.nan
     free = np.array(data.draw(st.lists(st.integers(1, 500), min_size=m, max_size=m)))
-    lead = Lead.of(judged, free, 8192)
+    lead = HeldOutLead.of(judged, free, 8192)
     if lead is None:
         assert np.isnan(judged).all()
     else:
@@ -493,7 +493,7 @@ def test_few_rows_of_an_iterator_are_learnt_as_an_array_is():
 
 
 def test_many_rows_of_an_iterator_are_learnt_as_they_come_by_and_none_is_kept(monkeypatch):
-    monkeypatch.setattr(selecting, "rows_to_keep", lambda k, d: 1000)
+    monkeypatch.setattr(selecting, "subsample_size", lambda k, d: 1000)
     rows = blobs(k=3, n=8000, apart=8.0)
     batches, read = once(rows, 16)
     found = select(batches, range(2, 5), ["full", "diag"], random_state=0)
@@ -506,7 +506,7 @@ def test_many_rows_of_an_iterator_are_learnt_as_they_come_by_and_none_is_kept(mo
 
 
 def test_weights_of_batches_are_numbers_of_rows(monkeypatch):
-    monkeypatch.setattr(selecting, "rows_to_keep", lambda k, d: 1000)
+    monkeypatch.setattr(selecting, "subsample_size", lambda k, d: 1000)
     rows, twos = blobs(k=3, n=4000, apart=8.0), np.full(4000, 2.0)
     found = select(once(rows)[0], [2, 3], sample_weight=iter(np.split(twos, 10)), random_state=0)
     assert {model.criteria_["bound"].n_samples for model in found.models} == {8000.0}
@@ -514,7 +514,7 @@ def test_weights_of_batches_are_numbers_of_rows(monkeypatch):
 
 
 def test_a_row_of_a_late_batch_that_is_not_finite_is_named(monkeypatch):
-    monkeypatch.setattr(selecting, "rows_to_keep", lambda k, d: 1000)
+    monkeypatch.setattr(selecting, "subsample_size", lambda k, d: 1000)
     rows = blobs(k=3, n=4000, apart=8.0)
     rows[3317, 1] = np.inf
     with pytest.raises(InputError, match="row 3317, column 1"):
@@ -595,13 +595,13 @@ def test_a_candidate_that_degenerates_while_it_learns_leaves_the_others_to_go_on
     full, diag = STRUCTURES["full"], STRUCTURES["diag"]
     collapsing = make_parameters(np.ones(1), np.zeros((1, 2)), np.eye(2)[None], full)
     one = make_parameters(np.ones(1), np.zeros((1, 2)), np.ones((1, 2)), diag)
-    candidates = [Candidate(diag, one), Candidate(full, collapsing), Candidate(diag, one)]
+    candidates = [RaceCandidate(diag, one), RaceCandidate(full, collapsing), RaceCandidate(diag, one)]
     seen = []
-    contest = contested(
+    contest = run_race(
         as_source(rows),
         candidates,
-        Learning(full, 0.0),
-        Contest.of([candidate.start for candidate in candidates]),
+        EMSettings(full, 0.0),
+        RaceState.of([candidate.start for candidate in candidates]),
         max_iter=50,
         drop_by="bic",
         watch=lambda step, contest: seen.append(step),

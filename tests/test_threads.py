@@ -2,7 +2,7 @@
 
 import pytest
 
-from streamgmm import threads
+from streamgmm.data import threads
 
 
 def test_results_keep_the_order_of_the_items():

@@ -8,10 +8,10 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm.sources import LEAF_ROWS, Source, as_source
-from streamgmm.sources.arrays import ArraySource
-from streamgmm.sources.blocks import from_dask
-from streamgmm.sources.storage import task_rows
+from streamgmm.data.sources import LEAF_ROWS, Source, as_source
+from streamgmm.data.sources.arrays import ArraySource
+from streamgmm.data.sources.dask_arrays import from_dask
+from streamgmm.data.sources.storage import task_rows
 
 
 def chunked(path: str) -> Source:

@@ -17,13 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from streamgmm import GaussianMixture, threads
+from streamgmm import GaussianMixture
 from streamgmm.cli.landscape import FEATURES, thinned, write_features
 from streamgmm.cli.memory import peak_memory, return_freed_memory
-from streamgmm.initialization import sample
-from streamgmm.progress import rows_bar
-from streamgmm.results import Record, complete_or_absent, write
-from streamgmm.sources import as_source
+from streamgmm.data import threads
+from streamgmm.data.sources import as_source
+from streamgmm.data.subsample import sample
+from streamgmm.fitting.progress import rows_bar
+from streamgmm.results.atomic_folder import complete_or_absent
+from streamgmm.results.block_writer import write
+from streamgmm.results.provenance import Record
 
 LIMIT = 512 * 10**6  # bytes
 N_THREADS = 2  # each holds chunks while it works: more would take more memory

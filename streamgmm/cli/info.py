@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 
 from streamgmm import GaussianMixture, Selection, load
-from streamgmm.checkpoint import Arrays, Generation, generations, verified
-from streamgmm.criteria import Criterion, HeldOut
 from streamgmm.errors import CheckpointError, CheckpointMismatch
-from streamgmm.estimator.keeping import Held
-from streamgmm.results import Stored, model_digest
-from streamgmm.selection.keeping import HeldChoice, held_choice
-from streamgmm.selection.saving import held_parts
+from streamgmm.estimator.keeping import CheckpointContents
+from streamgmm.model.criteria import Criterion, HeldOut
+from streamgmm.persistence.container import Arrays
+from streamgmm.persistence.store import Generation, generations, verified
+from streamgmm.results.provenance import model_digest
+from streamgmm.results.stored_array import StoredArray
+from streamgmm.selection.checkpoints import SelectionContents, held_choice
+from streamgmm.selection.files import held_parts
 
 
 def info(given: Namespace) -> int:
@@ -60,13 +62,13 @@ def info(given: Namespace) -> int:
 def _describe_checkpoint(folder: Path) -> None:
     """Print the generations, which of them are valid, and where the newest of those has come to."""
 
-    def place(held: Held[GaussianMixture]) -> str:
+    def place(held: CheckpointContents[GaussianMixture]) -> str:
         token = getattr(held.model, "durable_token_", None)
         ended = "a fit that has ended" if held.task is not None else "a stream"
-        where = ended if held.moment is None else f"a fit, {held.moment.place}"
+        where = ended if held.fit_state is None else f"a fit, {held.fit_state.place}"
         return where + ("" if token is None else f"; the latest token whose rows it holds is {token!r}")
 
-    _describe_generations(folder, lambda *found: place(Held.of(GaussianMixture, folder, *found)))
+    _describe_generations(folder, lambda *found: place(CheckpointContents.of(GaussianMixture, folder, *found)))
 
 
 def _selection_at(path: Path) -> Selection | None:
@@ -91,12 +93,12 @@ def _made(folder: Path, *generation: Any) -> dict[str, Any]:
     return {name: parts[name] for name in ("best", "table", "criterion", "models", "worth")}
 
 
-def _describe_choice(folder: Path, held: HeldChoice) -> int:
+def _describe_choice(folder: Path, held: SelectionContents) -> int:
     """Print what is chosen from, and how far that has come."""
     sizes = ", ".join(str(size) for size in held.settings["n_components"])
     families = ", ".join(held.settings["covariance_types"])
     print(f"{folder}: a selection by {held.settings['criterion']} among {sizes} components ({families})")
-    _describe_generations(folder, lambda *found: f"a selection, {HeldChoice.of(folder, *found).choice.place}")
+    _describe_generations(folder, lambda *found: f"a selection, {SelectionContents.of(folder, *found).choice.place}")
     settings = {name: value for name, value in held.settings.items() if value is not None}
     print("settings: " + ", ".join(f"{name}={value!r}" for name, value in settings.items()))
     return 0
@@ -122,7 +124,7 @@ def _describe_generations(folder: Path, place: Callable[[Generation, dict[str, A
 
 def _describe_result(path: Path) -> int:
     """Print what a result is of; ResultError unless it is whole."""
-    stored = Stored.open(path)
+    stored = StoredArray.open(path)
     faults = stored.faults()
     n_blocks, record = len(stored.blocks()), stored.record
     what = "chunks" if stored.array.shards is None else "shards"

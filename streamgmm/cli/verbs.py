@@ -18,10 +18,11 @@ from streamgmm.cli.chunks import chunked
 from streamgmm.cli.info import outcome
 from streamgmm.cli.outputs import for_each, is_for_each, made_folder
 from streamgmm.errors import InputError
+from streamgmm.fitting.progress import rows_bar
 from streamgmm.images.formats import is_bands
 from streamgmm.images.segmentation import Segmentation
-from streamgmm.progress import rows_bar
-from streamgmm.results import Record, write
+from streamgmm.results.block_writer import write
+from streamgmm.results.provenance import Record
 from streamgmm.selection import selecting
 from streamgmm.selection.selection import Selection
 

@@ -11,17 +11,17 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
 
-from streamgmm.attributes import columns_of, parameters_of
-from streamgmm.checkpoint import record, save
-from streamgmm.covariances import STRUCTURES
-from streamgmm.criteria import Criterion, HeldOut, Prequential, n_parameters
+from streamgmm.data import execution
+from streamgmm.data.sources import Source, as_source
 from streamgmm.errors import InputError
 from streamgmm.estimator import prediction
+from streamgmm.estimator.attributes import columns_of, parameters_of
+from streamgmm.estimator.model_file import record, save
 from streamgmm.estimator.sampling import draw
-from streamgmm.likelihood import LogLikelihood
-from streamgmm.parameters import Array, Parameters
-from streamgmm.reading import execution
-from streamgmm.sources import Source, as_source
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.model.criteria import Criterion, HeldOut, Prequential, n_parameters
+from streamgmm.model.likelihood import LogLikelihood
+from streamgmm.model.parameters import Array, Parameters
 
 
 class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
@@ -195,7 +195,7 @@ class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         (-1.401, 0.02, True)
         """
         source, parameters = self._ready(X, sample_weight)
-        found = HeldOut.of(execution.spread_of_all(source, parameters))
+        found = HeldOut.of(execution.measure_log_densities(source, parameters))
         self.criteria_ = {**getattr(self, "criteria_", {}), "heldout": found}
         return found
 

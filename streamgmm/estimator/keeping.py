@@ -12,25 +12,18 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from streamgmm.checkpoint import (
-    GIVEN,
-    Arrays,
-    Checkpoint,
-    Generation,
-    Keeper,
-    environment,
-    new_run,
-    packed,
-    record,
-    unpacked,
-)
-from streamgmm.course import Moment, Task
+from streamgmm.data.fingerprint import Fingerprint
+from streamgmm.data.sources import Source
 from streamgmm.errors import CheckpointError, CheckpointMismatch, CheckpointWarning, CheckpointWriteError, InputError
 from streamgmm.estimator.fitted import FittedMixture
 from streamgmm.estimator.interruption import Interruption
+from streamgmm.estimator.model_file import GIVEN, record
 from streamgmm.estimator.restoring import CONTRADICTIONS, restored
-from streamgmm.reading.fingerprint import Fingerprint
-from streamgmm.sources import Source
+from streamgmm.fitting.driver import FitState, FitTask
+from streamgmm.persistence.codec import packed, unpacked
+from streamgmm.persistence.container import Arrays
+from streamgmm.persistence.store import Generation
+from streamgmm.persistence.writer import Checkpoint, CheckpointWriter, environment, new_run
 
 
 class Placed(Protocol):
@@ -50,7 +43,7 @@ REMEDY = "set resume='never' to begin anew beside it, or choose another folder."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Held(Generic[Mixture]):
+class CheckpointContents(Generic[Mixture]):
     """What a generation holds.
 
     Attributes
@@ -61,7 +54,7 @@ class Held(Generic[Mixture]):
         Of it, packed.
     run : str
         Names the fit or stream that it belongs to.
-    task, moment : Task and Moment, or None
+    task, fit_state : FitTask and FitState, or None
         Of a fit that has not ended; the task also of one that has.
     environment : dict of str
         What its bits depend on.
@@ -70,14 +63,14 @@ class Held(Generic[Mixture]):
     model: Mixture
     settings: dict[str, Any]
     run: str
-    task: Task | None
-    moment: Moment | None
+    task: FitTask | None
+    fit_state: FitState | None
     environment: dict[str, str]
 
     @classmethod
     def of(
         cls, kind: type[Mixture], folder: Path, generation: Generation, manifest: dict[str, Any], arrays: Arrays
-    ) -> Held[Mixture]:
+    ) -> CheckpointContents[Mixture]:
         """Read a generation; CheckpointError where it contradicts itself, or is of a selection."""
         if not {"selection", "selected"}.isdisjoint(manifest):
             raise CheckpointMismatch(
@@ -87,11 +80,11 @@ class Held(Generic[Mixture]):
         try:
             model = restored(kind, manifest, arrays)
             kept = manifest["kept"]
-            task = unpacked(kept["task"], arrays, Task | None)
-            moment = unpacked(kept["moment"], arrays, Moment | None)
+            task = unpacked(kept["task"], arrays, FitTask | None)
+            fit_state = unpacked(kept["moment"], arrays, FitState | None)
             run = unpacked(kept["run"], arrays, str)
             made_in = {name: unpacked(what, arrays, str) for name, what in kept["environment"].items()}
-            held = cls(model, _settings(manifest, arrays), run, task, moment, made_in)
+            held = cls(model, _settings(manifest, arrays), run, task, fit_state, made_in)
             model.set_params(checkpoint=_elsewhere(model.checkpoint, folder))
             model._run = (run, generation.number)
             token = unpacked(kept["token"], arrays, NDArray[np.int64] | str | bytes | None)
@@ -148,41 +141,41 @@ class KeptMixture(FittedMixture):
     checkpoint: Any
     resume: str
     durable_token_: Any
-    _keeper: Keeper | None
+    _keeper: CheckpointWriter | None
     _run: tuple[str, int]
     _token: int | str | bytes | None
 
-    def _opened(self, least: float = 0.0) -> Keeper | None:
+    def _opened(self, least: float = 0.0) -> CheckpointWriter | None:
         """The right to write generations, where there is a checkpoint; the one that the model has, if it has it."""
         setting = self.checkpoint
-        keeper: Keeper | None = getattr(self, "_keeper", None)
+        checkpoint_writer: CheckpointWriter | None = getattr(self, "_keeper", None)
         if setting is None:
-            if keeper is not None:
-                keeper.store.close()
+            if checkpoint_writer is not None:
+                checkpoint_writer.store.close()
                 del self._keeper
             return None
         wanted = setting if isinstance(setting, Checkpoint) else Checkpoint(setting)
-        if keeper is not None and keeper.checkpoint == wanted and keeper.store.is_open:
-            return keeper
-        if keeper is not None:
-            keeper.store.close()
+        if checkpoint_writer is not None and checkpoint_writer.checkpoint == wanted and checkpoint_writer.store.is_open:
+            return checkpoint_writer
+        if checkpoint_writer is not None:
+            checkpoint_writer.store.close()
         try:
             record(self)
         except TypeError as error:
             raise InputError(
                 f"What the model has to keep cannot be kept in a file: {error}. Set another value, such as one of "
-                "streamgmm.schedules, or checkpoint=None."
+                "streamgmm.algorithms.schedules, or checkpoint=None."
             ) from None
-        keeper = Keeper(wanted, least)
-        keeper.store.open()
-        return keeper
+        checkpoint_writer = CheckpointWriter(wanted, least)
+        checkpoint_writer.store.open()
+        return checkpoint_writer
 
-    def _held(self, keeper: Keeper) -> Held[Self] | None:
+    def _held(self, checkpoint_writer: CheckpointWriter) -> CheckpointContents[Self] | None:
         """What there is to go on with; CheckpointError where there must be something and is not."""
         if self.resume == "never":
             return None
-        folder = keeper.checkpoint.folder
-        held = keeper.store.newest(lambda *found: Held.of(type(self), folder, *found))
+        folder = checkpoint_writer.checkpoint.folder
+        held = checkpoint_writer.store.newest(lambda *found: CheckpointContents.of(type(self), folder, *found))
         if held is None and self.resume == "must":
             raise CheckpointError(
                 f"{folder} holds nothing to go on with, and resume='must'; give the folder of the earlier fit, or set "
@@ -192,21 +185,23 @@ class KeptMixture(FittedMixture):
             warn_of_changes(folder, held.environment, environment())
         return held
 
-    def _begun(self, keeper: Keeper, source: Source, task: Task, random: RandomState) -> tuple[Held[Self] | None, Task]:
+    def _begun(
+        self, checkpoint_writer: CheckpointWriter, source: Source, task: FitTask, random: RandomState
+    ) -> tuple[CheckpointContents[Self] | None, FitTask]:
         """What `fit` goes on with, if anything, and what it was begun with; CheckpointError where it must not."""
-        folder = keeper.checkpoint.folder
+        folder = checkpoint_writer.checkpoint.folder
         task = replace(task, rows=Fingerprint.of(source), random=state_of(random))
-        held = self._held(keeper)
+        held = self._held(checkpoint_writer)
         own = held is not None and held.run == getattr(self, "_run", ("", 0))[0]
-        if held is None or (held.moment is None and (own or task.before is not None)):
-            keeper.run = new_run()  # another fit of a model that has come to its end
+        if held is None or (held.fit_state is None and (own or task.before is not None)):
+            checkpoint_writer.run = new_run()  # another fit of a model that has come to its end
             return None, task
         if held.task is None:
             raise CheckpointMismatch(
                 f"{folder} holds a stream that partial_fit has learnt, and that a fit would end; call partial_fit to "
                 f"go on with it, {REMEDY}"
             )
-        held.check_settings(self, folder, frozenset() if held.moment is None else frozenset({"max_iter"}))
+        held.check_settings(self, folder, frozenset() if held.fit_state is None else frozenset({"max_iter"}))
         difference = "" if held.task.rows is None or task.rows is None else held.task.rows.difference(task.rows)
         if difference:
             raise CheckpointMismatch(
@@ -215,25 +210,25 @@ class KeptMixture(FittedMixture):
         versions = [None if one.before is None else one.before.version for one in (task, held.task)]
         if versions[0] is not None and versions[0] != versions[1] and not own:
             raise CheckpointMismatch(f"{folder} holds a fit that began elsewhere than this warm start; {REMEDY}")
-        keeper.run = held.run
+        checkpoint_writer.run = held.run
         return held, held.task
 
-    def _adopt(self, held: Held[Self]) -> None:
+    def _adopt(self, held: CheckpointContents[Self]) -> None:
         """Become what a generation holds, with the settings that this model has."""
         held.model.set_params(**self.get_params(deep=False))
         self._become(held.model)
 
     def _attach(self) -> None:
         """Go on with what the checkpoint holds, once, before anything is learnt online."""
-        before: Keeper | None = getattr(self, "_keeper", None)
-        keeper = self._opened()
-        if keeper is None or keeper is before:
+        before: CheckpointWriter | None = getattr(self, "_keeper", None)
+        checkpoint_writer = self._opened()
+        if checkpoint_writer is None or checkpoint_writer is before:
             return
-        folder = keeper.checkpoint.folder
+        folder = checkpoint_writer.checkpoint.folder
         try:
-            held = self._held(keeper)
+            held = self._held(checkpoint_writer)
             fresh = not hasattr(self, "n_samples_seen_")
-            if held is not None and held.moment is not None:
+            if held is not None and held.fit_state is not None:
                 raise CheckpointMismatch(
                     f"{folder} holds a fit that has not ended; call fit to go on with it, {REMEDY}"
                 )
@@ -244,23 +239,28 @@ class KeptMixture(FittedMixture):
                     f"{folder} holds something else than this model has learnt; load it to go on with that, {REMEDY}"
                 )
         except BaseException:
-            keeper.store.close()
+            checkpoint_writer.store.close()
             raise
-        keeper.run = keeper.run if held is None else held.run
+        checkpoint_writer.run = checkpoint_writer.run if held is None else held.run
         if held is not None and fresh:
             self._adopt(held)
-        self._keeper = keeper
+        self._keeper = checkpoint_writer
 
     def _keep(self, after: Self) -> Self:
         """Become what was learnt online, once it is kept where that is due."""
-        keeper: Keeper | None = getattr(self, "_keeper", None)
-        if keeper is not None and keeper.due(again=True):
-            after._write(keeper)
+        checkpoint_writer: CheckpointWriter | None = getattr(self, "_keeper", None)
+        if checkpoint_writer is not None and checkpoint_writer.due(again=True):
+            after._write(checkpoint_writer)
         self._become(after)
         return self
 
     def _write(
-        self, keeper: Keeper, task: Task | None = None, moment: Moment | None = None, *, patient: bool = False
+        self,
+        checkpoint_writer: CheckpointWriter,
+        task: FitTask | None = None,
+        fit_state: FitState | None = None,
+        *,
+        patient: bool = False,
     ) -> Generation | None:
         """Write a generation of what this model is, which then says which one; or leave it, if that can wait."""
         manifest, arrays = record(self)
@@ -268,31 +268,31 @@ class KeptMixture(FittedMixture):
         if token is not None and not isinstance(token, str | bytes):
             token = np.array([token], np.int64)  # it may be negative
         manifest["kept"] = {
-            "run": keeper.run,
+            "run": checkpoint_writer.run,
             "task": packed(task, "task", arrays),
-            "moment": packed(moment, "moment", arrays),
+            "moment": packed(fit_state, "moment", arrays),
             "environment": environment(),
             "token": packed(token, "token", arrays),
         }
-        if patient and not keeper.worth(arrays):
+        if patient and not checkpoint_writer.worth(arrays):
             return None
-        generation = keeper.write(manifest, arrays)
-        self._run = (keeper.run, generation.number)
+        generation = checkpoint_writer.write(manifest, arrays)
+        self._run = (checkpoint_writer.run, generation.number)
         if token is not None:
             self.durable_token_ = self._token
         return generation
 
 
-class Guard(Generic[State, Made]):
+class CheckpointSession(Generic[State, Made]):
     """Writes generations of a fit while it runs, and takes over what it has come to where it is interrupted.
 
     Parameters
     ----------
     what : str
         That is interrupted, in a word.
-    keeper : Keeper or None
+    checkpoint_writer : CheckpointWriter or None
         Says when to write; None where nothing is kept.
-    moment : Moment or Choice
+    fit_state : FitState or SelectionState
         Where it begins.
     left : callable
         What is to be had of it if it is left at a moment.
@@ -305,15 +305,15 @@ class Guard(Generic[State, Made]):
     def __init__(
         self,
         what: str,
-        keeper: Keeper | None,
-        moment: State,
+        checkpoint_writer: CheckpointWriter | None,
+        fit_state: State,
         left: Callable[[State], Made],
         write: Callable[[Made, State, bool], Generation | None],
         take_over: Callable[[Made], None],
     ) -> None:
         self._what = what
-        self._keeper = keeper
-        self._moment = moment
+        self._keeper = checkpoint_writer
+        self._moment = fit_state
         self._left = left
         self._write_out = write
         self._take_over = take_over
@@ -336,12 +336,12 @@ class Guard(Generic[State, Made]):
         finally:
             self._interruption.__exit__()
 
-    def watch(self, moment: State) -> None:
+    def watch(self, fit_state: State) -> None:
         """Take a step."""
-        self._moment = moment
+        self._moment = fit_state
         self._interruption.check()
         if self._keeper is not None and self._keeper.due():
-            self._write(self._left(moment), patient=True)
+            self._write(self._left(fit_state), patient=True)
 
     def _write(self, made: Made, *, patient: bool = False) -> Generation | None:
         """Write a generation; a fit does not end because there is no room for it: the one before is still there."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from streamgmm.checkpoint import newest, read
 from streamgmm.errors import CheckpointError
 from streamgmm.estimator import GaussianMixture
-from streamgmm.estimator.keeping import Held
+from streamgmm.estimator.keeping import CheckpointContents
+from streamgmm.estimator.model_file import read
 from streamgmm.estimator.restoring import CONTRADICTIONS, restored
+from streamgmm.persistence.store import newest
 
 
 def load(path: str | os.PathLike[str]) -> GaussianMixture:
@@ -48,7 +49,9 @@ def load(path: str | os.PathLike[str]) -> GaussianMixture:
     """
     if os.path.isdir(path):
         folder = Path(path)
-        held: Held[GaussianMixture] | None = newest(folder, lambda *found: Held.of(GaussianMixture, folder, *found))
+        held: CheckpointContents[GaussianMixture] | None = newest(
+            folder, lambda *found: CheckpointContents.of(GaussianMixture, folder, *found)
+        )
         if held is None:
             raise CheckpointError(f"{path} is a folder without a generation of a checkpoint; there is nothing to load.")
         return held.model

@@ -16,21 +16,23 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from streamgmm.checkpoint import Checkpoint, Generation, Keeper
-from streamgmm.course import Course, Moment, Task
-from streamgmm.covariances import STRUCTURES
+from streamgmm.algorithms.schedules import Schedule
+from streamgmm.data.sources import Source, as_source
 from streamgmm.errors import InputError, SinglePassError
 from streamgmm.estimator import prediction
-from streamgmm.estimator.keeping import Guard
+from streamgmm.estimator.keeping import CheckpointSession
 from streamgmm.estimator.revising import RevisableMixture
-from streamgmm.fitting.iteration import Step
-from streamgmm.initialization import TOO_FEW_ROWS, WAYS
-from streamgmm.online import stream as online
-from streamgmm.online.ledger import Ledger
-from streamgmm.planning import Learning, chosen
-from streamgmm.progress import Progress
-from streamgmm.schedules import Schedule
-from streamgmm.sources import Source, as_source
+from streamgmm.fitting import streaming as online
+from streamgmm.fitting.driver import FitProcedure, FitState, FitTask
+from streamgmm.fitting.partition_statistics import PartitionStatistics
+from streamgmm.fitting.plan import EMSettings, chosen
+from streamgmm.fitting.progress import Progress
+from streamgmm.initialization.candidates import TOO_FEW_ROWS
+from streamgmm.initialization.starting_points import SCIKIT_START_METHODS
+from streamgmm.iteration.loop import Step
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.persistence.store import Generation
+from streamgmm.persistence.writer import Checkpoint, CheckpointWriter
 
 NOT_CONVERGED = (
     "Best performing initialization did not converge. Try different init parameters, or increase max_iter, tol, or "
@@ -99,7 +101,7 @@ class GaussianMixture(RevisableMixture):
         300th of the rows, at least 1,000 and at most 100,000; 1,000 where their number is unknown. Batches are drawn
         from all over the rows read together (128 MiB), whatever the chunks of the storage. A batch is held in memory.
     step_size : float, `Schedule` or None, default=None
-        Step of a batch in stepwise EM and `partial_fit`: a constant, or a value of `streamgmm.schedules`. None is
+        Step of a batch in stepwise EM and `partial_fit`: a constant, or a value of `streamgmm.algorithms.schedules`. None is
         ``PowerDecay(0.6)`` in stepwise EM; `partial_fit` then takes none, but moves all that it has learnt.
     averaging : bool or 'auto', default='auto'
         Whether the parameters come from the sum over all batches, not from the latest statistics. 'auto' where steps
@@ -191,7 +193,7 @@ class GaussianMixture(RevisableMixture):
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
-        "init_params": [StrOptions({"auto", "split", *WAYS})],
+        "init_params": [StrOptions({"auto", "split", *SCIKIT_START_METHODS})],
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
@@ -361,29 +363,31 @@ class GaussianMixture(RevisableMixture):
             self._fit_once(source, learning, self._seed(), resumed)
             return
         previous = self.lower_bound_ if resumed else -np.inf
-        task = Task(None, algorithm, self._seed(), (), self._parameters() if resumed else None, previous)
-        keeper = self._opened(least=1.0)
+        task = FitTask(None, algorithm, self._seed(), (), self._parameters() if resumed else None, previous)
+        checkpoint_writer = self._opened(least=1.0)
         try:
-            self._fit_kept(source, learning, task, keeper)
+            self._fit_kept(source, learning, task, checkpoint_writer)
         finally:
-            if keeper is not None and keeper is not getattr(self, "_keeper", None):
-                keeper.store.close()
+            if checkpoint_writer is not None and checkpoint_writer is not getattr(self, "_keeper", None):
+                checkpoint_writer.store.close()
 
-    def _fit_kept(self, source: Source, learning: Learning, task: Task, keeper: Keeper | None) -> None:
+    def _fit_kept(
+        self, source: Source, learning: EMSettings, task: FitTask, checkpoint_writer: CheckpointWriter | None
+    ) -> None:
         """Fit, or go on with a fit, as far as it has come in a checkpoint."""
-        moment, random = Moment(), check_random_state(self.random_state)
+        fit_state, random = FitState(), check_random_state(self.random_state)
         given = self._given(learning, source.n_features)
         held = None
-        if keeper is not None:
-            held, task = self._begun(keeper, source, task, random)
-        if held is not None and held.moment is None:
+        if checkpoint_writer is not None:
+            held, task = self._begun(checkpoint_writer, source, task, random)
+        if held is not None and held.fit_state is None:
             self._adopt(held)
             self._warn_unless_converged()
             return
-        if held is not None and held.moment is not None:
-            moment, random = held.moment, np.random.RandomState()
+        if held is not None and held.fit_state is not None:
+            fit_state, random = held.fit_state, np.random.RandomState()
             random.set_state(task.random)
-        course = Course(
+        course = FitProcedure(
             source=source,
             learning=learning,
             task=task,
@@ -396,37 +400,37 @@ class GaussianMixture(RevisableMixture):
             given=given,
         )
 
-        def left(moment: Moment) -> GaussianMixture:
+        def left(fit_state: FitState) -> GaussianMixture:
             """What is to be had of a fit that is left."""
-            after, trajectory = copy(self), course.interim(moment)
+            after, trajectory = copy(self), course.interim(fit_state)
             if trajectory is not None:
-                after._remember(source, learning, trajectory, trajectory.covered, task.algorithm, moment.restarts)
+                after._remember(source, learning, trajectory, trajectory.covered, task.algorithm, fit_state.restarts)
             return after
 
-        def write(after: GaussianMixture, moment: Moment, patient: bool) -> Generation | None:
-            assert keeper is not None  # or nothing is due
-            return after._write(keeper, task, moment.lean, patient=patient)
+        def write(after: GaussianMixture, fit_state: FitState, patient: bool) -> Generation | None:
+            assert checkpoint_writer is not None  # or nothing is due
+            return after._write(checkpoint_writer, task, fit_state.lean, patient=patient)
 
         with (
             Progress.of(source, self.verbose, self.verbose_interval) as progress,
-            Guard("fit", keeper, moment, left, write, self._become) as guard,
+            CheckpointSession("fit", checkpoint_writer, fit_state, left, write, self._become) as guard,
         ):
 
-            def watch(step: Step | None, moment: Moment) -> None:
+            def watch(step: Step | None, fit_state: FitState) -> None:
                 if step is not None:
                     progress.watch(step)
-                guard.watch(moment)
+                guard.watch(fit_state)
 
-            ending, covered, moment = course.run(moment, watch)
+            ending, covered, fit_state = course.run(fit_state, watch)
         after = copy(self)
-        after._remember(source, learning, ending.winner, covered, task.algorithm, moment.restarts)
+        after._remember(source, learning, ending.winner, covered, task.algorithm, fit_state.restarts)
         if ending.pieces is not None and ending.winner.state is not None:
-            after._ledger = Ledger(ending.pieces, ending.winner.state, source.weighted)
+            after._ledger = PartitionStatistics(ending.pieces, ending.winner.state, source.weighted)
         self._become(after)
-        if keeper is not None:
-            self._write(keeper, task)
+        if checkpoint_writer is not None:
+            self._write(checkpoint_writer, task)
         if task.algorithm == "stepwise":
-            online.Order(moment.order).warn()
+            online.Order(fit_state.order).warn()
         self._warn_unless_converged()
 
     def _source(self, X: Any, sample_weight: Any = None) -> Source:

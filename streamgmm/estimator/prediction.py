@@ -6,27 +6,27 @@ from typing import Any
 
 import numpy as np
 
-from streamgmm.parameters import Parameters
-from streamgmm.sources.source import Source
+from streamgmm.data.source import Source
+from streamgmm.model.parameters import Parameters
 
 
 def labels(source: Source, parameters: Parameters) -> Any:
     """Most probable component of each row, int64; the first of equals."""
-    from streamgmm.kernels import Kernel
+    from streamgmm.kernels.kernel import Kernel
 
     return source.map(Kernel.of(parameters).labels, np.int64, None)
 
 
 def log_densities(source: Source, parameters: Parameters) -> Any:
     """log f(x) of each row in nats, in the float dtype of the source."""
-    from streamgmm.kernels import Kernel
+    from streamgmm.kernels.kernel import Kernel
 
     return source.map(Kernel.of(parameters).log_densities, float_dtype(source.dtype), None)
 
 
 def responsibilities(source: Source, parameters: Parameters) -> Any:
     """Posterior probability of each component for each row, in the float dtype of the source."""
-    from streamgmm.kernels import Kernel
+    from streamgmm.kernels.kernel import Kernel
 
     return source.map(Kernel.of(parameters).responsibilities, float_dtype(source.dtype), parameters.n_components)
 

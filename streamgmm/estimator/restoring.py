@@ -6,11 +6,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from streamgmm.checkpoint import ARRAYS, GIVEN, LEARNING, NUMBERS, Arrays, unpacked
-from streamgmm.covariances import STRUCTURES
-from streamgmm.criteria import Criterion, HeldOut, Prequential
 from streamgmm.estimator.fitted import FittedMixture
-from streamgmm.online.stream import Waiting
+from streamgmm.estimator.model_file import ARRAYS, GIVEN, LEARNING, NUMBERS
+from streamgmm.fitting.streaming import PendingRows
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.model.criteria import Criterion, HeldOut, Prequential
+from streamgmm.persistence.codec import unpacked
+from streamgmm.persistence.container import Arrays
 
 Mixture = TypeVar("Mixture", bound=FittedMixture)
 
@@ -47,7 +49,7 @@ def restored(kind: type[Mixture], manifest: dict[str, Any], arrays: Arrays) -> M
     if "means_" not in arrays:
         if manifest["fitted"].keys() - {"n_features_in_", "n_samples_seen_"}:
             raise ValueError("it is fitted, and has no parameters")
-        waiting = getattr(model, "_waiting", Waiting()).rows
+        waiting = getattr(model, "_waiting", PendingRows()).rows
         if {rows.shape[1] for rows in waiting} - {getattr(model, "n_features_in_", None)} or getattr(
             model, "n_samples_seen_", 0
         ) != sum(map(len, waiting)):

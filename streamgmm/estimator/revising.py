@@ -7,15 +7,15 @@ from typing import Any, Self
 
 from sklearn.base import _fit_context
 
-from streamgmm.attributes import attributes_of
-from streamgmm.criteria import Criterion
+from streamgmm.data.sources import Source, as_source
 from streamgmm.errors import InputError, InputTypeError
+from streamgmm.estimator.attributes import attributes_of
 from streamgmm.estimator.updating import OnlineMixture
-from streamgmm.history import History
-from streamgmm.online.ledger import Ledger, revised, settled
-from streamgmm.parameters import Parameters
-from streamgmm.planning import Learning
-from streamgmm.sources import Source, as_source
+from streamgmm.fitting.partition_statistics import PartitionStatistics, revised, settled
+from streamgmm.fitting.plan import EMSettings
+from streamgmm.iteration.history import History
+from streamgmm.model.criteria import Criterion
+from streamgmm.model.parameters import Parameters
 
 
 class RevisableMixture(OnlineMixture):
@@ -155,7 +155,7 @@ class RevisableMixture(OnlineMixture):
         """Whether `update` and `withdraw` can be called: after an incremental fit, until `partial_fit`."""
         return getattr(self, "_ledger", None) is not None
 
-    def _kept(self) -> Ledger:
+    def _kept(self) -> PartitionStatistics:
         """What there is to be revised."""
         self._check_is_fitted()
         self._check_settings()
@@ -167,7 +167,9 @@ class RevisableMixture(OnlineMixture):
             )
         return self._ledger
 
-    def _settle(self, ledger: Ledger, parameters: Parameters, learning: Learning, history: History | None) -> None:
+    def _settle(
+        self, ledger: PartitionStatistics, parameters: Parameters, learning: EMSettings, history: History | None
+    ) -> None:
         """Set every attribute."""
         fitted = attributes_of(parameters, learning.structure, self.means_.dtype)
         covered = ledger.covered
@@ -184,7 +186,7 @@ class RevisableMixture(OnlineMixture):
         self._covered, self._stream, self._ledger = covered, None, ledger
 
 
-def _check_weighted(ledger: Ledger, source: Source) -> None:
+def _check_weighted(ledger: PartitionStatistics, source: Source) -> None:
     if ledger.weighted != source.weighted:
         what = "with sample weights; pass those of all rows" if ledger.weighted else "without sample weights; pass none"
         raise InputError(f"The model was fitted {what}, or fit it anew.")

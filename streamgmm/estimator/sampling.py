@@ -6,7 +6,7 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from streamgmm.parameters import Array, Parameters
+from streamgmm.model.parameters import Array, Parameters
 
 
 def draw(parameters: Parameters, n_rows: int, random: RandomState) -> tuple[Array, NDArray[np.int64]]:

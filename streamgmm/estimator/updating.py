@@ -10,25 +10,28 @@ import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 
-from streamgmm import search
-from streamgmm.attributes import attributes_of
-from streamgmm.covariances import STRUCTURES
-from streamgmm.criteria import Criterion, Prequential, n_parameters
-from streamgmm.em import NO_WEIGHT, Expectation
+from streamgmm.algorithms.schedules import Constant
+from streamgmm.algorithms.variance_reduced import Restart
+from streamgmm.data.source import Reading
+from streamgmm.data.sources import Source, as_source
+from streamgmm.data.subsample import Subsample
 from streamgmm.errors import DegenerateError, InputError
 from streamgmm.estimator import prediction
+from streamgmm.estimator.attributes import attributes_of
 from streamgmm.estimator.keeping import KeptMixture
-from streamgmm.fitting.stages import Trajectory, best, bound
-from streamgmm.initialization import TOO_FEW_ROWS, Given, Reservoir, continued, rows_to_keep
-from streamgmm.online import stream as online
-from streamgmm.online.anchored import Restart
-from streamgmm.online.ledger import Ledger
-from streamgmm.online.tokens import Tokens
-from streamgmm.parameters import Parameters
-from streamgmm.planning import Learning
-from streamgmm.schedules import Constant
-from streamgmm.sources import Source, as_source
-from streamgmm.sources.source import Reading
+from streamgmm.fitting import streaming as online
+from streamgmm.fitting.partition_statistics import PartitionStatistics
+from streamgmm.fitting.plan import EMSettings
+from streamgmm.fitting.tokens import Tokens
+from streamgmm.initialization import choose_starts
+from streamgmm.initialization.candidates import TOO_FEW_ROWS, continued, subsample_size
+from streamgmm.initialization.multistart import Restarts
+from streamgmm.initialization.user_start import UserStart
+from streamgmm.iteration.run import Trajectory, best, bound
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.model.criteria import Criterion, Prequential, n_parameters
+from streamgmm.model.em import NO_WEIGHT, Expectation
+from streamgmm.model.parameters import Parameters
 
 
 class OnlineMixture(KeptMixture):
@@ -49,9 +52,9 @@ class OnlineMixture(KeptMixture):
     window: int | None
     lower_bounds_: list[float]
     _covered: Expectation | None
-    _ledger: Ledger | None
+    _ledger: PartitionStatistics | None
     _stream: online.Stream | None
-    _waiting: online.Waiting
+    _waiting: online.PendingRows
     _too_few: str | None
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
@@ -124,7 +127,7 @@ class OnlineMixture(KeptMixture):
             return self
         seed = self._seed() + int(getattr(self, "n_samples_seen_", 0))
         stream = self._stream_so_far(learning)
-        waiting: online.Waiting = getattr(self, "_waiting", online.Waiting())
+        waiting: online.PendingRows = getattr(self, "_waiting", online.PendingRows())
         rest: Reading = source
         if stream is None:
             waiting, rest = online.collected(waiting, source, self._rows_to_start(learning, source.n_features))
@@ -135,8 +138,8 @@ class OnlineMixture(KeptMixture):
             start, _ = self._start_of(waiting, learning, source.n_features)
             stream = online.begun(start, learning)
             if waiting.n_rows:
-                reservoir = waiting.reservoir()
-                rows = as_source(reservoir.rows, reservoir.weights)
+                subsample = waiting.subsample()
+                rows = as_source(subsample.rows, subsample.weights)
                 stream = online.learn(stream, rows, learning, seed, "start", scored=False)
         stream = online.learn(stream, rest, learning, seed, restart=self._restart(learning, source.n_features))
         if stream.n_rows == 0:  # of an array that did not know its length
@@ -147,7 +150,7 @@ class OnlineMixture(KeptMixture):
         after._take_over(source, stream, learning, token, tokens)
         return self._keep(after)
 
-    def _fit_once(self, source: Source, learning: Learning, seed: int, resumed: bool) -> None:
+    def _fit_once(self, source: Source, learning: EMSettings, seed: int, resumed: bool) -> None:
         """Stepwise EM over an iterator: a start from the first rows, then all of them once."""
         k, d = self.n_components, source.n_features
         rest: Reading = source
@@ -155,13 +158,13 @@ class OnlineMixture(KeptMixture):
         if resumed:
             stream = online.begun(continued(self._parameters(), k, d), learning)
         else:
-            waiting, rest = online.collected(online.Waiting(), source, rows_to_keep(k, d))
+            waiting, rest = online.collected(online.PendingRows(), source, subsample_size(k, d))
             if waiting.n_rows < max(2, k):
                 raise InputError(TOO_FEW_ROWS.format(max(2, k), waiting.n_rows))
-            reservoir = waiting.reservoir()
+            subsample = waiting.subsample()
             begin, restarts = self._start_of(waiting, learning, d)
             stream = online.begun(begin, learning)
-            start = as_source(reservoir.rows, reservoir.weights)
+            start = as_source(subsample.rows, subsample.weights)
             stream = online.learn(stream, start, learning, seed, "start", scored=False)
 
         def watch(now: online.Stream) -> None:
@@ -180,9 +183,9 @@ class OnlineMixture(KeptMixture):
     def _show_once(
         self,
         source: Source,
-        learning: Learning,
+        learning: EMSettings,
         stream: online.Stream,
-        restarts: search.Restarts | None,
+        restarts: Restarts | None,
         *,
         ended: bool,
     ) -> None:
@@ -200,11 +203,11 @@ class OnlineMixture(KeptMixture):
     def _remember(
         self,
         source: Source,
-        learning: Learning,
+        learning: EMSettings,
         winner: Trajectory,
         covered: Expectation | None,
         algorithm: str,
-        restarts: search.Restarts | None,
+        restarts: Restarts | None,
     ) -> None:
         """Set every fitted attribute; ``covered`` is of all rows, unless the fit was left before its end."""
         for name in ("restarts_", "durable_token_", "_token", "_recipe"):
@@ -229,18 +232,18 @@ class OnlineMixture(KeptMixture):
             self.criteria_["bound"] = Criterion(energy, None, covered.likelihood.weight, free)
         self.history_ = winner.history
         self.algorithm_ = algorithm
-        self._covered, self._stream, self._waiting, self._too_few = covered, None, online.Waiting(), None
+        self._covered, self._stream, self._waiting, self._too_few = covered, None, online.PendingRows(), None
         self._tokens, self._warned, self._ledger = Tokens(), False, None
 
-    def _rows_to_start(self, learning: Learning, n_features: int) -> int:
+    def _rows_to_start(self, learning: EMSettings, n_features: int) -> int:
         """Rows that `partial_fit` waits for."""
         if self._given(learning, n_features).complete:
             return 0
         k = self.n_components
         free = n_parameters(learning.structure, k, n_features)
-        return max(2, k, min(10 * free, rows_to_keep(k, n_features)))
+        return max(2, k, min(10 * free, subsample_size(k, n_features)))
 
-    def _stream_so_far(self, learning: Learning) -> online.Stream | None:
+    def _stream_so_far(self, learning: EMSettings) -> online.Stream | None:
         """The stream as it was left, or one that goes on from `fit`."""
         stream: online.Stream | None = getattr(self, "_stream", None)
         if stream is not None:
@@ -255,7 +258,7 @@ class OnlineMixture(KeptMixture):
             )
         return stream
 
-    def _wait(self, source: Source, waiting: online.Waiting, token: Any, tokens: Tokens) -> None:
+    def _wait(self, source: Source, waiting: online.PendingRows, token: Any, tokens: Tokens) -> None:
         """Keep rows that are too few to start from."""
         needed = self._rows_to_start(self._learning(), source.n_features)
         if not hasattr(self, "n_features_in_"):
@@ -269,7 +272,9 @@ class OnlineMixture(KeptMixture):
             "from. Call partial_fit with more, or give weights_init, means_init and precisions_init."
         )
 
-    def _take_over(self, source: Source, stream: online.Stream, learning: Learning, token: Any, tokens: Tokens) -> None:
+    def _take_over(
+        self, source: Source, stream: online.Stream, learning: EMSettings, token: Any, tokens: Tokens
+    ) -> None:
         """Set everything that a call has changed."""
         covered = stream.state.covered
         assert covered is not None  # there were rows of some weight
@@ -290,11 +295,11 @@ class OnlineMixture(KeptMixture):
         self.lower_bound_ = self.criteria_["bound"].log_likelihood / covered.likelihood.weight
         self.lower_bounds_ = [*self.lower_bounds_[:-1], self.lower_bound_]
 
-    def _show(self, stream: online.Stream, learning: Learning) -> None:
+    def _show(self, stream: online.Stream, learning: EMSettings) -> None:
         """Counts, criteria and history of a stream; and that its order matters, if nobody was told yet."""
         covered = stream.state.covered
         free = self._n_parameters()
-        self._stream, self._waiting, self._too_few = stream, online.Waiting(), None
+        self._stream, self._waiting, self._too_few = stream, online.PendingRows(), None
         self.n_samples_seen_ = stream.n_rows
         self.history_ = stream.history
         self.criteria_ = {}
@@ -311,7 +316,7 @@ class OnlineMixture(KeptMixture):
         """Bound of the log-likelihood, nats, of the parameters as the attributes show them: perhaps in float32."""
         return bound(covered, parameters if self.means_.dtype == np.float64 else self._parameters())
 
-    def _learning(self) -> Learning:
+    def _learning(self) -> EMSettings:
         """The settings of learning, as values; a constant step becomes its schedule."""
         step = self.step_size
         if (
@@ -325,7 +330,7 @@ class OnlineMixture(KeptMixture):
             raise InputError("half_life and step_size both say how fast to forget; give one of them.")
         if self.half_life is not None and self.window is not None:
             raise InputError("half_life and window both say what to forget; give one of them.")
-        return Learning(
+        return EMSettings(
             STRUCTURES[self.covariance_type],
             self.reg_covar,
             None if self.batch_size == "auto" else int(self.batch_size),
@@ -337,36 +342,38 @@ class OnlineMixture(KeptMixture):
         )
 
     def _start_of(
-        self, waiting: online.Waiting, learning: Learning, n_features: int
-    ) -> tuple[Parameters, search.Restarts | None]:
+        self, waiting: online.PendingRows, learning: EMSettings, n_features: int
+    ) -> tuple[Parameters, Restarts | None]:
         """The best start from some rows at hand, and what was tried to find it."""
         given = self._given(learning, n_features)
         if given.complete:
             return given.parameters(), None
-        return self._found(waiting.reservoir(), given, learning)
+        return self._found(waiting.subsample(), given, learning)
 
     def _found(
-        self, reservoir: Reservoir, given: Given, learning: Learning
-    ) -> tuple[Parameters, search.Restarts | None]:
+        self, subsample: Subsample, given: UserStart, learning: EMSettings
+    ) -> tuple[Parameters, Restarts | None]:
         random = check_random_state(self.random_state)
         k, way = self.n_components, self.init_params
-        starts, restarts = search.starts(reservoir, given, k, way, self.n_init, random, self.reg_covar)
-        return best(search.polished(reservoir, starts, learning.structure, self.reg_covar)).parameters, restarts
+        starts, restarts = choose_starts.starts(subsample, given, k, way, self.n_init, random, self.reg_covar)
+        return best(
+            choose_starts.run_em_on_subsample(subsample, starts, learning.structure, self.reg_covar)
+        ).parameters, restarts
 
-    def _restart(self, learning: Learning, n_features: int) -> Restart | None:
+    def _restart(self, learning: EMSettings, n_features: int) -> Restart | None:
         """How a start is found anew on some rows; None where it was given, and stays what it is."""
         given = self._given(learning, n_features)
 
-        def found(reservoir: Reservoir) -> Parameters | None:
+        def found(subsample: Subsample) -> Parameters | None:
             try:
-                return self._found(reservoir, given, learning)[0]
+                return self._found(subsample, given, learning)[0]
             except DegenerateError:  # of what was only to be tried
                 return None
 
         return None if given.complete else found
 
-    def _given(self, learning: Learning, n_features: int) -> Given:
-        return Given.checked(
+    def _given(self, learning: EMSettings, n_features: int) -> UserStart:
+        return UserStart.checked(
             self.weights_init, self.means_init, self.precisions_init, learning.structure, self.n_components, n_features
         )
 

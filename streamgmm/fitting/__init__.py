@@ -1,1 +1,1 @@
-"""The one loop of EM: passes, when they end, and the stages that follow each other."""
+"""A whole fit: its plan, its phases, the driver, streams. It knows nothing of scikit-learn."""

@@ -74,7 +74,7 @@ def effective_n(
     >>> round(effective_n(noise) / 200**2, 1), round(effective_n(blocky) / 200**2, 1)
     (1.0, 1.0)
     """
-    from streamgmm.images.formats import opened  # these load dask
+    from streamgmm.images.formats import opened
     from streamgmm.images.image import NO_PIXEL, Image
 
     raster = opened(image, axes)

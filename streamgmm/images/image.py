@@ -16,13 +16,13 @@ import numpy as np
 from dask.delayed import delayed
 from numpy.typing import NDArray
 
+from streamgmm.data.checks import as_dtype, usable_dtype
+from streamgmm.data.sources.dask_arrays import DaskSource, from_dask
+from streamgmm.data.sources.storage import TASK_BYTES
 from streamgmm.errors import InputError, InputTypeError, NonFiniteError
 from streamgmm.images.axes import BANDS, named_axes
 from streamgmm.images.blocks import Blocks, Lengths, starts_of
 from streamgmm.images.pixels import Place, infinite, infinite_error, lacking
-from streamgmm.sources.blocks import DaskSource, from_dask
-from streamgmm.sources.checks import as_dtype, usable_dtype
-from streamgmm.sources.storage import TASK_BYTES
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,11 +11,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm.attributes import parameters_of
-from streamgmm.covariances import STRUCTURES
+from streamgmm.data.sources import LEAF_ROWS
 from streamgmm.estimator import GaussianMixture
-from streamgmm.kernels import Kernel
-from streamgmm.sources import LEAF_ROWS
+from streamgmm.estimator.attributes import parameters_of
+from streamgmm.kernels.kernel import Kernel
+from streamgmm.model.covariances import STRUCTURES
 
 
 def label_dtype(n_segments: int) -> np.dtype[Any]:
@@ -58,7 +58,7 @@ PROBABILITY = np.dtype(np.float16)  # to 0.0005, in half the room; memory and di
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Certainty:
+class ProbabilityLayer:
     """A function of rows: probabilities of the segments, or that of the label alone.
 
     Attributes

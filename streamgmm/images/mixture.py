@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streamgmm.data.sources import Source
 from streamgmm.errors import InputError
 from streamgmm.estimator import GaussianMixture
 from streamgmm.images.ordering import ORDERS, placed, reordered
-from streamgmm.sources import Source
 
 if TYPE_CHECKING:
     from streamgmm.selection.selection import Selection

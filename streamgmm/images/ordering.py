@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm.attributes import parameters_of
-from streamgmm.covariances import STRUCTURES
-from streamgmm.em import Expectation
 from streamgmm.estimator import GaussianMixture
-from streamgmm.history import History
+from streamgmm.estimator.attributes import parameters_of
+from streamgmm.iteration.history import History
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.model.em import Expectation
 
 ORDERS = ("brightness", "weight")
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from streamgmm.errors import InputError
 from streamgmm.images.formats.pictures import pillow
 from streamgmm.images.labelling import label_dtype
-from streamgmm.results import complete_or_absent
+from streamgmm.results.atomic_folder import complete_or_absent
 
 MOST_PIXELS = 2**26
 

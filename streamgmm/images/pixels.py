@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from streamgmm.errors import NonFiniteError
 from streamgmm.images.axes import PLACES
-from streamgmm.statistics import LARGEST
+from streamgmm.model.statistics import LARGEST
 
 
 def lacking(block: NDArray[Any], mask: NDArray[np.bool_] | None, nodata: float | None) -> NDArray[np.bool_] | None:

@@ -24,7 +24,7 @@ SYMBOLS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class Georeference:
     """Where pixels lie.
 
     Attributes
@@ -41,7 +41,7 @@ class Grid:
 
     Examples
     --------
-    >>> Grid("EPSG:32633", (10.0, 0.0, 5e5, 0.0, -10.0, 5e6), (("Y", 10.0), ("X", 10.0)), "metre").pixel_size
+    >>> Georeference("EPSG:32633", (10.0, 0.0, 5e5, 0.0, -10.0, 5e6), (("Y", 10.0), ("X", 10.0)), "metre").pixel_size
     (100.0, 'm²')
     """
 
@@ -97,7 +97,7 @@ class Raster:
         True where a pixel is nodata, lazily, along all axes but C; along C too where it is not the same for all bands.
     scale : tuple of (float, float), or None
         Factor and offset of each band, by which values become quantities; `scaled` applies them.
-    grid : Grid or None
+    grid : Georeference or None
         Where pixels lie.
     """
 
@@ -107,7 +107,7 @@ class Raster:
     nodata: float | None = None
     mask: Any = None
     scale: tuple[tuple[float, float], ...] | None = None
-    grid: Grid | None = None
+    grid: Georeference | None = None
 
     def named(self, axes: str | None) -> Raster:
         """The same with axes that somebody gave, who knows better than the format; what belonged to others is lost."""

@@ -23,7 +23,7 @@ Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class Preprocessing:
     """How an image was segmented.
 
     Attributes
@@ -46,8 +46,8 @@ class Recipe:
     Examples
     --------
     >>> from streamgmm.images.features import Features
-    >>> recipe = Recipe("uint8", Features((3, 2)), ("red", "green"), 0, None, "brightness", ((10, 20, 30),))
-    >>> Recipe.read(recipe.written()) == recipe
+    >>> recipe = Preprocessing("uint8", Features((3, 2)), ("red", "green"), 0, None, "brightness", ((10, 20, 30),))
+    >>> Preprocessing.read(recipe.written()) == recipe
     True
     """
 

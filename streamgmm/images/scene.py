@@ -12,32 +12,32 @@ from typing import Any, Self
 import dask.array as da
 import numpy as np
 
+from streamgmm.data.fingerprint import Fingerprint
+from streamgmm.data.sources import Source
+from streamgmm.data.sources.dask_arrays import from_dask
 from streamgmm.errors import InputError
 from streamgmm.estimator import GaussianMixture
-from streamgmm.images.counting import Counted
+from streamgmm.fitting.progress import rows_bar
+from streamgmm.images.counting import ValueCounts
 from streamgmm.images.counting.paying import tables_of
 from streamgmm.images.features import Features, Scaling, features_of, numbered, rows_together, standardized
 from streamgmm.images.formats import opened, place
 from streamgmm.images.image import NO_PIXEL, Image
-from streamgmm.images.labelling import Certainty, Labelling, label_dtype
-from streamgmm.images.raster import Grid
-from streamgmm.images.recipe import Recipe, Scale
+from streamgmm.images.labelling import Labelling, ProbabilityLayer, label_dtype
+from streamgmm.images.raster import Georeference
+from streamgmm.images.recipe import Preprocessing, Scale
 from streamgmm.images.segmentation import Segmentation
-from streamgmm.images.tallying import Tally
+from streamgmm.images.tallying import SegmentStatistics
 from streamgmm.images.writers import PICTURE, ZARR, Output
 from streamgmm.images.writers.legend import Legend
-from streamgmm.progress import rows_bar
-from streamgmm.reading.fingerprint import Fingerprint
-from streamgmm.results import Record
-from streamgmm.sources import Source
-from streamgmm.sources.blocks import from_dask
+from streamgmm.results.provenance import Record
 
 TILE = 1024  # longest side of a chunk of labels, which a viewer reads as one
 DIGESTED = 2**24  # bytes of a mask at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scene:
+class SegmentationJob:
     """An image, where its labels go, and on what they depend.
 
     Attributes
@@ -46,7 +46,7 @@ class Scene:
         Its pixels in blocks.
     features : Features
         What of them is learnt.
-    counted : Counted or None
+    counted : ValueCounts or None
         The table of their values, once they are counted.
     settings : mapping
         What labels depend on beside these and the mixture, in JSON's types.
@@ -54,7 +54,7 @@ class Scene:
         Of the bands that are used.
     scale : tuple of (float, float), or None
         Factor and offset of each of these, which are not applied.
-    grid : Grid or None
+    grid : Georeference or None
         Where pixels lie.
     sources : tuple of pathlib.Path
         What it is read from, as far as that is known, which must not be written to.
@@ -64,11 +64,11 @@ class Scene:
 
     pixels: Image
     features: Features
-    counted: Counted | None
+    counted: ValueCounts | None
     settings: Mapping[str, Any]
     names: tuple[str, ...] | None
     scale: Scale | None
-    grid: Grid | None
+    grid: Georeference | None
     sources: tuple[Path, ...]
     target: Output | None
 
@@ -84,7 +84,7 @@ class Scene:
         otherwise: float | None,
         scaled: bool,
         mask: Any,
-        grid: Grid | None,
+        grid: Georeference | None,
         target: Output | None,
     ) -> Self:
         """Scene of an image as it was given, of whose pixels ``wanted`` is to be learnt; nothing of it is read.
@@ -119,7 +119,7 @@ class Scene:
         return features_of(self.pixels, self.features)
 
     def segmented(
-        self, model: GaussianMixture, recipe: Recipe, learnt: Image, certainty: bool | str, verbose: int
+        self, model: GaussianMixture, recipe: Preprocessing, learnt: Image, certainty: bool | str, verbose: int
     ) -> Segmentation:
         """Labels of all pixels by a fitted model of what is ``learnt`` of them, where they are wanted."""
         k = len(model.means_)
@@ -130,7 +130,7 @@ class Scene:
             lazy = learnt.map(labelling, dtype)
         else:
             labels = labelling(self.features.of_rows(self.counted.values))
-            tally = Tally.of(labels, self.counted.values, k + 1, self.counted.counts)
+            tally = SegmentStatistics.of(labels, self.counted.values, k + 1, self.counted.counts)
             lazy = self.pixels.map(self.counted.table(labels), dtype)
         likely = _certainty(learnt, model, certainty)
         if self.target is None:
@@ -143,7 +143,7 @@ class Scene:
         return Segmentation(lazy, model, self.features, likely, None, self.grid, self.pixels, tally)
 
     def _written(
-        self, kind: str, lazy: Any, target: Output, model: GaussianMixture, recipe: Recipe, verbose: int
+        self, kind: str, lazy: Any, target: Output, model: GaussianMixture, recipe: Preprocessing, verbose: int
     ) -> Any:
         """A lazy array as it is where it was written to, which it is once this returns."""
         record = Record.of(kind, model, self.pixels.pixels(), {**self.settings, **self.features.written()})
@@ -160,7 +160,7 @@ class Scene:
             )
 
 
-def with_tables(scenes: Sequence[Scene], *, learning: bool) -> list[Scene]:
+def with_tables(scenes: Sequence[SegmentationJob], *, learning: bool) -> list[SegmentationJob]:
     """The same with their pixels counted, where that pays for all and nothing else is learnt; else as they are."""
     pointwise = all(scene.features.pointwise for scene in scenes)
     tables = tables_of([scene.pixels for scene in scenes], learning=learning) if pointwise else None
@@ -169,7 +169,7 @@ def with_tables(scenes: Sequence[Scene], *, learning: bool) -> list[Scene]:
     return [replace(scene, counted=table) for scene, table in zip(scenes, tables, strict=True)]
 
 
-def rows_of(scenes: Sequence[Scene], learnt: Sequence[Image]) -> Source:
+def rows_of(scenes: Sequence[SegmentationJob], learnt: Sequence[Image]) -> Source:
     """What one mixture of several images is fitted to: their tables together, or what is learnt of all pixels.
 
     An image may be all nodata, but not every one; InputError then.
@@ -180,7 +180,7 @@ def rows_of(scenes: Sequence[Scene], learnt: Sequence[Image]) -> Source:
     return together.source(scenes[0].features.of_rows(together.values))
 
 
-def on_one_scale(scenes: Sequence[Scene]) -> list[Scene]:
+def on_one_scale(scenes: Sequence[SegmentationJob]) -> list[SegmentationJob]:
     """The same with features on the scale that they have over the pixels of all."""
     together, features = _table(scenes), scenes[0].features
     if together is None:
@@ -190,12 +190,12 @@ def on_one_scale(scenes: Sequence[Scene]) -> list[Scene]:
     return [replace(scene, features=replace(scene.features, scaling=scaling)) for scene in scenes]
 
 
-def _table(scenes: Sequence[Scene]) -> Counted | None:
+def _table(scenes: Sequence[SegmentationJob]) -> ValueCounts | None:
     """The table of all pixels, where they were counted."""
     tables = [scene.counted for scene in scenes if scene.counted is not None]
     if not tables:
         return None
-    together = Counted.together(tables)
+    together = ValueCounts.together(tables)
     if not len(together.values):
         raise InputError(NO_PIXEL)
     return together
@@ -210,7 +210,7 @@ def _certainty(learnt: Image, model: GaussianMixture, certainty: bool | str) -> 
     """Lazy probabilities, where they are wanted."""
     if certainty is False:
         return None
-    function = Certainty.by(model, largest=certainty == "largest")
+    function = ProbabilityLayer.by(model, largest=certainty == "largest")
     lazy = learnt.map(function, function.dtype)
     if certainty == "largest":
         return lazy

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm.attributes import parameters_of
-from streamgmm.covariances import STRUCTURES
 from streamgmm.estimator import GaussianMixture
-from streamgmm.images.tallying import Tally
+from streamgmm.estimator.attributes import parameters_of
+from streamgmm.images.tallying import SegmentStatistics
+from streamgmm.model.covariances import STRUCTURES
 
 if TYPE_CHECKING:  # these load dask, or matplotlib
     from matplotlib.figure import Figure
 
     from streamgmm.images.features import Features
     from streamgmm.images.image import Image
-    from streamgmm.images.raster import Grid
+    from streamgmm.images.raster import Georeference
     from streamgmm.selection.selection import Selection
 
 
@@ -44,7 +44,7 @@ class Segmentation:
         alone; float16, 0 where a pixel is nodata.
     selection : Selection or None
         All mixtures that were tried, where the number of segments was chosen.
-    grid : Grid or None
+    grid : Georeference or None
         Where pixels lie; its ``pixel_size`` is the area of one and the unit of that.
     """
 
@@ -53,9 +53,9 @@ class Segmentation:
     features: Features = field(repr=False)
     probabilities: Any = None
     selection: Selection | None = None
-    grid: Grid | None = None
+    grid: Georeference | None = None
     _image: Image | None = field(default=None, repr=False)
-    _tally: Tally | None = field(default=None, repr=False)  # where it is known without a reading
+    _tally: SegmentStatistics | None = field(default=None, repr=False)  # where it is known without a reading
 
     @cached_property
     def table(self) -> dict[str, NDArray[Any]]:
@@ -75,7 +75,7 @@ class Segmentation:
         tally = self._tally
         if tally is None:
             assert self._image is not None
-            tally = Tally.read(self.labels, self._image.values, k + 1)
+            tally = SegmentStatistics.read(self.labels, self._image.values, k + 1)
         pixels = tally.counts[1:]
         size = None if self.grid is None else self.grid.pixel_size
         return {

@@ -17,13 +17,13 @@ from streamgmm.estimator import GaussianMixture
 from streamgmm.estimator.loading import load
 from streamgmm.images.mixture import ENOUGH, Sizes, checked_sizes, fitted
 from streamgmm.images.ordering import ORDERS
-from streamgmm.images.recipe import Recipe
+from streamgmm.images.recipe import Preprocessing
 
 if TYPE_CHECKING:  # these load dask and numba
     from streamgmm.images.features import Scaling
     from streamgmm.images.image import Image
-    from streamgmm.images.raster import Grid
-    from streamgmm.images.scene import Scene
+    from streamgmm.images.raster import Georeference
+    from streamgmm.images.scene import SegmentationJob
     from streamgmm.selection.selection import Selection
 
 TABLE_PASSES = 500  # over a table of distinct values, which take little time however many pixels there are
@@ -44,7 +44,7 @@ def segment(
     nodata: float | None = None,
     scaled: bool = False,
     mask: Any = None,
-    grid: Grid | Sequence[Grid] | None = None,
+    grid: Georeference | Sequence[Georeference] | None = None,
     colour: str | None = None,
     window: int | None = None,
     coordinates: float | None = None,
@@ -116,7 +116,7 @@ def segment(
         are as they are stored.
     mask : array-like, dask or zarr array of bool, of the shape of the labels, or list of them for a list, optional
         True where a pixel is nodata.
-    grid : streamgmm.images.raster.Grid, or list of them for a list, optional
+    grid : streamgmm.images.raster.Georeference, or list of them for a list, optional
         Where pixels lie, by which the table has the areas of the segments; by default what the format says.
     colour : {'lab'}, optional
         Learn L*, a* and b* of three bands, which are red, green and blue of sRGB (under D65; through scikit-image), in
@@ -200,7 +200,7 @@ def segment(
         raise InputError("overwrite and ome_version are of output, which is not given; leave them out.")
     given = None if model is None else _given(model, chosen)
     sizes = _checked_sizes(n_segments, given)
-    recipe = None if given is None else Recipe.of(given)
+    recipe = None if given is None else Preprocessing.of(given)
     wanted = {"bands": bands, "colour": colour, "window": window, "coordinates": coordinates, "scaling": scaling}
     wanted = _checked_features(wanted, given, recipe)
 
@@ -241,9 +241,9 @@ def segment(
 
 def _scenes(
     each: Sequence[tuple[Any, Any, Any, Any]], certain: bool, writing: Mapping[str, Any], **reading: Any
-) -> list[Scene]:
+) -> list[SegmentationJob]:
     """Scenes of images with their outputs, masks and grids, none of which is written to what another is read from."""
-    from streamgmm.images.scene import Scene, beside_labels
+    from streamgmm.images.scene import SegmentationJob, beside_labels
     from streamgmm.images.writers import ZARR, Output
 
     targets = [None if output is None else Output.of(output, **writing) for _, output, _, _ in each]
@@ -252,7 +252,7 @@ def _scenes(
         besides = [beside_labels(target) for target in written if target.kind == ZARR]
         written += [Output.of(one.path, overwrite=one.overwrite) for one in besides]
     scenes = [
-        Scene.of(image, mask=mask, grid=grid, target=target, **reading)
+        SegmentationJob.of(image, mask=mask, grid=grid, target=target, **reading)
         for (image, _, mask, grid), target in zip(each, targets, strict=True)
     ]
     sources = {source for scene in scenes for source in scene.sources}
@@ -265,7 +265,7 @@ def _scenes(
 
 
 def _fitted(
-    scenes: Sequence[Scene], learnt: Sequence[Image], sizes: Sizes, chosen: dict[str, Any], verbose: int
+    scenes: Sequence[SegmentationJob], learnt: Sequence[Image], sizes: Sizes, chosen: dict[str, Any], verbose: int
 ) -> tuple[GaussianMixture, Selection | None]:
     """One mixture of all images, and what others of other sizes have come to where there were several."""
     from streamgmm.images.scene import rows_of
@@ -307,7 +307,9 @@ def _checked_sizes(n_segments: Any, given: GaussianMixture | None) -> Sizes:
     return k
 
 
-def _checked_features(wanted: dict[str, Any], given: GaussianMixture | None, recipe: Recipe | None) -> dict[str, Any]:
+def _checked_features(
+    wanted: dict[str, Any], given: GaussianMixture | None, recipe: Preprocessing | None
+) -> dict[str, Any]:
     """What of a pixel is to be learnt: what a model knows of itself need not be said, and cannot be said otherwise."""
     scaling = wanted["scaling"]
     if isinstance(scaling, str) and scaling != STANDARD:
@@ -366,7 +368,7 @@ def _each(value: Any, name: str, n_images: int | None) -> list[Any]:
     return list(value)
 
 
-def _check_alike(scenes: Sequence[Scene], sizes: Sizes) -> None:
+def _check_alike(scenes: Sequence[SegmentationJob], sizes: Sizes) -> None:
     """Refuse, before the work, images of which there cannot be one mixture, and labels that cannot be written."""
     first = scenes[0]
     for place, scene in enumerate(scenes):
@@ -380,11 +382,11 @@ def _check_alike(scenes: Sequence[Scene], sizes: Sizes) -> None:
             scene.target.check(scene.pixels.shape, sizes if isinstance(sizes, int) else sizes[-1], scene.grid)
 
 
-def _n_features(scene: Scene) -> int:
+def _n_features(scene: SegmentationJob) -> int:
     return scene.features.n_features(scene.pixels.n_bands, scene.pixels.axes)
 
 
-def _check_fits(given: GaussianMixture, recipe: Recipe | None, scene: Scene) -> None:
+def _check_fits(given: GaussianMixture, recipe: Preprocessing | None, scene: SegmentationJob) -> None:
     """Refuse an image that a model is not of."""
     n_features, n_bands = _n_features(scene), scene.pixels.n_bands
     if given.n_features_in_ != n_features and scene.features.plain:
@@ -415,13 +417,13 @@ def _distinct_sizes(sizes: Sizes, n_values: int) -> Sizes:
     return possible
 
 
-def _recipe_of(scene: Scene, model: GaussianMixture, order: str | None) -> Recipe:
+def _recipe_of(scene: SegmentationJob, model: GaussianMixture, order: str | None) -> Preprocessing:
     """What is to be kept of how an image was segmented."""
     from streamgmm.images.picture import palette
 
     dtype = scene.pixels.dtype
     means = scene.features.bands_of(model.means_, scene.pixels.n_bands, dtype)
-    return Recipe(
+    return Preprocessing(
         dtype=dtype.name,
         features=scene.features,
         names=scene.names,

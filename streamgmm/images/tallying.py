@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tally:
+class SegmentStatistics:
     """Pixels of each label from 0, and the sums of their bands.
 
     Attributes
@@ -23,7 +23,7 @@ class Tally:
 
     Examples
     --------
-    >>> tally = Tally.of(np.array([0, 2, 2]), np.array([[9.0], [3.0], [5.0]]), 3)
+    >>> tally = SegmentStatistics.of(np.array([0, 2, 2]), np.array([[9.0], [3.0], [5.0]]), 3)
     >>> tally.counts, tally.means.ravel()
     (array([1, 0, 2]), array([ 9., nan,  4.]))
     """
@@ -73,6 +73,6 @@ class Tally:
 
 def _tallied(labels: NDArray[Any], values: NDArray[Any], n_labels: int) -> NDArray[np.float64]:
     """Tally of a block, as one place of a lazy array."""
-    tally = Tally.of(labels.reshape(-1), values.reshape(-1, values.shape[-1]), n_labels)
+    tally = SegmentStatistics.of(labels.reshape(-1), values.reshape(-1, values.shape[-1]), n_labels)
     table = np.concatenate([tally.counts[:, None], tally.sums], axis=1)
     return table.reshape((1,) * (values.ndim - 1) + (-1,))

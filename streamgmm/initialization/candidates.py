@@ -6,19 +6,19 @@ from collections.abc import Callable
 
 from numpy.random import RandomState
 
+from streamgmm.data.source import Source
+from streamgmm.data.subsample import Subsample, SubsampleState, sample
 from streamgmm.errors import InputError
-from streamgmm.initialization.given import Given
-from streamgmm.initialization.reservoir import Reservoir, Sampling, sample
-from streamgmm.initialization.starts import WAYS, start
-from streamgmm.parameters import Parameters
-from streamgmm.sources.source import Source
+from streamgmm.initialization.starting_points import SCIKIT_START_METHODS, start
+from streamgmm.initialization.user_start import UserStart
+from streamgmm.model.parameters import Parameters
 
 RESERVOIR = 32_768  # rows from which a fit is started, unless so many features or components need more
 
 TOO_FEW_ROWS = "Expected n_samples >= n_components but got n_components = {}, n_samples = {}"
 
 
-def rows_to_keep(n_components: int, n_features: int) -> int:
+def subsample_size(n_components: int, n_features: int) -> int:
     """Rows that are held in memory, so that a fit can be started from them."""
     return max(RESERVOIR, 100 * n_components * n_features)
 
@@ -27,19 +27,19 @@ def drawn(
     source: Source,
     n_components: int,
     seed: int,
-    since: Sampling | None = None,
-    watch: Callable[[Sampling], None] | None = None,
-) -> Reservoir:
+    since: SubsampleState | None = None,
+    watch: Callable[[SubsampleState], None] | None = None,
+) -> Subsample:
     """Rows to start from, in one reading or the rest of one; InputError where there are fewer than components."""
-    reservoir = sample(source, rows_to_keep(n_components, source.n_features), seed, since, watch)
-    if len(reservoir.rows) < n_components:
-        raise InputError(TOO_FEW_ROWS.format(n_components, len(reservoir.rows)))
-    return reservoir
+    subsample = sample(source, subsample_size(n_components, source.n_features), seed, since, watch)
+    if len(subsample.rows) < n_components:
+        raise InputError(TOO_FEW_ROWS.format(n_components, len(subsample.rows)))
+    return subsample
 
 
 def candidates(
-    reservoir: Reservoir,
-    given: Given,
+    subsample: Subsample,
+    given: UserStart,
     n_components: int,
     init_params: str,
     n_init: int,
@@ -47,9 +47,9 @@ def candidates(
     reg_covar: float,
 ) -> list[Parameters]:
     """Find ``n_init`` starts, with what is given in its place; arguments as in `GaussianMixture`."""
-    way = WAYS[init_params]
+    way = SCIKIT_START_METHODS[init_params]
     return [
-        given.replacing(start(reservoir, way(reservoir, n_components, random), given.structure, reg_covar))
+        given.replacing(start(subsample, way(subsample, n_components, random), given.structure, reg_covar))
         for _ in range(n_init)
     ]
 

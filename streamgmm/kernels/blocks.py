@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from streamgmm.errors import InputError, NonFiniteError
 from streamgmm.kernels.compilation import cached
-from streamgmm.statistics import LARGEST, Array
+from streamgmm.model.statistics import LARGEST, Array
 
 # rows held transposed at once, in cache with their log-densities; not a power of two, whose strides collide
 BLOCK = 384
@@ -21,7 +21,7 @@ CACHE = 2**16  # float64 values of one portion of rows, 512 KiB: it stays in the
 NATIVE = frozenset(np.dtype(name) for name in ("float64", "float32", "int16", "uint16", "uint8"))
 
 
-def portions(rows: NDArray[Any], width: int, origin: Array) -> Iterator[tuple[slice, Array]]:
+def iter_blocks(rows: NDArray[Any], width: int, origin: Array) -> Iterator[tuple[slice, Array]]:
     """Load rows (n, d) portion by portion; yields which rows they are, and the blocks that hold them.
 
     A portion is a multiple of the block and stays in cache while it is used. The blocks belong to the thread, and hold

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from streamgmm.parameters import Array, Parameters
-from streamgmm.statistics import Statistics
+from streamgmm.model.parameters import Array, Parameters
+from streamgmm.model.statistics import Statistics
 
 
 def log_densities(rows: NDArray[Any], parameters: Parameters) -> Array:

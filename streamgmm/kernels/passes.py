@@ -12,7 +12,8 @@ import numpy as np
 from numba import njit
 from numba.extending import overload
 
-from streamgmm.kernels import axes, tiled, unrolled
+from streamgmm.kernels import elementwise as axes
+from streamgmm.kernels import tiled, unrolled
 from streamgmm.kernels.compilation import OPTIONS, cached
 from streamgmm.kernels.elementary import exp, log
 

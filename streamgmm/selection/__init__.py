@@ -1,1 +1,1 @@
-"""select(): how many components, and of which family."""
+"""Choosing the number of components and the covariance type."""

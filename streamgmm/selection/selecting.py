@@ -16,24 +16,25 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from streamgmm.checkpoint import Checkpoint, Generation
-from streamgmm.contest.choosing import Choice, Choosing
-from streamgmm.contest.comparison import Key, Outcome, table
-from streamgmm.course import Task
-from streamgmm.covariances import STRUCTURES
-from streamgmm.em import ILL_DEFINED
+from streamgmm.data.sources import Source, as_source
 from streamgmm.errors import DegenerateError, InputError, SinglePassError
 from streamgmm.estimator import GaussianMixture
-from streamgmm.estimator.keeping import Guard
-from streamgmm.fitting.iteration import Step
-from streamgmm.initialization import rows_to_keep
-from streamgmm.online import stream as online
-from streamgmm.planning import Learning
-from streamgmm.progress import Progress
-from streamgmm.selection.keeping import MOST_STARTS, KeptChoice
+from streamgmm.estimator.keeping import CheckpointSession
+from streamgmm.fitting import streaming as online
+from streamgmm.fitting.driver import FitTask
+from streamgmm.fitting.plan import EMSettings
+from streamgmm.fitting.progress import Progress
+from streamgmm.initialization.candidates import subsample_size
+from streamgmm.iteration.loop import Step
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.model.em import ILL_DEFINED
+from streamgmm.persistence.store import Generation
+from streamgmm.persistence.writer import Checkpoint
+from streamgmm.selection.checkpoints import MOST_STARTS, SelectionCheckpoint
+from streamgmm.selection.comparison import Key, Outcome, table
+from streamgmm.selection.leaderboard import Leaderboard
+from streamgmm.selection.procedure import SelectionProcedure, SelectionState
 from streamgmm.selection.selection import Selection
-from streamgmm.selection.standings import Standings
-from streamgmm.sources import Source, as_source
 
 CRITERIA = ("bic", "aic", "icl", "heldout")
 RESUME = ("auto", "never", "must")
@@ -170,7 +171,7 @@ def select(
     largest = GaussianMixture(max(size for _, size in asked.keys), checkpoint=checkpoint, **settings)
     largest._validate_params()
     source = as_source(X, sample_weight)
-    task = Task(None, "select", largest._seed(), (), None, 0.0)
+    task = FitTask(None, "select", largest._seed(), (), None, 0.0)
     learning = largest._learning()
     if not source.repeatable:
         _check_single_pass(checkpoint, effective_n)
@@ -230,8 +231,8 @@ def _check_single_pass(checkpoint: Any, effective_n: float | None) -> None:
 
 
 def _kept(
-    checkpoint: Any, resume: str, asked: _Asked, settings: dict[str, Any], source: Source, task: Task
-) -> KeptChoice:
+    checkpoint: Any, resume: str, asked: _Asked, settings: dict[str, Any], source: Source, task: FitTask
+) -> SelectionCheckpoint:
     """The checkpoint of a selection, which is not yet open."""
     n_starts = len(asked.keys) * settings["n_init"]
     if n_starts > MOST_STARTS:
@@ -248,7 +249,7 @@ def _kept(
         **{name: value for name, value in settings.items() if name != "verbose"},
         "random_state": int(seed) if isinstance(seed, Integral) else None,
     }
-    return KeptChoice(checkpoint, resume, kept_settings, source, task, deepcopy(check_random_state(seed)))
+    return SelectionCheckpoint(checkpoint, resume, kept_settings, source, task, deepcopy(check_random_state(seed)))
 
 
 def _chosen(
@@ -256,9 +257,9 @@ def _chosen(
     named: Source,
     asked: _Asked,
     settings: dict[str, Any],
-    learning: Learning,
-    task: Task,
-    kept: KeptChoice | None,
+    learning: EMSettings,
+    task: FitTask,
+    kept: SelectionCheckpoint | None,
     dropping: bool = True,
 ) -> Selection:
     """The selection by rows that can be read again; ``named`` has the names of their columns."""
@@ -266,7 +267,7 @@ def _chosen(
     if kept is not None:
         random = np.random.RandomState()
         random.set_state(task.random)
-    choosing = Choosing(
+    choosing = SelectionProcedure(
         source=source,
         learning=learning,
         keys=asked.keys,
@@ -279,23 +280,25 @@ def _chosen(
         seed=task.seed,
         random=random,
     )
-    begin = Choice() if kept is None else kept.choice
+    begin = SelectionState() if kept is None else kept.choice
 
-    def write(choice: Choice, _: Choice, patient: bool) -> Generation | None:
+    def write(choice: SelectionState, _: SelectionState, patient: bool) -> Generation | None:
         assert kept is not None  # or nothing is due
         return kept.write(choice, patient=patient)
 
-    keeper = None if kept is None else kept.keeper
+    checkpoint_writer = None if kept is None else kept.checkpoint_writer
     with (
         Progress.of(source, settings["verbose"], 10) as progress,
-        Standings(choosing, settings["verbose"]) as standings,
-        Guard("selection", keeper, begin, lambda choice: choice.lean, write, lambda choice: None) as guard,
+        Leaderboard(choosing, settings["verbose"]) as leaderboard,
+        CheckpointSession(
+            "selection", checkpoint_writer, begin, lambda choice: choice.lean, write, lambda choice: None
+        ) as guard,
     ):
 
-        def watch(step: Step | None, choice: Choice) -> None:
+        def watch(step: Step | None, choice: SelectionState) -> None:
             if step is not None:
                 progress.watch(step)
-                standings.watch(step, choice)
+                leaderboard.watch(step, choice)
             guard.watch(choice)
 
         winners, choice = choosing.run(begin, watch)
@@ -308,20 +311,20 @@ def _selection(
     named: Source,
     asked: _Asked,
     settings: dict[str, Any],
-    learning: Learning,
+    learning: EMSettings,
     winners: Sequence[Outcome | None],
-    choice: Choice,
+    choice: SelectionState,
 ) -> Selection:
     """Models, their table, and the best of them."""
     columns = table(asked.keys, winners, named.n_features, choice.judged, asked.effective_n)
     algorithm = "accelerated" if learning.tol is None else "batch"
     models: list[GaussianMixture | None] = []
-    for (family, size), won, rung in zip(asked.keys, winners, choice.rungs, strict=True):
+    for (family, size), won, starts_of_size in zip(asked.keys, winners, choice.starts_by_size, strict=True):
         model = None
         if won is not None:
             model = GaussianMixture(size, covariance_type=family, **settings)
             own = replace(learning, structure=STRUCTURES[family])
-            model._remember(named, own, won.trajectory, won.covered, algorithm, rung.restarts)
+            model._remember(named, own, won.trajectory, won.covered, algorithm, starts_of_size.restarts)
         models.append(model)
     values = -columns["heldout"] if asked.criterion == "heldout" else columns[asked.criterion]
     values = np.where([model is None for model in models], np.nan, values)
@@ -333,14 +336,14 @@ def _selection(
     return Selection(best, columns, asked.criterion, tuple(models), worth)
 
 
-def _once(source: Source, asked: _Asked, settings: dict[str, Any], learning: Learning, task: Task) -> Selection:
+def _once(source: Source, asked: _Asked, settings: dict[str, Any], learning: EMSettings, task: FitTask) -> Selection:
     """The selection by rows that come by once: by the first of them, which are kept, and then by all others."""
     largest = max(size for _, size in asked.keys)
-    waiting, rest = online.collected(online.Waiting(), source, rows_to_keep(largest, source.n_features))
-    first, chunks = waiting.reservoir(), rest.chunks()
+    waiting, rest = online.collected(online.PendingRows(), source, subsample_size(largest, source.n_features))
+    first, chunks = waiting.subsample(), rest.chunks()
     more = next(chunks, None)
     at_hand = as_source(first.rows, first.weights)
     found = _chosen(at_hand, source, asked, settings, learning, task, None, dropping=more is None)
     if more is None:
         return found
-    return found._learn(online.Rest(source, chain([more], chunks)))
+    return found._learn(online.RemainingChunks(source, chain([more], chunks)))

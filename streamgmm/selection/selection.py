@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from streamgmm import plot
-from streamgmm.checkpoint import Checkpoint, Keeper
-from streamgmm.criteria import Prequential
+from streamgmm.data.checks import check_finite
+from streamgmm.data.shuffling import in_groups, loaded
+from streamgmm.data.source import Reading
+from streamgmm.data.sources import as_source
 from streamgmm.errors import DegenerateError
 from streamgmm.estimator import GaussianMixture
-from streamgmm.reading.shuffling import in_groups, loaded
-from streamgmm.selection import saving
-from streamgmm.sources import as_source
-from streamgmm.sources.checks import check_finite
-from streamgmm.sources.source import Reading
+from streamgmm.model.criteria import Prequential
+from streamgmm.persistence.writer import Checkpoint, CheckpointWriter
+from streamgmm.selection import files as saving
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +45,7 @@ class Selection:
         ``log_likelihood``
             Of all rows under its parameters, nats; exact. NaN where it has degenerated.
         ``bic``, ``aic``, ``icl``
-            As in `streamgmm.criteria`: lower is better. Of as many rows as were said to be independent, where that was
+            As in `streamgmm.model.criteria`: lower is better. Of as many rows as were said to be independent, where that was
             said; ``criteria_`` of the models is of all.
         ``gain``
             Nats a row more than the next smaller size of its family; NaN for the smallest.
@@ -89,7 +89,7 @@ class Selection:
     worth: float = 1.0
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None
     _place: tuple[str, int] = field(default=("", 0), init=False)  # which generation of the checkpoint it goes on from
-    _keeper: Keeper | None = field(default=None, init=False)
+    _keeper: CheckpointWriter | None = field(default=None, init=False)
 
     def partial_fit(self, X: Any, sample_weight: ArrayLike | None = None, token: Any = None) -> Self:
         """Learn rows that have arrived, every candidate in the same reading, and choose anew.
@@ -139,11 +139,11 @@ class Selection:
             return self
         if self.checkpoint is None:
             return self._learn(as_source(X, sample_weight), token)
-        keeper = self._keeper if self._keeper is not None and self._keeper.store.is_open else None
-        keeper = self._keeper = keeper or saving.opened(self.checkpoint, self._place)
+        checkpoint_writer = self._keeper if self._keeper is not None and self._keeper.store.is_open else None
+        checkpoint_writer = self._keeper = checkpoint_writer or saving.opened(self.checkpoint, self._place)
         after = copy(self)._learn(as_source(X, sample_weight), token)
-        if keeper.due(again=True):
-            after._place = saving.write(keeper, after)
+        if checkpoint_writer.due(again=True):
+            after._place = saving.write(checkpoint_writer, after)
         self.__dict__ = after.__dict__
         return self
 

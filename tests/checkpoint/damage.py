@@ -32,10 +32,11 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from streamgmm import GaussianMixture, Selection, load
-from streamgmm.checkpoint import Checkpoint, container, generations
-from streamgmm.checkpoint.store import Generation, Store, newest
 from streamgmm.errors import CheckpointError, CheckpointWarning
-from streamgmm.estimator.keeping import Held
+from streamgmm.estimator.keeping import CheckpointContents
+from streamgmm.persistence import container
+from streamgmm.persistence.store import Generation, Store, generations, newest
+from streamgmm.persistence.writer import Checkpoint
 
 KEY = container.KEY
 FORBIDDEN = {
@@ -405,7 +406,7 @@ def unfinished() -> Iterator[tuple[bytes, Callable[[bytes], Any]]]:
         for generation, content in contents[1 :: max(1, len(contents) // 4)]:
 
             def read(damaged, generation=generation, folder=folder):
-                Held.of(GaussianMixture, folder, generation, *container.decoded(damaged, folder))
+                CheckpointContents.of(GaussianMixture, folder, generation, *container.decoded(damaged, folder))
 
             yield content, read
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from streamgmm.checkpoint.disk import Disk
 from streamgmm.errors import CheckpointError
+from streamgmm.persistence.atomic import Disk
 
 ROOT = Path("/")
 FOLDER = ROOT / "fit.ckpt"

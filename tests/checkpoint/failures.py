@@ -21,10 +21,10 @@ from kills import forking
 from lives import Found, Life, UntilFound, judged, number_of
 from power import preceded, synced_again_where_it_failed
 
-from streamgmm.checkpoint import store as store_module
-from streamgmm.checkpoint.disk import DRAFT, Disk, write_whole
-from streamgmm.checkpoint.store import Store, generations
 from streamgmm.errors import CheckpointWriteError
+from streamgmm.persistence import store as store_module
+from streamgmm.persistence.atomic import DRAFT, Disk, write_whole
+from streamgmm.persistence.store import Store, generations
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EACCES)
 

@@ -32,7 +32,7 @@ def batch(covariance_type, dtype=np.float64):
     return model.fit(rows(60, dtype))
 
 
-def searched():
+def run_multistart():
     """Fitted from many starts."""
     return GaussianMixture(3, random_state=0, tol=0.1).fit(rows(3000))
 
@@ -63,7 +63,7 @@ MODELS = {
     "tied": lambda: batch("tied"),
     "diag": lambda: batch("diag"),
     "spherical-float32": lambda: batch("spherical", np.float32),
-    "searched": searched,
+    "run_multistart": run_multistart,
     "incremental": incremental,
     "incremental-triangles": incremental,  # of symmetric products
     "stream": stream,
@@ -114,7 +114,7 @@ def held(model):
         "entries": None if ledger is None else ledger.covered.statistics.sums.tolist(),
         "withdrawn": None if ledger is None else [list(span) for span in ledger.pieces.withdrawn.spans],
         "tokens": tokens and [token in tokens for token in (0, 1, 2, -(2**63) + 1, "day 3", b"\xff", "day 4")],
-        "waiting": left.reservoir().rows.tolist() if left is not None and left.n_rows else None,
+        "waiting": left.subsample().rows.tolist() if left is not None and left.n_rows else None,
         "too few": getattr(model, "_too_few", None),
     }
 
@@ -138,10 +138,10 @@ if __name__ == "__main__":
             model.save(path)
             known[path.name] = held(model)
             print(path.name, path.stat().st_size)
-    for name, (waves, model) in KILLED.items():
+    for name, (chunk_groups, model) in KILLED.items():
         folder = FOLDER / f"format-1-{name}.ckpt"
         if not folder.exists():
-            with contextlib.chdir(FOLDER), killed_after(waves):  # what is written says where to
+            with contextlib.chdir(FOLDER), killed_after(chunk_groups):  # what is written says where to
                 try:
                     FITS[name](model.set_params(checkpoint=Checkpoint(folder.name, batches=1)))
                 except Killed:

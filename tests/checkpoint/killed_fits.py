@@ -39,24 +39,24 @@ COMMON = {"n_components": 3, "random_state": 0, "init_params": "random_from_data
 
 def fit(folder, settings, acknowledged=None):
     from streamgmm import Checkpoint, GaussianMixture
-    from streamgmm.checkpoint import Keeper
+    from streamgmm.persistence.writer import CheckpointWriter
 
     if acknowledged is not None:
-        write = Keeper.write
+        write = CheckpointWriter.write
 
         def written(self, manifest, arrays):
             generation = write(self, manifest, arrays)
             acknowledged(generation.number)
             return generation
 
-        Keeper.write = written
+        CheckpointWriter.write = written
     checkpoint = None if folder is None else Checkpoint(folder, batches=1)
     return GaussianMixture(checkpoint=checkpoint, **COMMON, **settings).fit(batches)
 
 
 def digest(model):
-    from streamgmm.checkpoint import record
-    from streamgmm.checkpoint.container import encoded
+    from streamgmm.estimator.model_file import record
+    from streamgmm.persistence.container import encoded
 
     return hashlib.sha256(encoded(*record(model.set_params(checkpoint=None)))).hexdigest()
 
@@ -97,21 +97,22 @@ def whole(settings):
 def look(folder, say):
     """What the newest valid generation holds, without a lock."""
     from streamgmm import GaussianMixture
-    from streamgmm.checkpoint import newest
-    from streamgmm.estimator.keeping import Held
+    from streamgmm.estimator.keeping import CheckpointContents
+    from streamgmm.persistence.store import newest
 
-    held = newest(folder, lambda *found: (found[0].number, Held.of(GaussianMixture, folder, *found)))
+    held = newest(folder, lambda *found: (found[0].number, CheckpointContents.of(GaussianMixture, folder, *found)))
     if held is not None:
         say("newest", held[0])
-        say("place", "ended" if held[1].moment is None else held[1].moment.place.split(",")[0])
+        say("place", "ended" if held[1].fit_state is None else held[1].fit_state.place.split(",")[0])
 
 
 def run(kills, seed=0):
     """Counts of what happened."""
     draws, counts = random.Random(seed), Counter()
     warm = next(batches())
-    from streamgmm.covariances import STRUCTURES
-    from streamgmm.em import expect, make_parameters
+    from streamgmm.kernels.e_step import expect
+    from streamgmm.model.covariances import STRUCTURES
+    from streamgmm.model.em import make_parameters
 
     for structure in STRUCTURES.values():  # compiled before the fork, on this thread
         shape = structure.shape(3, N_FEATURES)

@@ -19,8 +19,8 @@ from disks import FOLDER, Watched, killed_at
 from lives import Life, judged, lived
 from power import preceded
 
-from streamgmm.checkpoint.disk import Disk
-from streamgmm.checkpoint.store import Store
+from streamgmm.persistence.atomic import Disk
+from streamgmm.persistence.store import Store
 
 
 def in_memory(counts: Counter[str], kept: int, before: int) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from streamgmm.checkpoint import disk as disk_module
-from streamgmm.checkpoint.container import decoded, encoded
-from streamgmm.checkpoint.disk import DRAFT, Disk
-from streamgmm.checkpoint.store import Store
 from streamgmm.errors import CheckpointError, CheckpointWarning
+from streamgmm.persistence import atomic as disk_module
+from streamgmm.persistence.atomic import DRAFT, Disk
+from streamgmm.persistence.container import decoded, encoded
+from streamgmm.persistence.store import Store
 
 SIZE = 60  # numbers in a payload, so that its file spans sectors
 

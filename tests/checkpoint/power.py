@@ -16,10 +16,10 @@ import numpy as np
 from disks import FOLDER, ROOT, MemoryDisk, Watched, killed_at
 from lives import SIZE, Found, Life, UntilFound, judged, judged_file, lived, saved
 
-from streamgmm.checkpoint import container, store
-from streamgmm.checkpoint import disk as disk_module
-from streamgmm.checkpoint.disk import Disk
 from streamgmm.errors import CheckpointError, CheckpointWarning, CheckpointWriteError
+from streamgmm.persistence import atomic as disk_module
+from streamgmm.persistence import container, store
+from streamgmm.persistence.atomic import Disk
 
 MODEL = ROOT / "model.safetensors"
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from kills import forking
 from lives import payload
 
-from streamgmm.checkpoint.store import Store
 from streamgmm.errors import CheckpointLocked
+from streamgmm.persistence.store import Store
 
 WON, LOCKED, ELSE = b"w", b"l", b"?"
 

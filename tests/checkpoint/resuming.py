@@ -13,18 +13,18 @@ import numpy as np
 import zarr
 
 from streamgmm import Checkpoint, GaussianMixture
-from streamgmm.checkpoint import record
-from streamgmm.checkpoint.container import encoded
-from streamgmm.estimator.keeping import Guard
+from streamgmm.estimator.keeping import CheckpointSession
+from streamgmm.estimator.model_file import record
+from streamgmm.persistence.container import encoded
 
 SMALL = {  # so that few rows are many chunks, groups and waves
-    "streamgmm.reading.execution.WAVE": 2,
-    "streamgmm.reading.shuffling.GROUP_BYTES": 2**12,
-    "streamgmm.sources.arrays.CHUNK_ROWS": 256,
-    "streamgmm.sources.storage.TASK_BYTES": 2**11,
-    "streamgmm.planning.LARGE": 1_200,
-    "streamgmm.search.starting.LITTLE": 2**12,
-    "streamgmm.search.starting.UNSURE": 2,
+    "streamgmm.data.execution.CHUNKS_PER_GROUP": 2,
+    "streamgmm.data.shuffling.GROUP_BYTES": 2**12,
+    "streamgmm.data.sources.arrays.CHUNK_ROWS": 256,
+    "streamgmm.data.sources.storage.TASK_BYTES": 2**11,
+    "streamgmm.fitting.plan.LARGE": 1_200,
+    "streamgmm.initialization.choose_starts.LITTLE": 2**12,
+    "streamgmm.initialization.choose_starts.UNSURE": 2,
 }
 
 
@@ -47,17 +47,17 @@ def small():
 
 
 @contextmanager
-def killed_after(waves):
+def killed_after(chunk_groups):
     """Kill a fit after so many waves, None for not at all; yields a list whose length is how many there were."""
-    seen, watch = [], Guard.watch
+    seen, watch = [], CheckpointSession.watch
 
-    def watched(self, moment):
-        watch(self, moment)
-        seen.append(type(moment.now).__name__)
-        if waves is not None and len(seen) > waves:
+    def watched(self, fit_state):
+        watch(self, fit_state)
+        seen.append(type(fit_state.now).__name__)
+        if chunk_groups is not None and len(seen) > chunk_groups:
             raise Killed
 
-    with mock.patch.object(Guard, "watch", watched):
+    with mock.patch.object(CheckpointSession, "watch", watched):
         yield seen
 
 

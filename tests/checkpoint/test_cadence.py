@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from streamgmm import Checkpoint
-from streamgmm.checkpoint import keeper as cadence
-from streamgmm.checkpoint.keeper import PACE, SHARE, Keeper
+from streamgmm.persistence import writer as cadence
+from streamgmm.persistence.writer import PACE, SHARE, CheckpointWriter
 
 
 class Clock:
@@ -27,23 +27,23 @@ def clock(monkeypatch):
 
 def opened(folder, clock, seconds_a_byte=0.0, least=1.0, **asked):
     """A keeper of a disk that does nothing but to take some seconds a byte."""
-    keeper = Keeper(Checkpoint(folder / "fit.ckpt", **asked), least)
+    checkpoint_writer = CheckpointWriter(Checkpoint(folder / "fit.ckpt", **asked), least)
 
     def write(manifest, arrays):
         clock.now += seconds_a_byte * sum(array.nbytes for array in arrays.values())
 
-    keeper.store.write = write
-    return keeper
+    checkpoint_writer.store.write = write
+    return checkpoint_writer
 
 
-def kept_at(keeper, clock, arrays, until, step=0.25):
+def kept_at(checkpoint_writer, clock, arrays, until, step=0.25):
     """Times at which generations are written by a fit that has a batch every ``step`` seconds."""
     begun, times = clock.now, []
     while clock.now - begun < until:
         clock.now += step
         at = clock.now - begun
-        if keeper.due() and keeper.worth(arrays):
-            keeper.write({}, arrays)
+        if checkpoint_writer.due() and checkpoint_writer.worth(arrays):
+            checkpoint_writer.write({}, arrays)
             times.append(at)
     return times
 
@@ -62,9 +62,9 @@ def test_what_is_large_waits_before_it_was_ever_written(tmp_path, clock):
 
 
 def test_what_was_large_and_is_small_now_need_not_wait_so_long(tmp_path, clock):
-    keeper = opened(tmp_path, clock)
-    assert kept_at(keeper, clock, LARGE, 1) == []
-    assert kept_at(keeper, clock, SMALL, 2)[0] <= 1
+    checkpoint_writer = opened(tmp_path, clock)
+    assert kept_at(checkpoint_writer, clock, LARGE, 1) == []
+    assert kept_at(checkpoint_writer, clock, SMALL, 2)[0] <= 1
 
 
 @pytest.mark.parametrize("pace", [1e-9, 1e-8, 1e-6])
@@ -85,12 +85,12 @@ def test_the_size_does_not_matter_where_a_time_or_a_number_was_asked_for(tmp_pat
 
 
 def test_looking_at_what_is_not_worth_writing_takes_no_more_than_a_hundredth_either(tmp_path, clock):
-    keeper, begun, looks = opened(tmp_path, clock), clock.now, 0
+    checkpoint_writer, begun, looks = opened(tmp_path, clock), clock.now, 0
     arrays = {"x": np.broadcast_to(np.zeros(1), 2**27)}  # which takes 1,000 seconds of a fit
     while clock.now - begun < 600:
         clock.now += 0.25
-        if keeper.due():
+        if checkpoint_writer.due():
             looks += 1
             clock.now += 0.1
-            assert not keeper.worth(arrays)
+            assert not checkpoint_writer.worth(arrays)
     assert 3 <= looks <= SHARE * 600 / 0.1 + 1

@@ -35,13 +35,14 @@ from damage import (
 from golden import SELECTION
 
 from streamgmm import load
-from streamgmm.checkpoint import container, records
-from streamgmm.checkpoint.store import newest
+from streamgmm.algorithms.accelerated import AcceleratedState
+from streamgmm.data.ranges import Ranges
 from streamgmm.errors import CheckpointError, CheckpointWarning, CheckpointWriteError
-from streamgmm.online.tokens import Tokens
-from streamgmm.parameters import Parameters
-from streamgmm.reading.ranges import Ranges
-from streamgmm.strategies import Striding
+from streamgmm.fitting.tokens import Tokens
+from streamgmm.model.parameters import Parameters
+from streamgmm.persistence import codec as records
+from streamgmm.persistence import container
+from streamgmm.persistence.store import newest
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 
@@ -162,7 +163,7 @@ def test_many_tokens_and_many_rows_that_wait_fit_into_a_header(tmp_path):
     model.save(tmp_path / "model")
     again = load(tmp_path / "model")
     assert again._tokens.numbers == tokens.numbers and "day 2999" in again._tokens and "day" not in again._tokens
-    assert np.array_equal(again._waiting.reservoir().rows, model._waiting.reservoir().rows)
+    assert np.array_equal(again._waiting.subsample().rows, model._waiting.subsample().rows)
 
 
 def test_the_largest_and_the_smallest_tokens_come_back():
@@ -174,7 +175,7 @@ def test_the_largest_and_the_smallest_tokens_come_back():
 
 STEP = np.array([0.0, 0.1, 0.2])  # of one weight, one mean and one variance
 STANDARD = Parameters(np.ones(1), np.ones((1, 1)), np.ones((1, 1, 1)), np.ones((1, 1, 1)))
-STRIDING = Striding(STANDARD, step=STEP, own=STEP, pairs=((STEP, STEP),))
+STRIDING = AcceleratedState(STANDARD, step=STEP, own=STEP, pairs=((STEP, STEP),))
 
 
 @pytest.mark.parametrize("wrong", [STEP[:2], np.full(3, np.inf), STEP[None]])
@@ -182,12 +183,12 @@ STRIDING = Striding(STANDARD, step=STEP, own=STEP, pairs=((STEP, STEP),))
 def test_steps_that_are_not_of_the_mixture_are_refused(wrong, name):
     arrays = {}
     packed = records.packed(STRIDING, "state", arrays)
-    again = records.unpacked(packed, arrays, Striding)
+    again = records.unpacked(packed, arrays, AcceleratedState)
     np.testing.assert_array_equal(again.pairs[0][1], STEP)
     spoilt = replace(STRIDING, **{name: ((STEP, wrong),) if name == "pairs" else wrong})
     packed = records.packed(spoilt, "state", arrays)
     with pytest.raises(ValueError, match="contradict each other or are not finite"):
-        records.unpacked(packed, arrays, Striding)
+        records.unpacked(packed, arrays, AcceleratedState)
 
 
 def test_a_state_of_strides_as_earlier_versions_wrote_it_is_read():
@@ -196,7 +197,7 @@ def test_a_state_of_strides_as_earlier_versions_wrote_it_is_read():
     for name in ("step", "own", "pairs"):
         del packed["fields"][name]
     packed["fields"]["begin"] = None
-    again = records.unpacked(packed, arrays, Striding)
+    again = records.unpacked(packed, arrays, AcceleratedState)
     assert again.step is None and again.pairs == () and again.longest == STRIDING.longest
 
 

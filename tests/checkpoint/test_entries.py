@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgmm.checkpoint import Arrays, packed, unpacked
-from streamgmm.covariances import STRUCTURES
-from streamgmm.em import Expectation, expect
-from streamgmm.strategies import Entries
-from streamgmm.strategies.incremental import leaves, placed
-from streamgmm.testing.draws import examples, law, mixture
+from streamgmm.algorithms.incremental import IncrementalState, leaves, placed
+from streamgmm.kernels.e_step import expect
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.model.em import Expectation
+from streamgmm.persistence.codec import packed, unpacked
+from streamgmm.persistence.container import Arrays
+from streamgmm.testing.examples import examples, law, mixture
 
 
 @st.composite
@@ -21,12 +22,14 @@ def states(draw):
     found = [expect(example.rows[part], example.parameters, weights=example.weights[part])[0] for part in parts]
     places = draw(st.lists(st.integers(0, 20), min_size=len(found), max_size=len(found), unique=True))
     visited = tuple(zip(places, found, strict=True)) if draw(st.booleans()) else ()
-    return placed(Entries(example.parameters.means + 0.5, visited=visited), dict(zip(places, found, strict=True)))
+    return placed(
+        IncrementalState(example.parameters.means + 0.5, visited=visited), dict(zip(places, found, strict=True))
+    )
 
 
-def through(state) -> tuple[Entries, Arrays]:
+def through(state) -> tuple[IncrementalState, Arrays]:
     arrays: Arrays = {}
-    return unpacked(packed(state, "state", arrays), arrays, Entries), arrays
+    return unpacked(packed(state, "state", arrays), arrays, IncrementalState), arrays
 
 
 def content(entries):
@@ -53,7 +56,7 @@ def state_of(d, products=None):
     (whole,) = expect(rows, mixture(STRUCTURES["full"], 2, d, random))
     if products is not None:
         whole = Expectation(replace(whole.statistics, products=products(whole.statistics.products)), whole.likelihood)
-    return placed(Entries(whole.statistics.origin), {3: whole})
+    return placed(IncrementalState(whole.statistics.origin), {3: whole})
 
 
 @pytest.mark.parametrize("d", [1, 2, 3, 7])
@@ -90,4 +93,4 @@ def test_columns_that_contradict_each_other_are_no_entries(column, spoil):
     name = f"state.kept.{column}"
     arrays[name] = spoil(arrays[name])
     with pytest.raises(ValueError, match="contradict each other or are not finite"):
-        unpacked(manifest, arrays, Entries)
+        unpacked(manifest, arrays, IncrementalState)

@@ -13,8 +13,8 @@ from safetensors.numpy import save as save_arrays
 
 import streamgmm
 from streamgmm import GaussianMixture, load
-from streamgmm.checkpoint import container
 from streamgmm.errors import CheckpointError
+from streamgmm.persistence import container
 
 
 def fitted():

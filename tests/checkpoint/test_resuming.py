@@ -18,7 +18,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
 from streamgmm import Checkpoint, GaussianMixture, load
-from streamgmm.checkpoint.store import generations
 from streamgmm.errors import (
     CheckpointError,
     CheckpointLocked,
@@ -29,6 +28,7 @@ from streamgmm.errors import (
     SinglePassError,
 )
 from streamgmm.estimator.interruption import Interruption
+from streamgmm.persistence.store import generations
 
 CASES = int(os.environ.get("STREAMGMM_RESUMED", "16"))  # 300 in full
 FEEDS = int(os.environ.get("STREAMGMM_FED", "3"))  # 100 in full
@@ -49,7 +49,7 @@ def test_kills_come_at_every_phase():
     found = set()
     for seed in range(CASES):
         found.update(uninterrupted(seed)[1])
-        if found == {"Sampling", "Run", "Finishing", "Ending"}:
+        if found == {"SubsampleState", "Run", "RefinementState", "FinalPassState"}:
             return
     raise AssertionError(f"only {found}")
 
@@ -59,10 +59,10 @@ def rows_of(n=900, seed=0, d=2):
     return random.normal(size=(n, d)) + random.choice([-5, 5], size=(n, 1))
 
 
-def killed_fit(folder, rows, waves=2, **settings):
+def killed_fit(folder, rows, chunk_groups=2, **settings):
     """A fit of two components that was killed."""
     settings = {"n_components": 2, "random_state": 0, "algorithm": "batch", "tol": 0.0, "max_iter": 5} | settings
-    with small(), killed_after(waves), pytest.raises(Killed):
+    with small(), killed_after(chunk_groups), pytest.raises(Killed):
         GaussianMixture(checkpoint=Checkpoint(folder, batches=1), **settings).fit(rows)
     return GaussianMixture(checkpoint=Checkpoint(folder, batches=1), **settings)
 
@@ -165,7 +165,7 @@ def test_resume_never_begins_anew_and_must_needs_something(tmp_path):
     model = killed_fit(folder, rows)
     with small(), killed_after(None) as seen:
         model.set_params(resume="never").fit(rows)
-    assert seen[0] == "Sampling"
+    assert seen[0] == "SubsampleState"
     with small():
         assert clone(model).set_params(resume="must").fit(rows).n_iter_ == 5
 
@@ -470,13 +470,13 @@ def test_a_stepwise_fit_that_is_interrupted_in_its_only_pass_is_what_its_batches
 def test_draws_that_no_integer_seeds_are_kept_too(tmp_path, state):
     """The same fit killed at one moment is gone on with twice, from generators that are elsewhere."""
     rows = rows_of()
-    for waves in (0, 3, 8):
-        folder = tmp_path / f"{waves}.ckpt"
-        drawn = np.random.RandomState(waves) if state == "instance" else None
-        killed_fit(folder, rows, waves, random_state=drawn, init_params="auto")
-        shutil.copytree(folder, tmp_path / f"{waves}.copy")
+    for chunk_groups in (0, 3, 8):
+        folder = tmp_path / f"{chunk_groups}.ckpt"
+        drawn = np.random.RandomState(chunk_groups) if state == "instance" else None
+        killed_fit(folder, rows, chunk_groups, random_state=drawn, init_params="auto")
+        shutil.copytree(folder, tmp_path / f"{chunk_groups}.copy")
         found = []
-        for place in (folder, tmp_path / f"{waves}.copy"):
+        for place in (folder, tmp_path / f"{chunk_groups}.copy"):
             drawn = np.random.RandomState(99) if state == "instance" else None
             settings = {"random_state": drawn, "algorithm": "batch", "tol": 0.0, "max_iter": 5}
             with small():
@@ -490,9 +490,9 @@ def test_a_warm_start_that_was_killed_goes_on_from_where_it_began(tmp_path):
     with small():
         GaussianMixture(2, **settings).fit(rows[:300]).save(tmp_path / "begun")
         whole = load(tmp_path / "begun").fit(rows)
-        for waves in (0, 5, 9):
-            folder = Checkpoint(tmp_path / f"{waves}.ckpt", batches=1)
-            with killed_after(waves), pytest.raises(Killed):
+        for chunk_groups in (0, 5, 9):
+            folder = Checkpoint(tmp_path / f"{chunk_groups}.ckpt", batches=1)
+            with killed_after(chunk_groups), pytest.raises(Killed):
                 load(tmp_path / "begun").set_params(checkpoint=folder).fit(rows)
             gone_on = load(tmp_path / "begun").set_params(checkpoint=folder).fit(rows)
             assert content(gone_on) == content(whole)
@@ -538,7 +538,7 @@ def test_a_refit_has_no_token_of_the_stream_before(tmp_path):
 
 
 def test_an_iterator_that_is_interrupted_has_taught_what_it_has_yielded(monkeypatch):
-    monkeypatch.setattr("streamgmm.estimator.updating.rows_to_keep", lambda k, d: 400)
+    monkeypatch.setattr("streamgmm.estimator.updating.subsample_size", lambda k, d: 400)
     model = GaussianMixture(2, random_state=0, algorithm="stepwise", batch_size=50)
     with small(), pytest.raises(KeyboardInterrupt):
         model.fit(iter(interrupted_in_batch((0, 9))()))

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from streamgmm import Checkpoint, GaussianMixture, Selection, load, select
-from streamgmm.checkpoint import record
-from streamgmm.checkpoint.container import decoded, encoded
-from streamgmm.checkpoint.store import Generation, generations
 from streamgmm.cli import main
 from streamgmm.errors import CheckpointError, CheckpointLocked, CheckpointMismatch, CheckpointWriteError
+from streamgmm.estimator.model_file import record
+from streamgmm.persistence.container import decoded, encoded
+from streamgmm.persistence.store import Generation, generations
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -10,17 +10,18 @@ import pytest
 from resuming import Killed, killed_after, small
 
 from streamgmm import Checkpoint, GaussianMixture, load, select
-from streamgmm.checkpoint import packed, record, unpacked
-from streamgmm.checkpoint.container import encoded
-from streamgmm.checkpoint.store import generations
-from streamgmm.contest.contest import Candidate, Contest, contested
-from streamgmm.covariances import STRUCTURES
-from streamgmm.em import make_parameters
+from streamgmm.data.sources import as_source
 from streamgmm.errors import CheckpointError, CheckpointLocked, CheckpointMismatch, CheckpointWarning
-from streamgmm.estimator.keeping import Guard
-from streamgmm.planning import Learning
-from streamgmm.selection.keeping import held_choice
-from streamgmm.sources import as_source
+from streamgmm.estimator.keeping import CheckpointSession
+from streamgmm.estimator.model_file import record
+from streamgmm.fitting.plan import EMSettings
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.model.em import make_parameters
+from streamgmm.persistence.codec import packed, unpacked
+from streamgmm.persistence.container import encoded
+from streamgmm.persistence.store import generations
+from streamgmm.selection.checkpoints import held_choice
+from streamgmm.selection.racing import RaceCandidate, RaceState, run_race
 
 
 def rows_of(n=900, seed=0, d=2):
@@ -79,7 +80,7 @@ def killed(tmp_path_factory):
 @pytest.mark.parametrize("case", CASES)
 def test_killed_after_every_wave_in_turn_it_ends_in_the_same_bits(tmp_path, case):
     expected, seen = whole(case)
-    assert set(seen) == {"Sampling", "Contest", "Evaluation"}
+    assert set(seen) == {"SubsampleState", "RaceState", "EvaluationState"}
     lives = 0
     while True:  # each life takes one more wave than the one before had written
         with killed_after(1):
@@ -94,17 +95,17 @@ def test_killed_after_every_wave_in_turn_it_ends_in_the_same_bits(tmp_path, case
 
 def test_generations_that_are_written_seldom_lead_to_the_same_bits(tmp_path):
     """What a kill after some waves would leave is copied on the way to the last, which is killed."""
-    folder, watch, seen, earlier = tmp_path / "choice.ckpt", Guard.watch, [], (1, 6, 13)
+    folder, watch, seen, earlier = tmp_path / "choice.ckpt", CheckpointSession.watch, [], (1, 6, 13)
 
-    def watched(guard, moment):
-        watch(guard, moment)
+    def watched(guard, fit_state):
+        watch(guard, fit_state)
         if len(seen) in earlier:
             shutil.copytree(folder, tmp_path / str(len(seen)))
-        seen.append(moment)
+        seen.append(fit_state)
 
-    with mock.patch.object(Guard, "watch", watched), killed_after(20), pytest.raises(Killed):
+    with mock.patch.object(CheckpointSession, "watch", watched), killed_after(20), pytest.raises(Killed):
         selected("bic", Checkpoint(folder, batches=5))
-    for left in (*(tmp_path / str(waves) for waves in earlier), folder):
+    for left in (*(tmp_path / str(chunk_groups) for chunk_groups in earlier), folder):
         assert content(selected("bic", Checkpoint(left, batches=3))) == whole("bic")[0], left
 
 
@@ -115,21 +116,23 @@ def test_a_contest_that_a_candidate_degenerates_in_is_gone_on_with_from_any_wave
     collapsing = make_parameters(weights, means, np.stack([np.eye(2)] * 2), full)  # onto rows that are alike
     steady = make_parameters(np.ones(1), np.zeros((1, 2)), np.ones((1, 2)), diag)
     wide = make_parameters(weights, 3.0 * means - 9.0, np.full((2, 2), 30.0), diag)
-    candidates = [Candidate(diag, steady), Candidate(full, collapsing), Candidate(diag, wide)]
+    candidates = [RaceCandidate(diag, steady), RaceCandidate(full, collapsing), RaceCandidate(diag, wide)]
 
     def ran(begin, watch):
-        source, learning = as_source(da.from_array(rows, chunks=(50, 2))), Learning(full, 0.0, tol=1e-4)
+        source, learning = as_source(da.from_array(rows, chunks=(50, 2))), EMSettings(full, 0.0, tol=1e-4)
         with small(), np.errstate(all="ignore"):
-            return contested(source, candidates, learning, begin, max_iter=30, drop_by="bic", watch=watch)
+            return run_race(source, candidates, learning, begin, max_iter=30, drop_by="bic", watch=watch)
 
     moments = []
-    whole = ran(Contest.of([one.start for one in candidates]), lambda step, contest: moments.append(contest.lean))
+    whole = ran(RaceState.of([one.start for one in candidates]), lambda step, contest: moments.append(contest.lean))
     assert whole.degenerate == (1,)
-    assert any(1 in moment.places for moment in moments) and any(1 not in moment.places for moment in moments)
-    for moment in moments:
+    assert any(1 in fit_state.places for fit_state in moments) and any(
+        1 not in fit_state.places for fit_state in moments
+    )
+    for fit_state in moments:
         arrays = {}
-        manifest = packed(moment, "contest", arrays)
-        again = ran(unpacked(manifest, arrays, Contest), lambda step, contest: None)
+        manifest = packed(fit_state, "contest", arrays)
+        again = ran(unpacked(manifest, arrays, RaceState), lambda step, contest: None)
         assert again.degenerate == (1,)
         for place, trajectory in whole.trajectories.items():
             np.testing.assert_array_equal(again.trajectories[place].parameters.means, trajectory.parameters.means)
@@ -184,7 +187,7 @@ def test_resume_never_begins_anew_and_must_needs_something(tmp_path, killed):
     killed(folder)
     with killed_after(None) as seen:
         selected("bic", folder, resume="never", criterion="aic", init_params="kmeans")
-    assert seen[0] == "Sampling"
+    assert seen[0] == "SubsampleState"
     assert held_choice(folder).settings["criterion"] == "aic"
 
 
@@ -210,31 +213,31 @@ def test_a_damaged_generation_is_passed_over_loudly(tmp_path, killed):
 
 
 def test_one_at_a_time(tmp_path, monkeypatch):
-    folder, watch, refused = tmp_path / "choice.ckpt", Guard.watch, []
+    folder, watch, refused = tmp_path / "choice.ckpt", CheckpointSession.watch, []
 
-    def watched(guard, moment):
-        watch(guard, moment)
+    def watched(guard, fit_state):
+        watch(guard, fit_state)
         if not refused:
             with pytest.raises(CheckpointLocked) as caught:
                 selected("plain EM by AIC", folder)
             refused.append(caught)
 
-    monkeypatch.setattr(Guard, "watch", watched)
+    monkeypatch.setattr(CheckpointSession, "watch", watched)
     selected("plain EM by AIC", folder)
     assert len(refused) == 1
     selected("plain EM by AIC", folder)
 
 
 def test_an_interrupted_selection_says_where_it_goes_on(tmp_path, monkeypatch):
-    folder, watch, seen = tmp_path / "choice.ckpt", Guard.watch, []
+    folder, watch, seen = tmp_path / "choice.ckpt", CheckpointSession.watch, []
 
-    def watched(guard, moment):
-        seen.append(moment)
-        watch(guard, moment)
+    def watched(guard, fit_state):
+        seen.append(fit_state)
+        watch(guard, fit_state)
         if len(seen) == 12:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Guard, "watch", watched)
+    monkeypatch.setattr(CheckpointSession, "watch", watched)
     with pytest.raises(KeyboardInterrupt) as caught:
         selected("bic", Checkpoint(folder, seconds=1e9))
     (note,) = caught.value.__notes__

@@ -17,11 +17,11 @@ from kills import forking
 from lives import number_of, payload
 from races import races
 
-from streamgmm.checkpoint import disk as disk_module
-from streamgmm.checkpoint import store as store_module
-from streamgmm.checkpoint.disk import Disk
-from streamgmm.checkpoint.store import Generation, Store, generations, newest, verified
 from streamgmm.errors import CheckpointError, CheckpointLocked, CheckpointWarning, CheckpointWriteError
+from streamgmm.persistence import atomic as disk_module
+from streamgmm.persistence import store as store_module
+from streamgmm.persistence.atomic import Disk
+from streamgmm.persistence.store import Generation, Store, generations, newest, verified
 
 forks = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 

@@ -11,9 +11,9 @@ from lives import number_of, payload
 from sklearn.base import clone
 
 from streamgmm import Selection, load
-from streamgmm.checkpoint import container
-from streamgmm.checkpoint.store import Store, newest
 from streamgmm.errors import CheckpointWarning, NewerFormatError
+from streamgmm.persistence import container
+from streamgmm.persistence.store import Store, newest
 
 EXPECTED = json.loads(HELD.read_text())
 

@@ -20,9 +20,9 @@ LATER = ("dask.threaded", "distributed", "streamgmm.cli.verbs", "tqdm.auto", "za
 
 def dawdle():
     """A fit keeps generations at once, not after a second, and rests after each step, so that it can be stopped."""
-    opened, watch = keeping.KeptMixture._opened, keeping.Guard.watch
+    opened, watch = keeping.KeptMixture._opened, keeping.CheckpointSession.watch
     keeping.KeptMixture._opened = lambda model, least: opened(model)
-    keeping.Guard.watch = lambda guard, moment: (watch(guard, moment), time.sleep(0.05))
+    keeping.CheckpointSession.watch = lambda guard, fit_state: (watch(guard, fit_state), time.sleep(0.05))
 
 
 def run(command, errors, slowly):

@@ -5,7 +5,7 @@ from streamgmm.cli.chunks import chunked
 
 def test_mapped_rows_are_read_by_the_block(tmp_path, monkeypatch):
     np.save(tmp_path / "x.npy", np.ones((100_000, 4)))
-    monkeypatch.setattr("streamgmm.sources.storage.TASK_BYTES", 2**20)
+    monkeypatch.setattr("streamgmm.data.sources.storage.TASK_BYTES", 2**20)
     source = chunked(tmp_path / "x.npy")
     assert source.array.numblocks[0] > 1
     read = []

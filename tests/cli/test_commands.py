@@ -12,8 +12,8 @@ import zarr
 
 from streamgmm import Checkpoint, GaussianMixture, __version__, load, select
 from streamgmm.errors import ResultError
-from streamgmm.estimator.keeping import Guard
-from streamgmm.results import check
+from streamgmm.estimator.keeping import CheckpointSession
+from streamgmm.results.stored_array import check
 
 
 @pytest.fixture(scope="module")
@@ -119,18 +119,18 @@ def test_select_takes_rows_for_as_many_as_they_are_worth(run, source, tmp_path):
 
 
 def test_a_select_that_is_stopped_goes_on_with_the_same_command(run, source, tmp_path, monkeypatch):
-    watch, seen, folder = Guard.watch, [], tmp_path / "choice.ckpt"
+    watch, seen, folder = CheckpointSession.watch, [], tmp_path / "choice.ckpt"
 
-    def watched(guard, moment):
-        seen.append(moment)
-        watch(guard, moment)
+    def watched(guard, fit_state):
+        seen.append(fit_state)
+        watch(guard, fit_state)
         if len(seen) == 6:
             raise KeyboardInterrupt
 
     command = ["select", source, "-k", "1:4", "--covariance", "full,diag", "--init", "kmeans"]
     command += ["-o", tmp_path / "m", "--quiet"]
     with monkeypatch.context() as patch:
-        patch.setattr(Guard, "watch", watched)
+        patch.setattr(CheckpointSession, "watch", watched)
         code, _, err = run(*command)
         assert (code, err) == (130, "streamgmm: interrupted; with --checkpoint it could be gone on with\n")
         seen.clear()
@@ -292,7 +292,7 @@ def test_a_predict_that_fails_half_way_leaves_nothing(run, rows, model, tmp_path
 @pytest.fixture
 def begun(run, model, source, tmp_path, monkeypatch):
     """What a predict leaves that is killed when it has written the labels of five chunks of eight, one of them torn."""
-    monkeypatch.setattr("streamgmm.sources.storage.TASK_BYTES", 700 * 3 * 4)
+    monkeypatch.setattr("streamgmm.data.sources.storage.TASK_BYTES", 700 * 3 * 4)
     out = tmp_path / "labels.zarr"
     assert run("predict", model, source, "-o", out)[0] == 0
     for number in (0, 3, 7):

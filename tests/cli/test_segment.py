@@ -3,7 +3,7 @@ import pytest
 import zarr
 
 from streamgmm import load, segment
-from streamgmm.results import check
+from streamgmm.results.stored_array import check
 
 
 @pytest.fixture

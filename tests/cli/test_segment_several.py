@@ -4,8 +4,8 @@ import zarr
 from PIL import Image
 
 from streamgmm import segment
-from streamgmm.results import check
-from streamgmm.results.writing import _Open
+from streamgmm.results.block_writer import _Open
+from streamgmm.results.stored_array import check
 
 COLOURS = np.array([[20, 30, 40], [90, 80, 100], [160, 170, 150]])
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import ortho_group
 
-from streamgmm.covariances import STRUCTURES, Diagonal, Full, Spherical, Tied
-from streamgmm.testing.covariances import CovarianceLaws
+from streamgmm.model.covariances import STRUCTURES, Diagonal, Full, Spherical, Tied
+from streamgmm.testing.covariance_laws import CovarianceLaws
 
 
 class TestFull(CovarianceLaws):

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.datasets import load_sample_image
 
+from streamgmm.data.sources import as_source
 from streamgmm.errors import InputError, InputTypeError
 from streamgmm.images.features import Features, Scaling, colour, numbered
-from streamgmm.sources import as_source
 
 UINT8, FLOAT32 = np.dtype(np.uint8), np.dtype(np.float32)
 

@@ -129,8 +129,8 @@ def test_time_is_not_around_a_pixel():
     values = scene("float32", (3, 9, 10))
     features = Features(window=3, coordinates=1.0)
     series = computed(values, features, axes="TYX")
-    for moment in range(3):
-        same(np.ascontiguousarray(series[moment]), computed(values[moment], features))
+    for fit_state in range(3):
+        same(np.ascontiguousarray(series[fit_state]), computed(values[fit_state], features))
 
 
 def test_the_order_of_axes_changes_that_of_the_features_alone():

@@ -13,7 +13,7 @@ from streamgmm import segment
 from streamgmm.errors import InputError
 from streamgmm.images.formats import opened, place, whole
 from streamgmm.images.lazy import Lazy, any_of, equals, looked_up, nowhere, picked, stacked, without
-from streamgmm.images.raster import Grid, Raster
+from streamgmm.images.raster import Georeference, Raster
 
 VALUES = np.random.default_rng(0).integers(1, 200, (20, 30, 3)).astype(np.uint8)
 ALPHA = np.where(np.arange(30) < 7, 0, 255).astype(np.uint8) + np.zeros((20, 1), np.uint8)
@@ -162,7 +162,7 @@ def test_without_a_library_its_extra_is_named(tmp_path, monkeypatch, library, na
 
 
 def test_axes_that_somebody_gives_are_believed_and_what_belonged_to_others_is_lost():
-    grid = Grid(spacing=(("Z", 3.0), ("Y", 2.0), ("X", 1.0)), unit="micrometer")
+    grid = Georeference(spacing=(("Z", 3.0), ("Y", 2.0), ("X", 1.0)), unit="micrometer")
     stack = Raster(np.zeros((4, 5, 6)), "ZYX", grid=grid)
     assert stack.named("CYX").grid.spacing == (("Y", 2.0), ("X", 1.0))
     assert stack.named("zyx") is stack and stack.named(None) is stack
@@ -174,13 +174,13 @@ def test_axes_that_somebody_gives_are_believed_and_what_belonged_to_others_is_lo
 @pytest.mark.parametrize(
     ("grid", "size"),
     [
-        (Grid(spacing=(("Y", 2.0), ("X", 0.5)), unit="micrometer"), (1.0, "µm²")),
-        (Grid(spacing=(("Z", 3.0), ("Y", 2.0), ("X", 0.5)), unit="micrometer"), (3.0, "µm³")),
-        (Grid("EPSG:3857", (3.0, 4.0, 0.0, 4.0, -3.0, 0.0), (("Y", 5.0), ("X", 5.0)), "metre"), (25.0, "m²")),
-        (Grid(spacing=(("Y", 2.0), ("X", 0.5)), unit="US survey foot"), (1.0, "US survey foot²")),
-        (Grid(spacing=(("Y", 2.0), ("X", 0.5)), unit="degree"), None),
-        (Grid(spacing=(("Y", 2.0), ("X", 0.5))), None),
-        (Grid(spacing=(("Z", 2.0),), unit="metre"), None),
+        (Georeference(spacing=(("Y", 2.0), ("X", 0.5)), unit="micrometer"), (1.0, "µm²")),
+        (Georeference(spacing=(("Z", 3.0), ("Y", 2.0), ("X", 0.5)), unit="micrometer"), (3.0, "µm³")),
+        (Georeference("EPSG:3857", (3.0, 4.0, 0.0, 4.0, -3.0, 0.0), (("Y", 5.0), ("X", 5.0)), "metre"), (25.0, "m²")),
+        (Georeference(spacing=(("Y", 2.0), ("X", 0.5)), unit="US survey foot"), (1.0, "US survey foot²")),
+        (Georeference(spacing=(("Y", 2.0), ("X", 0.5)), unit="degree"), None),
+        (Georeference(spacing=(("Y", 2.0), ("X", 0.5))), None),
+        (Georeference(spacing=(("Z", 2.0),), unit="metre"), None),
     ],
 )
 def test_the_size_of_a_pixel_is_known_where_lengths_are(grid, size):

@@ -9,10 +9,10 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamgmm.data.sources import as_source
 from streamgmm.errors import InputError, InputTypeError, NonFiniteError
 from streamgmm.images.image import Image
-from streamgmm.sources import as_source
-from streamgmm.testing.sources import SourceLaws
+from streamgmm.testing.source_laws import SourceLaws
 
 
 class TestImageOfOneColumn(SourceLaws):

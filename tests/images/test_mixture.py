@@ -12,7 +12,7 @@ from sklearn.datasets import load_sample_image
 
 from streamgmm import GaussianMixture, segment
 from streamgmm.errors import InputError
-from streamgmm.images.counting import Counted
+from streamgmm.images.counting import ValueCounts
 from streamgmm.images.image import Image
 from streamgmm.images.labelling import Labelling
 from streamgmm.images.mixture import AUTO, ENOUGH, checked_sizes
@@ -34,7 +34,7 @@ def test_counts_are_pixels_to_rounding_and_labels_are_identical(bits, photograph
     if nodata is not None:
         image[:, 30:50] = nodata
     pixels = Image.of(da.from_array(image, 64), nodata=nodata, axes="YXC"[: image.ndim])
-    counted = Counted.of(pixels.rows(counted=False))
+    counted = ValueCounts.of(pixels.rows(counted=False))
     valid = image.reshape(-1, pixels.n_bands)
     valid = valid if nodata is None else valid[(valid != nodata).all(axis=1)]
     assert counted.n_pixels == len(valid) > len(counted.values) * (2 if bits == 16 and nodata is None else 1) / 2

@@ -12,7 +12,7 @@ import pytest
 from sklearn.mixture import GaussianMixture as Reference
 
 from streamgmm import GaussianMixture, segment
-from streamgmm.images.counting import Counted
+from streamgmm.images.counting import ValueCounts
 from streamgmm.images.formats import opened
 from streamgmm.images.image import Image
 from streamgmm.testing.shipped import IMAGES, NotShippedError, shipped
@@ -103,7 +103,7 @@ def test_a_fit_to_counts_is_the_fit_to_the_pixels_and_so_are_its_labels(name):
     pixels = values.reshape(-1, values.shape[-1] if "C" in axes else 1)
     lacking = np.zeros(len(pixels), bool) if nodata is None else (pixels == nodata).any(axis=1)
     assert lacking.any() == (nodata is not None)
-    counted = Counted.of(Image.of(values, axes=axes, nodata=nodata).rows())
+    counted = ValueCounts.of(Image.of(values, axes=axes, nodata=nodata).rows())
     assert counted.n_pixels == np.count_nonzero(~lacking)
     with pytest.warns(UserWarning, match="converge"):
         first = GaussianMixture(4, init_params="kmeans", random_state=0, max_iter=1, tol=0)

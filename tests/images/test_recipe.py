@@ -9,9 +9,11 @@ from sklearn.datasets import load_sample_image
 from streamgmm import GaussianMixture, load, segment
 from streamgmm.errors import CheckpointError, InputError
 from streamgmm.images.features import Features, Scaling
-from streamgmm.images.recipe import Recipe
+from streamgmm.images.recipe import Preprocessing
 
-RECIPE = Recipe("uint8", Features((3, 2)), ("red", "green"), 0, ((0.1, -2.0), (0.1, 0.0)), "brightness", ((1, 2, 3),))
+RECIPE = Preprocessing(
+    "uint8", Features((3, 2)), ("red", "green"), 0, ((0.1, -2.0), (0.1, 0.0)), "brightness", ((1, 2, 3),)
+)
 PHOTOGRAPH = load_sample_image("flower.jpg")[100:140, 200:250]
 
 
@@ -29,15 +31,15 @@ PHOTOGRAPH = load_sample_image("flower.jpg")[100:140, 200:250]
 def test_what_is_written_is_read_again(dtype, bands, names, nodata, palette, window, coordinates, moments):
     scaling = moments and Scaling(*zip(*moments, strict=True))
     features = Features(bands, "lab" if window is None else None, window, coordinates, scaling)
-    recipe = Recipe(dtype, features, names, nodata, None, "weight", palette)
-    assert Recipe.read(recipe.written()) == recipe
+    recipe = Preprocessing(dtype, features, names, nodata, None, "weight", palette)
+    assert Preprocessing.read(recipe.written()) == recipe
     assert recipe.written().isascii()
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "3", '{"dtype": 1}', RECIPE.written().replace("bands", "b")])
 def test_what_is_no_recipe_is_one_sentence(text):
     with pytest.raises(InputError, match="cannot be read"):
-        Recipe.read(text)
+        Preprocessing.read(text)
 
 
 def test_a_mismatch_of_dtype_bands_or_scale_is_one_error_that_names_both():
@@ -68,7 +70,7 @@ def test_a_model_that_was_saved_and_loaded_labels_to_the_same_bits_without_a_wor
     np.testing.assert_array_equal(labels + 1, found.labels[there])
     loaded.save(tmp_path / "n.safetensors")
     assert (tmp_path / "n.safetensors").read_bytes() == (tmp_path / "m.safetensors").read_bytes()
-    assert Recipe.of(loaded) == Recipe.of(found.model)
+    assert Preprocessing.of(loaded) == Preprocessing.of(found.model)
 
 
 def test_what_the_caller_says_of_another_image_counts_more_than_the_recipe():
@@ -89,27 +91,27 @@ def test_colours_of_labels_stay_those_of_the_first_image(tmp_path):
     segment(PHOTOGRAPH[:40], model=found.model, output=tmp_path / "b.png")
     palettes = [Image.open(tmp_path / f"{name}.png").getpalette()[:12] for name in "ab"]
     assert palettes[0] == palettes[1]
-    assert palettes[0][3:] == np.ravel(Recipe.of(found.model).palette).tolist()
+    assert palettes[0][3:] == np.ravel(Preprocessing.of(found.model).palette).tolist()
 
 
 def test_a_new_fit_of_the_model_to_other_rows_has_no_recipe_any_more():
     model = segment(PHOTOGRAPH, 3, random_state=0).model
-    assert Recipe.of(model) is not None
+    assert Preprocessing.of(model) is not None
     model.partial_fit(PHOTOGRAPH[0])
-    assert Recipe.of(model) is not None  # more of the same
-    assert Recipe.of(model.fit(np.random.default_rng(0).normal(size=(50, 3)))) is None
+    assert Preprocessing.of(model) is not None  # more of the same
+    assert Preprocessing.of(model.fit(np.random.default_rng(0).normal(size=(50, 3)))) is None
 
 
 def test_a_model_of_the_callers_own_is_left_as_it_is(tmp_path):
     model = GaussianMixture(2, random_state=0).fit(PHOTOGRAPH.reshape(-1, 3))
     found = segment(PHOTOGRAPH, model=model, nodata=0)
-    assert Recipe.of(model) is None
-    assert Recipe.of(found.model).order is None and Recipe.of(found.model).nodata == 0
+    assert Preprocessing.of(model) is None
+    assert Preprocessing.of(found.model).order is None and Preprocessing.of(found.model).nodata == 0
 
 
 def test_a_file_whose_recipe_is_no_text_is_refused(tmp_path):
-    from streamgmm.checkpoint.container import encoded
-    from streamgmm.checkpoint.model_file import record
+    from streamgmm.estimator.model_file import record
+    from streamgmm.persistence.container import encoded
 
     manifest, arrays = record(segment(PHOTOGRAPH, 2, random_state=0, max_iter=5, tol=1.0).model)
     assert json.loads(manifest["recipe"])["dtype"] == "uint8"

@@ -16,7 +16,7 @@ from sklearn.datasets import load_sample_image
 from streamgmm import GaussianMixture, segment
 from streamgmm.errors import ResultError
 from streamgmm.images import scene
-from streamgmm.results import check
+from streamgmm.results.stored_array import check
 
 PHOTOGRAPH = load_sample_image("china.jpg")[100:180, 100:190]
 MODEL = segment(PHOTOGRAPH, 3, random_state=0).model

@@ -12,7 +12,7 @@ from streamgmm.images import panels
 
 matplotlib.use("Agg")
 PHOTOGRAPH = load_sample_image("china.jpg")[100:180, 100:190]
-Grid = namedtuple("Grid", "pixel_size")
+Georeference = namedtuple("Georeference", "pixel_size")
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
@@ -21,7 +21,7 @@ def test_the_table_says_what_a_count_of_the_pixels_says(dtype, at_hand, tmp_path
     image = PHOTOGRAPH.astype(dtype)
     image[:5] = 0
     given = image if at_hand else da.from_array(image, (30, 40, 2))
-    found = segment(given, 3, nodata=0, random_state=0, grid=Grid((0.25, "µm²")), output=tmp_path / "x.zarr")
+    found = segment(given, 3, nodata=0, random_state=0, grid=Georeference((0.25, "µm²")), output=tmp_path / "x.zarr")
     labels, table = np.asarray(found.labels[:]), found.table
     pixels = np.bincount(labels.ravel(), minlength=4)[1:]
     np.testing.assert_array_equal(table["pixels"], pixels)

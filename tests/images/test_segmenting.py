@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from streamgmm import GaussianMixture, load, segment
 from streamgmm.errors import InputError, InputTypeError, NonFiniteError
 from streamgmm.images.ordering import placed, reordered
-from streamgmm.results import check
+from streamgmm.results.stored_array import check
 
 
 @pytest.fixture(scope="module")

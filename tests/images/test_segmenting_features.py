@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from streamgmm import GaussianMixture, segment
 from streamgmm.errors import InputError
-from streamgmm.images.counting import Counted
+from streamgmm.images.counting import ValueCounts
 from streamgmm.images.features import Features, features_of
 from streamgmm.images.image import Image
 
@@ -82,7 +82,7 @@ def test_counted_colours_are_those_of_the_pixels(photograph, covariance_type, sc
             photograph, 4, colour="lab", scaling=scaling, covariance_type=covariance_type, random_state=0, max_iter=3
         )
         rows = features_of(Image.of(photograph), found.features).rows()
-        counted = Counted.of(Image.of(photograph).rows())
+        counted = ValueCounts.of(Image.of(photograph).rows())
         models = []
         for source in (rows, counted.source(found.features.of_rows(counted.values))):
             model = GaussianMixture(

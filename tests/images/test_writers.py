@@ -17,13 +17,15 @@ from PIL import Image
 
 import streamgmm
 from streamgmm import GaussianMixture, segment
+from streamgmm.data.sources import as_source
 from streamgmm.errors import InputError, ResultError
 from streamgmm.images.picture import palette
-from streamgmm.images.raster import Grid
+from streamgmm.images.raster import Georeference
 from streamgmm.images.writers import Output, ome, staging, strips
 from streamgmm.images.writers.legend import Legend
-from streamgmm.results import Record, held, write
-from streamgmm.sources import as_source
+from streamgmm.results.atomic_folder import held
+from streamgmm.results.block_writer import write
+from streamgmm.results.provenance import Record
 
 K = 3
 SHAPE = (530, 1030)  # more than a tile, and no multiple of anything
@@ -51,8 +53,8 @@ def mixture(k):
 RECORD_ROWS = as_source(np.arange(12.0).reshape(4, 3))
 MEANS = np.array([[10.2, 20.0, 30.0], [90.0, 80.0, 70.6], [200.0, 0.0, 255.0]])
 COLOURS = [(10, 20, 30), (90, 80, 71), (200, 0, 255)]
-GRID = Grid("EPSG:32633", (10.0, 0.0, 5e5, 0.0, -10.0, 4.6e6), (("Y", 10.0), ("X", 10.0)), "metre")
-MICRO = Grid(spacing=(("Z", 2.0), ("Y", 0.5), ("X", 0.25)), unit="micrometer")
+GRID = Georeference("EPSG:32633", (10.0, 0.0, 5e5, 0.0, -10.0, 4.6e6), (("Y", 10.0), ("X", 10.0)), "metre")
+MICRO = Georeference(spacing=(("Z", 2.0), ("Y", 0.5), ("X", 0.25)), unit="micrometer")
 
 
 @pytest.fixture
@@ -157,7 +159,7 @@ def test_gdal_knows_the_names_of_the_segments(tmp_path, written):
 def test_a_wkt_is_a_crs_too(tmp_path, written):
     rasterio = pytest.importorskip("rasterio")
     wkt = rasterio.crs.CRS.from_epsg(32633).to_wkt()
-    written("labels.tif", labels(shape=(20, 30)), Grid(wkt, GRID.transform))
+    written("labels.tif", labels(shape=(20, 30)), Georeference(wkt, GRID.transform))
     with rasterio.open(tmp_path / "labels.tif") as file:
         assert file.crs.to_epsg() == 32633
 
@@ -229,7 +231,7 @@ def test_a_label_image_is_valid_and_opens_in_ome_zarr(tmp_path, written, version
 
 def test_metres_are_meters_there_and_degrees_have_no_unit(tmp_path, written):
     written("a.ome.zarr", labels(shape=(9, 9)), GRID)
-    written("b.ome.zarr", labels(shape=(9, 9)), Grid(spacing=(("Y", 0.1), ("X", 0.1)), unit="degree"))
+    written("b.ome.zarr", labels(shape=(9, 9)), Georeference(spacing=(("Y", 0.1), ("X", 0.1)), unit="degree"))
     units = [
         _pyramid(zarr.open_group(tmp_path / name))[0]["multiscales"][0]["axes"][0].get("unit")
         for name in ("a.ome.zarr", "b.ome.zarr")

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgmm import threads
-from streamgmm.initialization import sample
-from streamgmm.sources import as_source
+from streamgmm.data import threads
+from streamgmm.data.sources import as_source
+from streamgmm.data.subsample import sample
 
 ROWS = np.random.default_rng(0).normal(size=(5_000, 2))
 SIZE = 200
@@ -45,7 +45,7 @@ def test_chunks_do_not_change_what_is_drawn(data):
     weights = data.draw(st.sampled_from([None, heavy()[:n]]))
     with pytest.MonkeyPatch.context() as patch:
         # rows are drawn by blocks, and so few of them fit in one
-        patch.setattr("streamgmm.initialization.reservoir.OF_A_BLOCK", data.draw(st.sampled_from([1, 16, 1_024])))
+        patch.setattr("streamgmm.data.subsample.OF_A_BLOCK", data.draw(st.sampled_from([1, 16, 1_024])))
         expected = sample(as_source(ROWS[:n], weights), size, seed)
         again = sample(as_source(da.from_array(ROWS[:n], (lengths, -1)), weights), size, seed)
     np.testing.assert_array_equal(again.rows, expected.rows)
@@ -56,8 +56,8 @@ def test_chunks_do_not_change_what_is_drawn(data):
 @pytest.mark.parametrize("chunks, of_a_block", [(1_000, 1_024), (300, 1_024), (300, 16)])
 def test_every_row_is_as_likely_as_any_other_and_any_two_are(monkeypatch, chunks, of_a_block):
     """Counts of 1,000 samples: 5 standard errors of 1,000 rows and 1,000 pairs, by chance once in 800 times."""
-    monkeypatch.setattr("streamgmm.sources.arrays.CHUNK_ROWS", chunks)
-    monkeypatch.setattr("streamgmm.initialization.reservoir.OF_A_BLOCK", of_a_block)
+    monkeypatch.setattr("streamgmm.data.sources.arrays.CHUNK_ROWS", chunks)
+    monkeypatch.setattr("streamgmm.data.subsample.OF_A_BLOCK", of_a_block)
     counts, pairs = np.zeros(1_000), np.zeros(1_000)
     source, other = as_source(np.arange(1_000.0)[:, None]), np.random.default_rng(3).permutation(1_000)
     for seed in range(1_000):
@@ -126,7 +126,7 @@ def skewed(n=5_000, seed=0):
 
 @pytest.mark.parametrize("chunks", [5_000, 700])
 def test_sums_over_a_sample_with_weights_are_on_average_those_over_all_rows(monkeypatch, chunks):
-    monkeypatch.setattr("streamgmm.sources.arrays.CHUNK_ROWS", chunks)
+    monkeypatch.setattr("streamgmm.data.sources.arrays.CHUNK_ROWS", chunks)
     rows, weights = skewed()
     source = as_source(rows, weights)
     wholes = np.array([weights.sum(), *(weights @ rows), *(weights @ rows**2)])

@@ -9,17 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import logsumexp
 
-from streamgmm.covariances import STRUCTURES
-from streamgmm.em import accumulate, expect, expected_log_density, make_parameters
 from streamgmm.errors import NonFiniteError
-from streamgmm.kernels import Kernel, oracle, passes
-from streamgmm.kernels.axes import Axes
 from streamgmm.kernels.blocks import BLOCK
+from streamgmm.kernels.e_step import accumulate, expect
+from streamgmm.kernels.elementwise import Axes
+from streamgmm.kernels import oracle
+from streamgmm.kernels.kernel import Kernel, passes
 from streamgmm.kernels.tiled import Tiled
 from streamgmm.kernels.unrolled import BY_WIDTH
-from streamgmm.parameters import Parameters
-from streamgmm.statistics import reduced
-from streamgmm.testing.draws import mixture
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.model.em import expected_log_density, make_parameters
+from streamgmm.model.parameters import Parameters
+from streamgmm.model.statistics import reduced
+from streamgmm.testing.examples import mixture
 
 # one family a geometry, and both shapes of what is shared
 GEOMETRIES = [

@@ -1,7 +1,7 @@
 import pytest
 
-from streamgmm.reading.fingerprint import Fingerprint
-from streamgmm.results import Record
+from streamgmm.data.fingerprint import Fingerprint
+from streamgmm.results.provenance import Record
 
 
 @pytest.fixture(scope="session")

@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from streamgmm import GaussianMixture, load
-from streamgmm.attributes import parameters_of
 from streamgmm.cli import main
-from streamgmm.covariances import STRUCTURES
+from streamgmm.data.sources import storage
+from streamgmm.estimator.attributes import parameters_of
 from streamgmm.images import image, scene
-from streamgmm.kernels import Kernel
-from streamgmm.results import check
-from streamgmm.sources import storage
+from streamgmm.kernels.kernel import Kernel
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.results.stored_array import check
 
 CHUNK, N_CHUNKS, K = 500, 60, 3
 BLOCK, ACROSS, DOWN = 32, 12, 5  # sides of a block of the image, and how many there are

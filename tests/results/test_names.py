@@ -4,7 +4,7 @@ import os
 import pytest
 
 from streamgmm.errors import InputError, ResultError
-from streamgmm.results import complete_or_absent
+from streamgmm.results.atomic_folder import complete_or_absent
 
 
 def test_a_folder_that_is_no_array_is_never_replaced(tmp_path):

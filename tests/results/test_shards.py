@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamgmm.errors import ResultError
-from streamgmm.results import Stored, check, write
+from streamgmm.results.block_writer import write
+from streamgmm.results.stored_array import StoredArray, check
 
 VALUES = np.random.default_rng(0).integers(0, 9, (24, 30, 7)).astype(np.uint8)
 
@@ -44,7 +45,7 @@ def test_any_blocks_and_tiles_hold_the_same_and_are_gone_on_with_one_by_one(reco
         path = Path(folder, "x.zarr")
         assert write(lazy, path, record, tile=tile, places=places, wrote=told.append) == 0
         assert sum(told) == np.prod(shape[:places])
-        stored = Stored.open(path)
+        stored = StoredArray.open(path)
         np.testing.assert_array_equal(stored.array[:], values)
         files = [stored.file(block) for block in stored.blocks()]
         before = {file: file.read_bytes() for file in files}
@@ -68,7 +69,7 @@ def test_any_blocks_and_tiles_hold_the_same_and_are_gone_on_with_one_by_one(reco
 def test_a_damaged_tile_inside_a_shard_is_found_and_named(tmp_path, record, part):
     path = tmp_path / "x.zarr"
     write(da.from_array(VALUES[..., 0], (16, 16)), path, record, tile=4, places=2)
-    stored = Stored.open(path)
+    stored = StoredArray.open(path)
     assert (stored.array.shards, stored.array.chunks) == ((16, 16), (4, 4))
     file = stored.file((0, 1))
     content = bytearray(file.read_bytes())

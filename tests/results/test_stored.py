@@ -4,7 +4,8 @@ import pytest
 import zarr
 
 from streamgmm.errors import ResultError
-from streamgmm.results import Stored, check, write
+from streamgmm.results.block_writer import write
+from streamgmm.results.stored_array import StoredArray, check
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def path(tmp_path, record):
 
 def test_a_whole_result_says_of_what_it_is(path, record):
     check(path)
-    stored = Stored.open(path)
+    stored = StoredArray.open(path)
     assert stored.record == record
     assert stored.complete
     assert stored.faults() == {}
@@ -25,7 +26,7 @@ def test_a_whole_result_says_of_what_it_is(path, record):
 
 
 def test_every_flipped_bit_of_every_chunk_is_found_out(path):
-    stored, flips, found = Stored.open(path), 0, 0
+    stored, flips, found = StoredArray.open(path), 0, 0
     for chunk in stored.blocks():
         file = stored.file(chunk)
         whole = file.read_bytes()
@@ -50,7 +51,7 @@ def test_zarr_itself_does_not_read_a_flipped_bit(path):
 
 
 def test_every_torn_zeroed_or_longer_chunk_is_found_out(path):
-    stored = Stored.open(path)
+    stored = StoredArray.open(path)
     for chunk in stored.blocks():
         whole = stored.file(chunk).read_bytes()
         left = [whole[:length] for length in range(len(whole))] + [bytes(n) for n in range(1, len(whole))]

@@ -14,9 +14,10 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamgmm.data.fingerprint import Fingerprint
 from streamgmm.errors import InputError, ResultError
-from streamgmm.reading.fingerprint import Fingerprint
-from streamgmm.results import Stored, check, write
+from streamgmm.results.block_writer import write
+from streamgmm.results.stored_array import StoredArray, check
 
 
 def counted(values, chunks, computed):
@@ -58,7 +59,7 @@ def test_every_chunk_on_disk_is_written_once_and_whole(tmp_path, record):
 )
 def test_a_write_that_is_not_a_whole_block_raises_and_writes_nothing(tmp_path, record, block, shape):
     """Two tasks that share a file would each read, change and write it: one of the changes would be lost."""
-    stored = Stored.create(tmp_path / "x.zarr", da.zeros((25, 30), chunks=(10, 20), dtype=int), (5, 10), record)
+    stored = StoredArray.create(tmp_path / "x.zarr", da.zeros((25, 30), chunks=(10, 20), dtype=int), (5, 10), record)
     with pytest.raises(ResultError, match="are not the whole of shard c/"):
         stored.put(block, np.zeros(shape, int))
     assert not list((tmp_path / "x.zarr").glob("c/*"))
@@ -221,14 +222,14 @@ def test_threads_that_an_interruption_leaves_behind_write_nothing_after_it(tmp_p
 
 
 @pytest.mark.parametrize("moment", [1, 2])
-def test_a_replacement_that_is_stopped_at_a_rename_is_finished_by_the_next(tmp_path, record, monkeypatch, moment):
+def test_a_replacement_that_is_stopped_at_a_rename_is_finished_by_the_next(tmp_path, record, monkeypatch, fit_state):
     path, renamed, original = tmp_path / "x.zarr", [], os.replace
     write(da.ones(10, chunks=5, dtype=int), path, record)
 
     def rename(source, target):
         if str(tmp_path) in str(source) and Path(source).parent == tmp_path:
             renamed.append(source)
-            if len(renamed) == moment:
+            if len(renamed) == fit_state:
                 raise KeyboardInterrupt
         original(source, target)
 

@@ -8,16 +8,17 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from streamgmm import GaussianMixture
-from streamgmm.covariances import STRUCTURES
-from streamgmm.em import make_parameters
+from streamgmm.algorithms.batch import Batch
+from streamgmm.data import execution
+from streamgmm.data.sources import as_source
+from streamgmm.data.subsample import Subsample
 from streamgmm.errors import InputError
-from streamgmm.fitting.stages import Stage, fit
-from streamgmm.fitting.stopping import Tolerance
-from streamgmm.initialization import Reservoir
-from streamgmm.reading import execution
-from streamgmm.search import Finishing, finished, finishing
-from streamgmm.sources import as_source
-from streamgmm.strategies import Batch
+from streamgmm.fitting import refinement as finishing
+from streamgmm.fitting.refinement import RefinementState, refine
+from streamgmm.iteration.run import Stage, fit
+from streamgmm.iteration.stopping import Tolerance
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.model.em import make_parameters
 
 FAMILIES = list(STRUCTURES)
 
@@ -131,7 +132,7 @@ def test_few_components_have_nothing_to_move(k):
 
 @pytest.mark.parametrize(("means", "split_merge"), [(stuck()["means_init"], True), (TWINS, False)])
 def test_a_fit_in_stages_ends_with_it_too(means, split_merge, monkeypatch):
-    monkeypatch.setattr("streamgmm.planning.LARGE", 2_000)
+    monkeypatch.setattr("streamgmm.fitting.plan.LARGE", 2_000)
     model = GaussianMixture(4, split_merge=split_merge, **begun(means)).fit(clusters(n=4_000))
     assert model.algorithm_ == "staged"
     assert len(events(model)) == 1
@@ -329,7 +330,7 @@ class Asked:
 
     def __call__(self):
         self.times += 1
-        return Reservoir(self.rows, None)
+        return Subsample(self.rows, None)
 
 
 def ended(means, split_merge, passes=60):
@@ -337,11 +338,11 @@ def ended(means, split_merge, passes=60):
     rows, structure = clusters(), STRUCTURES["full"]
     k = len(means)
     source, sample = as_source(rows), Asked(rows)
-    stage = Stage("batch", Batch(), lambda number, taken: execution.waves(source, taken), None, Tolerance(1e-6))
+    stage = Stage("batch", Batch(), lambda number, taken: execution.chunk_groups(source, taken), None, Tolerance(1e-6))
     start = make_parameters(np.full(k, 1 / k), np.array(means, float), np.stack([np.eye(2)] * k), structure)
     (before,) = fit([start], [stage], structure, reg_covar=1e-6, max_iter=60)
     settings = {"reg_covar": 1e-6, "split_merge": split_merge, "sample": sample}
-    return before, finished(Finishing(before, passes), stage, structure, **settings), sample.times
+    return before, refine(RefinementState(before, passes), stage, structure, **settings), sample.times
 
 
 @pytest.mark.parametrize("means", [CENTRES, CENTRES[:2], stuck()["means_init"]], ids=["good", "two", "stuck"])
@@ -369,7 +370,7 @@ def test_what_is_better_on_the_sample_only_is_not_taken(split_merge, monkeypatch
         proposed.append(candidates)
         return [worse]
 
-    monkeypatch.setattr("streamgmm.search.finishing.refined", refined)
+    monkeypatch.setattr("streamgmm.fitting.refinement.refined", refined)
     before, after, _ = ended(CENTRES, split_merge)
     assert after is before
     assert len(proposed) == split_merge

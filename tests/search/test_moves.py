@@ -8,13 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgmm.covariances import STRUCTURES, Full
-from streamgmm.em import make_parameters
-from streamgmm.initialization import Reservoir
+from streamgmm.data.subsample import Subsample
+from streamgmm.initialization.split_merge import (
+    WORTH,
+    ComponentArrays,
+    improved,
+    log_joint,
+    merge_losses,
+    moves,
+    resize_mixture,
+    splits,
+)
+from streamgmm.initialization.validation import ValidationSplit
 from streamgmm.kernels import oracle
-from streamgmm.search.moves import WORTH, Parts, improved, log_joint, merge_losses, moves, resized, splits
-from streamgmm.search.trials import Trials
-from streamgmm.testing.draws import assert_same_parameters, law, mixture
+from streamgmm.model.covariances import STRUCTURES, Full
+from streamgmm.model.em import make_parameters
+from streamgmm.testing.examples import assert_same_parameters, law, mixture
 
 FAMILIES = list(STRUCTURES)
 SEEDS, SIZES, COMPONENTS = st.integers(0, 10**6), st.integers(1, 6), st.integers(2, 6)
@@ -23,7 +32,7 @@ CENTRES = np.array([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0], [9.0, 9.0]])
 
 
 def parts_of(k, d, random, offset=0.0):
-    return Parts.of(mixture(Full(), k, d, random, offset))
+    return ComponentArrays.of(mixture(Full(), k, d, random, offset))
 
 
 def clusters(n=800, seed=0):
@@ -47,7 +56,7 @@ def of_unit_variance(means, family="full"):
 
 
 def on(rows, family="full", weights=None, reg_covar=1e-6):
-    return Trials.on(Reservoir(rows, weights), STRUCTURES[family], reg_covar)
+    return ValidationSplit.on(Subsample(rows, weights), STRUCTURES[family], reg_covar)
 
 
 # ---------------------------------------------------------------------- moments
@@ -74,7 +83,7 @@ def test_the_halves_of_a_component_merge_into_it(seed, k, d, offset):
 def test_a_merged_component_has_the_moments_of_the_rows_of_both(seed, d, n, m):
     random = np.random.default_rng(seed)
     groups = [random.normal(size=(size, d)) + shift for size, shift in ((n, 0.0), (m, 3.0), (7, -5.0))]
-    parts = Parts(
+    parts = ComponentArrays(
         np.array([n, m, 7]) / (n + m + 7),
         np.stack([group.mean(axis=0) for group in groups]),
         np.stack([np.cov(group.T, bias=True).reshape(d, d) for group in groups]),
@@ -90,7 +99,7 @@ def test_a_merged_component_has_the_moments_of_the_rows_of_both(seed, d, n, m):
 def test_components_one_by_one_are_the_mixture_again(family, seed, k, d):
     structure = STRUCTURES[family]
     parameters = mixture(structure, k, d, np.random.default_rng(seed))
-    assert_same_parameters(Parts.of(parameters).mixture(structure), parameters)
+    assert_same_parameters(ComponentArrays.of(parameters).mixture(structure), parameters)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -139,7 +148,7 @@ def test_an_affine_map_of_the_rows_changes_no_loss(seed, k, d):
     random = np.random.default_rng(seed)
     parts = parts_of(k, d, random)
     turn = random.normal(size=(d, d)) + 3.0 * np.eye(d)
-    moved = Parts(parts.weights, parts.means @ turn.T + 100.0, turn @ parts.covariances @ turn.T)
+    moved = ComponentArrays(parts.weights, parts.means @ turn.T + 100.0, turn @ parts.covariances @ turn.T)
     before, after = ({tuple(pair): loss for loss, *pair in merge_losses(one)} for one in (parts, moved))
     for pair, loss in before.items():
         assert after[pair] == pytest.approx(loss, rel=1e-7, abs=1e-9)
@@ -150,7 +159,7 @@ def test_a_loss_bounds_the_divergence_from_the_reduced_mixture(seed):
     # Runnalls (2007). Of 24 means of 20,000 draws each, one is 6 standard errors too high by chance once in 4e7 runs.
     random, structure, k = np.random.default_rng(seed), STRUCTURES["full"], 4
     parameters = mixture(structure, k, 2, random)
-    parts = Parts.of(parameters)
+    parts = ComponentArrays.of(parameters)
     labels = random.choice(k, size=20_000, p=parts.weights)
     rows = parts.means[labels] + np.einsum(
         "nij,nj->ni", np.linalg.cholesky(parts.covariances)[labels], random.normal(size=(len(labels), 2))
@@ -172,7 +181,7 @@ def test_losses_of_some_pairs_and_in_portions_are_the_same_numbers(seed, k, d, d
     pairs = np.array([pair for _, *pair in chosen], np.intp).reshape(-1, 2)
     for portion in (1, 3, 1024):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys.modules[Parts.__module__], "HELD", portion)
+            patch.setattr(sys.modules[ComponentArrays.__module__], "HELD", portion)
             assert merge_losses(parts) == whole
             assert merge_losses(parts, pairs) == sorted(chosen)
 
@@ -196,7 +205,7 @@ def test_the_component_that_is_two_clusters_gains_most_and_what_is_said(family, 
     assert halves.weights.sum() == pytest.approx(1.0)
     np.testing.assert_allclose(halves.means[np.argsort(halves.means[:, 1])], CENTRES[[1, 3]], atol=0.5)
     if family != "tied":  # in which other components gain as well
-        parts = Parts.of(before)
+        parts = ComponentArrays.of(before)
         after = parts.without(1).beside(halves, parts.weights[1]).mixture(trials.structure)
         gained = trials.scores([after])[0] - trials.scores([before])[0]
         assert 0.8 * gained < found[0].gain < 1.01 * gained
@@ -249,7 +258,7 @@ def test_a_move_keeps_the_number_of_components_and_the_mean_of_all(family, k):
 def test_the_most_promising_move_comes_first(seed):
     trials = on(overlapping(seed=seed))
     (before,) = trials.run([of_unit_variance([[-2, 0], [2, 0], [0, 2]])], 5)
-    parts = Parts.of(before)
+    parts = ComponentArrays.of(before)
     gains = {split.place: split.gain for split in splits(before, trials)}
     promises = {
         3 - one - other: (gains[3 - one - other] - loss, parts.merged(one, other).means[0])
@@ -291,7 +300,7 @@ def test_what_only_the_rows_that_it_was_found_on_gain_by_is_not_taken():
 def test_a_mixture_of_another_size_has_the_number_asked_for(family, k):
     trials = on(overlapping(600), family)
     (before,) = trials.run([of_unit_variance([[-2, 0], [2, 0], [0, 2]], family)], 20)
-    after = resized(before, k, trials)
+    after = resize_mixture(before, k, trials)
     assert after.means.shape == (k, 2)
     assert after.weights.sum() == pytest.approx(1.0, abs=1e-12)
     assert np.isfinite(after.precision_factors).all()
@@ -304,11 +313,11 @@ def test_a_mixture_of_another_size_has_the_number_asked_for(family, k):
 
 def test_a_mixture_grows_where_rows_are_too_few_to_show_how():
     trials = on(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
-    assert resized(of_unit_variance([[0, 0]]), 4, trials).n_components == 4
+    assert resize_mixture(of_unit_variance([[0, 0]]), 4, trials).n_components == 4
 
 
 def test_mergers_take_what_is_nearest():
     before = of_unit_variance([[0, 0], [0.1, 0], [9, 0], [9.1, 0], [0, 9]])
-    after = resized(before, 3, on(clusters()))
+    after = resize_mixture(before, 3, on(clusters()))
     np.testing.assert_allclose(np.sort(after.means[:, 0]), [0.0, 0.05, 9.05], atol=1e-9)
     np.testing.assert_allclose(np.sort(after.weights), [0.2, 0.4, 0.4], atol=1e-12)

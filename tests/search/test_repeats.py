@@ -10,12 +10,14 @@ from numpy.random import RandomState
 from sklearn.cluster import KMeans
 
 from streamgmm import GaussianMixture, load
-from streamgmm.covariances import STRUCTURES
+from streamgmm.data.subsample import Subsample
 from streamgmm.errors import DegenerateError
-from streamgmm.initialization import Reservoir, partitions
-from streamgmm.search import repeats, starting
-from streamgmm.search.repeats import repeated
-from streamgmm.search.trials import Trials
+from streamgmm.initialization import choose_starts as starting
+from streamgmm.initialization import repeated_kmeans as repeats
+from streamgmm.initialization.batched_kmeans import partitions
+from streamgmm.initialization.repeated_kmeans import repeated
+from streamgmm.initialization.validation import ValidationSplit
+from streamgmm.model.covariances import STRUCTURES
 
 FULL = STRUCTURES["full"]
 
@@ -50,7 +52,7 @@ def test_partitions_are_those_of_scikit_learns_k_means_one_after_another(seed, n
     weights = np.random.default_rng(seed).uniform(0.5, 2.0, size=n) if weighted else None
     random = RandomState(seed)
     theirs = [KMeans(k, n_init=1, random_state=random).fit(rows, sample_weight=weights).labels_ for _ in range(4)]
-    kept, which = partitions(Reservoir(unit * rows, weights), k, RandomState(seed), 4)
+    kept, which = partitions(Subsample(unit * rows, weights), k, RandomState(seed), 4)
     for place, labels in zip(which, theirs, strict=True):
         ours = kept[place].argmax(axis=1)
         np.testing.assert_array_equal(named_by_first_rows(ours), named_by_first_rows(labels))
@@ -59,7 +61,7 @@ def test_partitions_are_those_of_scikit_learns_k_means_one_after_another(seed, n
 @given(st.integers(0, 10**6), st.integers(2, 5))
 @settings(max_examples=20, deadline=None)
 def test_every_partition_is_kept_once(seed, k):
-    kept, which = partitions(Reservoir(drawn(seed, 40, 2), None), k, RandomState(seed), 10)
+    kept, which = partitions(Subsample(drawn(seed, 40, 2), None), k, RandomState(seed), 10)
     assert set(which) == set(range(len(kept)))
     names = [tuple(named_by_first_rows(one.argmax(axis=1))) for one in kept]
     assert len(set(names)) == len(names)
@@ -68,9 +70,9 @@ def test_every_partition_is_kept_once(seed, k):
 @pytest.mark.parametrize("held", [1, 700, 2**22])
 def test_how_many_are_gone_on_with_together_changes_nothing(held, monkeypatch):
     rows = drawn(3, 150, 3)
-    whole = partitions(Reservoir(rows, None), 4, RandomState(0), 10)
-    monkeypatch.setattr("streamgmm.initialization.lloyd.HELD", held)
-    parts = partitions(Reservoir(rows, None), 4, RandomState(0), 10)
+    whole = partitions(Subsample(rows, None), 4, RandomState(0), 10)
+    monkeypatch.setattr("streamgmm.initialization.batched_kmeans.HELD", held)
+    parts = partitions(Subsample(rows, None), 4, RandomState(0), 10)
     assert parts[1] == whole[1]
     np.testing.assert_array_equal(parts[0], whole[0])
 
@@ -78,8 +80,8 @@ def test_how_many_are_gone_on_with_together_changes_nothing(held, monkeypatch):
 def test_draws_go_on_from_each_other():
     rows = drawn(0, 100, 2)
     random = RandomState(0)
-    halves = [partitions(Reservoir(rows, None), 6, random, 5) for _ in range(2)]
-    whole = partitions(Reservoir(rows, None), 6, RandomState(0), 10)
+    halves = [partitions(Subsample(rows, None), 6, random, 5) for _ in range(2)]
+    whole = partitions(Subsample(rows, None), 6, RandomState(0), 10)
     found = [kept[place] for kept, which in halves for place in which]
     for one, place in zip(found, whole[1], strict=True):
         names = (named_by_first_rows(responsibilities.argmax(axis=1)) for responsibilities in (one, whole[0][place]))
@@ -99,7 +101,7 @@ def test_draws_go_on_from_each_other():
 @pytest.mark.parametrize("weighted", [False, True])
 def test_fewer_places_than_clusters_are_partitions_too(rows, weighted):
     weights = (np.arange(len(rows)) % 2 + 0.0) if weighted else None
-    kept, which = partitions(Reservoir(rows, weights), 3, RandomState(0), 10)
+    kept, which = partitions(Subsample(rows, weights), 3, RandomState(0), 10)
     assert len(which) == 10
     for one in kept:
         assert one.shape == (len(rows), 3)
@@ -112,9 +114,9 @@ def test_fewer_places_than_clusters_are_partitions_too(rows, weighted):
 @pytest.mark.parametrize("seed", range(4))
 def test_the_best_by_where_they_lead_comes_first(seed):
     rows = drawn(seed, 120, 2)
-    found, told = repeated(Reservoir(rows, None), FULL, 4, 3, RandomState(seed), 1e-3)
+    found, told = repeated(Subsample(rows, None), FULL, 4, 3, RandomState(seed), 1e-3)
     assert 1 <= len(found) <= 3
-    ends = [one.lower_bound for one in Trials.on(Reservoir(rows, None), FULL, 1e-3).ends(found, 1e-3, 100)]
+    ends = [one.lower_bound for one in ValidationSplit.on(Subsample(rows, None), FULL, 1e-3).ends(found, 1e-3, 100)]
     assert ends == sorted(ends, reverse=True)
     assert ends[0] == pytest.approx(max(told.scores), abs=1e-12)
     assert len(told.scores) == len(told.ways) == 10
@@ -130,7 +132,7 @@ def test_what_is_told_is_how_good_the_fit_is(tmp_path):
 
 
 def test_rounding_does_not_say_which_of_the_same_comes_first(monkeypatch):
-    rows, ends = drawn(2, 120, 2), Trials.ends
+    rows, ends = drawn(2, 120, 2), ValidationSplit.ends
     begun = []
 
     def rounded_up(trials, starts, tol, passes):
@@ -139,28 +141,28 @@ def test_rounding_does_not_say_which_of_the_same_comes_first(monkeypatch):
         bound = max(one.lower_bound for one in ended)
         return [replace(one, lower_bounds=(bound + 1e-15 * place,)) for place, one in enumerate(ended)]
 
-    monkeypatch.setattr(Trials, "ends", rounded_up)
-    (found,), _ = repeated(Reservoir(rows, None), FULL, 4, 1, RandomState(2), 1e-3)
+    monkeypatch.setattr(ValidationSplit, "ends", rounded_up)
+    (found,), _ = repeated(Subsample(rows, None), FULL, 4, 1, RandomState(2), 1e-3)
     assert found is begun[0]
 
 
 def test_a_start_that_degenerates_is_left_out(monkeypatch):
     rows = drawn(2, 120, 2)
-    reservoir, ends = Reservoir(rows, None), Trials.ends
-    found, told = repeated(reservoir, FULL, 4, 2, RandomState(2), 1e-3)
+    subsample, ends = Subsample(rows, None), ValidationSplit.ends
+    found, told = repeated(subsample, FULL, 4, 2, RandomState(2), 1e-3)
 
     def without_the_best(trials, starts, tol, passes):
         ended = ends(trials, starts, tol, passes)
         best = max(range(len(ended)), key=lambda place: ended[place].lower_bound)
         return [None if place == best else one for place, one in enumerate(ended)]
 
-    monkeypatch.setattr(Trials, "ends", without_the_best)
-    second, less = repeated(reservoir, FULL, 4, 1, RandomState(2), 1e-3)
+    monkeypatch.setattr(ValidationSplit, "ends", without_the_best)
+    second, less = repeated(subsample, FULL, 4, 1, RandomState(2), 1e-3)
     np.testing.assert_array_equal(second[0].means, found[1].means)
     assert less.scores == tuple(-np.inf if score == max(told.scores) else score for score in told.scores)
-    monkeypatch.setattr(Trials, "ends", lambda trials, starts, tol, passes: [None] * len(starts))
+    monkeypatch.setattr(ValidationSplit, "ends", lambda trials, starts, tol, passes: [None] * len(starts))
     with pytest.raises(DegenerateError):
-        repeated(reservoir, FULL, 4, 1, RandomState(2), 1e-3)
+        repeated(subsample, FULL, 4, 1, RandomState(2), 1e-3)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -178,7 +180,7 @@ def test_the_more_work_a_start_is_the_fewer_there_are(monkeypatch):
     rows = drawn(0, 100, 2)
     monkeypatch.setattr(repeats, "WORK", 5 * 100 * 23)  # rows x free parameters
     for n_init, n_starts in ((1, 5), (7, 7)):
-        assert len(repeated(Reservoir(rows, None), FULL, 4, n_init, RandomState(0), 1e-3)[1].ways) == n_starts
+        assert len(repeated(Subsample(rows, None), FULL, 4, n_init, RandomState(0), 1e-3)[1].ways) == n_starts
 
 
 @pytest.mark.parametrize(
@@ -188,14 +190,14 @@ def test_the_more_work_a_start_is_the_fewer_there_are(monkeypatch):
         (1500, 2, 3, None),  # little data, but many rows for each free parameter: one start, and no time
         (900, 10, 10, repeated),  # fewer than two rows for each
         (900, 4, 8, repeated),  # fewer than 20, and none to hold out
-        (3000, 4, 8, starting.searched),
-        (20_000, 4, 8, starting.searched),
+        (3000, 4, 8, starting.run_multistart),
+        (20_000, 4, 8, starting.run_multistart),
     ],
 )
 def test_starts_are_found_as_rows_and_time_allow(n, d, k, way, monkeypatch):
     called = []
-    for name in ("repeated", "searched", "candidates"):
+    for name in ("repeated", "run_multistart", "candidates"):
         monkeypatch.setattr(starting, name, lambda *arguments, name=name: called.append(name) or ([], None))
-    given = starting.Given(FULL, None, None, None)
-    starting.starts(Reservoir(np.zeros((n, d)), None), given, k, "auto", 1, RandomState(0), 1e-6)
+    given = starting.UserStart(FULL, None, None, None)
+    starting.starts(Subsample(np.zeros((n, d)), None), given, k, "auto", 1, RandomState(0), 1e-6)
     assert called == [way.__name__ if way else "candidates"]

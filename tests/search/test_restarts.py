@@ -12,18 +12,23 @@ import sklearn.mixture
 from numpy.random import RandomState
 from threadpoolctl import threadpool_limits
 
-from streamgmm import GaussianMixture, load, threads
-from streamgmm.covariances import STRUCTURES
-from streamgmm.criteria import n_parameters
-from streamgmm.em import make_parameters
+from streamgmm import GaussianMixture, load
+from streamgmm.data import threads
+from streamgmm.data.source import Chunk
+from streamgmm.data.subsample import Subsample
 from streamgmm.errors import StreamGMMError
-from streamgmm.initialization import MANY_WAYS, Given, Reservoir, start
-from streamgmm.search import effort, restarts, starting
-from streamgmm.search import trials as trials_module
-from streamgmm.search.effort import Effort
-from streamgmm.search.restarts import Restarts, disagreement, searched
-from streamgmm.search.trials import Trials
-from streamgmm.sources.source import Chunk
+from streamgmm.initialization import budget as effort
+from streamgmm.initialization import choose_starts as starting
+from streamgmm.initialization import multistart as restarts
+from streamgmm.initialization import validation as trials_module
+from streamgmm.initialization.budget import SearchBudget
+from streamgmm.initialization.multistart import Restarts, disagreement, run_multistart
+from streamgmm.initialization.starting_points import START_METHODS, start
+from streamgmm.initialization.user_start import UserStart
+from streamgmm.initialization.validation import ValidationSplit
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.model.criteria import n_parameters
+from streamgmm.model.em import make_parameters
 
 FAMILIES = list(STRUCTURES)
 
@@ -32,7 +37,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 def never_little(patch):
     patch.setattr(starting, "is_little", lambda *shape: False)
-    patch.setattr("streamgmm.planning.is_little", lambda *shape: False)
+    patch.setattr("streamgmm.fitting.plan.is_little", lambda *shape: False)
 
 
 @pytest.fixture
@@ -94,9 +99,9 @@ def given(k=4):
 
 def found_by(rows, k, n_init=1, seed=0, weights=None, family="full", moved=True):
     """What a search finds; unless it is `moved` after the starts were compared, which changes nothing told of them."""
-    effort = Effort.of(STRUCTURES[family], k, rows.shape[1], len(rows))
+    effort = SearchBudget.of(STRUCTURES[family], k, rows.shape[1], len(rows))
     effort = effort if moved else replace(effort, rounds=0)
-    return searched(Reservoir(rows, weights), STRUCTURES[family], k, n_init, RandomState(seed), 1e-6, effort)
+    return run_multistart(Subsample(rows, weights), STRUCTURES[family], k, n_init, RandomState(seed), 1e-6, effort)
 
 
 def fitted(model):
@@ -116,8 +121,8 @@ def assert_valid(parameters, k, d):
 
 def test_neither_another_call_nor_the_number_of_threads_changes_a_bit(many, monkeypatch):
     # scikit-learn's k-means adds up in the order in which its threads are done
-    ways = {name: way for name, way in MANY_WAYS.items() if not name.startswith("kmeans")}
-    monkeypatch.setattr(restarts, "MANY_WAYS", ways)
+    ways = {name: way for name, way in START_METHODS.items() if not name.startswith("kmeans")}
+    monkeypatch.setattr(restarts, "START_METHODS", ways)
     rows, found = hard(n=6000), []
     for n_threads in (1, 2, 2, 3):
         with threads.limit(n_threads), threadpool_limits(n_threads):
@@ -153,7 +158,7 @@ def test_one_component_is_the_mean_of_the_rows(family, init_params, n_init, many
 def test_as_many_fits_begin_as_were_asked_for_and_the_best_is_kept(many):
     rows = hard(1)
     mixtures, _ = starting.starts(
-        Reservoir(rows, None), Given(STRUCTURES["full"], None, None, None), 6, "auto", 3, RandomState(0), 1e-6
+        Subsample(rows, None), UserStart(STRUCTURES["full"], None, None, None), 6, "auto", 3, RandomState(0), 1e-6
     )
     assert len(mixtures) == 3
     ends = []
@@ -169,7 +174,7 @@ def test_as_many_fits_begin_as_were_asked_for_and_the_best_is_kept(many):
 def test_each_start_begins_better_than_most_of_those_that_were_tried():
     rows = hard()
     mixtures, told = found_by(rows, 6, n_init=3)
-    trials = Trials.on(Reservoir(rows, None), STRUCTURES["full"], 1e-6)
+    trials = ValidationSplit.on(Subsample(rows, None), STRUCTURES["full"], 1e-6)
     assert trials.scores(mixtures).min() > np.median(told.scores) - 0.01
 
 
@@ -178,7 +183,7 @@ def test_starts_are_judged_by_all_rows_also_where_a_search_begins_on_few(monkeyp
     for seed in range(3):
         rows = unequal(seed)
         (best,), told = found_by(rows, 5, seed=seed)
-        (score,) = Trials.on(Reservoir(rows, None), STRUCTURES["full"], 1e-6).scores([best])
+        (score,) = ValidationSplit.on(Subsample(rows, None), STRUCTURES["full"], 1e-6).scores([best])
         assert score == pytest.approx(max(told.scores) + sum(told.gains), abs=1e-9)
         assert not told.held_out
 
@@ -195,7 +200,7 @@ def test_of_very_many_rows_fewer_starts_are_tried(many, monkeypatch):
     before = len(after_many(hard, 6).restarts_.ways)
     monkeypatch.setattr(effort, "LARGE", len(rows))
     model = GaussianMixture(6, random_state=0, max_iter=1).fit(rows)
-    assert len(model.restarts_.ways) <= len(MANY_WAYS) < before
+    assert len(model.restarts_.ways) <= len(START_METHODS) < before
     assert model.restarts_.gains == ()
 
 
@@ -206,7 +211,7 @@ def test_every_way_that_was_tried_has_a_score():
     model = after_many(hard, 6)
     told = model.restarts_
     assert len(told.ways) == len(told.scores) > 1
-    assert set(told.ways) <= set(MANY_WAYS)
+    assert set(told.ways) <= set(START_METHODS)
     assert np.isfinite(told.scores).all()
     assert not told.held_out
     assert max(told.scores) + sum(told.gains) <= model.lower_bound_ + 1e-9
@@ -263,30 +268,30 @@ def test_where_a_part_is_given_the_rest_is_k_means():
 
 
 def test_ways_whose_starts_degenerate_are_left_out(monkeypatch):
-    def on_one_row(reservoir, k, random):
-        responsibilities = np.zeros((len(reservoir.rows), k))
+    def on_one_row(subsample, k, random):
+        responsibilities = np.zeros((len(subsample.rows), k))
         responsibilities[:, 0] = 1.0
         responsibilities[: k - 1] = np.eye(k)[1:]
         return responsibilities
 
-    monkeypatch.setattr(restarts, "MANY_WAYS", {"on one row": on_one_row, "kmeans": MANY_WAYS["kmeans"]})
-    settings = Reservoir(hard(), None), STRUCTURES["full"], 4, 1, RandomState(0), 0.0, Effort(12, 1)
-    assert set(searched(*settings)[1].ways) == {"kmeans"}
-    monkeypatch.setattr(restarts, "MANY_WAYS", {"on one row": on_one_row})
+    monkeypatch.setattr(restarts, "START_METHODS", {"on one row": on_one_row, "kmeans": START_METHODS["kmeans"]})
+    settings = Subsample(hard(), None), STRUCTURES["full"], 4, 1, RandomState(0), 0.0, SearchBudget(12, 1)
+    assert set(run_multistart(*settings)[1].ways) == {"kmeans"}
+    monkeypatch.setattr(restarts, "START_METHODS", {"on one row": on_one_row})
     with pytest.raises(StreamGMMError):
-        searched(*settings)
+        run_multistart(*settings)
 
 
 @pytest.mark.parametrize("n_starts, runs", [(2, [2]), (6, [6, 2]), (12, [12, 4, 2])])
 def test_no_heat_is_run_that_would_leave_none_behind(monkeypatch, n_starts, runs):
-    ran, run = [], Trials.run
+    ran, run = [], ValidationSplit.run
 
     def noted(trials, starts, passes, **how):
         ran.append(len(starts))
         return run(trials, starts, passes, **how)
 
-    monkeypatch.setattr(Trials, "run", noted)
-    searched(Reservoir(hard(), None), STRUCTURES["full"], 4, 1, RandomState(0), 1e-6, Effort(n_starts, 0))
+    monkeypatch.setattr(ValidationSplit, "run", noted)
+    run_multistart(Subsample(hard(), None), STRUCTURES["full"], 4, 1, RandomState(0), 1e-6, SearchBudget(n_starts, 0))
     assert ran == runs
 
 
@@ -298,7 +303,7 @@ def test_another_optimum_is_looked_for_also_where_all_starts_come_to_one(monkeyp
     random = np.random.default_rng(0)
     long, small = [20.0, 2.0] * random.normal(size=(1400, 2)), 0.1 * random.normal(size=(600, 2))
     rows = np.concatenate([long, small + [100.0, 0.0] + [0.0, 1.0] * (np.arange(600) % 2)[:, None]])
-    monkeypatch.setattr(restarts, "MANY_WAYS", {"kmeans": MANY_WAYS["kmeans"]})
+    monkeypatch.setattr(restarts, "START_METHODS", {"kmeans": START_METHODS["kmeans"]})
     (best,), told = found_by(rows, 3)
     assert told.disagreement < 0.05
     assert sum(told.gains) > 0.1
@@ -316,7 +321,7 @@ def at(middles):
 
 def test_components_are_matched_before_labels_are_compared():
     rows = np.linspace(0.0, 1.0, 1001)[:, None]
-    trials = Trials.on(Reservoir(rows, None), STRUCTURES["full"], 0.0)
+    trials = ValidationSplit.on(Subsample(rows, None), STRUCTURES["full"], 0.0)
     assert disagreement(at([0.1, 0.5, 0.9]), at([0.9, 0.1, 0.5]), trials) == 0.0
     assert disagreement(at([0.25, 0.75]), at([0.85, 0.35]), trials) == pytest.approx(0.1, abs=0.002)
     one, other = at([0.1, 0.5, 0.9]), at([0.1, 0.6, 5.0])  # bounds 0.3, 0.7 and 0.35, none
@@ -360,16 +365,16 @@ def peculiar():
     }
 
 
-@pytest.mark.parametrize("way", MANY_WAYS)
+@pytest.mark.parametrize("way", START_METHODS)
 @pytest.mark.parametrize("name", peculiar())
 def test_every_way_gives_a_start_of_any_rows(way, name):
     rows, weights = peculiar()[name]
-    reservoir = Reservoir(rows, weights)
-    responsibilities = MANY_WAYS[way](reservoir, 3, RandomState(0))
+    subsample = Subsample(rows, weights)
+    responsibilities = START_METHODS[way](subsample, 3, RandomState(0))
     assert responsibilities.shape == (len(rows), 3)
     np.testing.assert_allclose(responsibilities.sum(axis=1), 1.0)
     for structure in STRUCTURES.values():
-        assert_valid(start(reservoir, responsibilities, structure, 1e-6), 3, rows.shape[1])
+        assert_valid(start(subsample, responsibilities, structure, 1e-6), 3, rows.shape[1])
 
 
 # ---------------------------------------------------------------------- readings

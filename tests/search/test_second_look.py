@@ -13,17 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgmm import Checkpoint, GaussianMixture
-from streamgmm.checkpoint import record
-from streamgmm.checkpoint.container import encoded
-from streamgmm.course import TRIED, Course
-from streamgmm.covariances import STRUCTURES
-from streamgmm.em import make_parameters
+from streamgmm.data import execution
+from streamgmm.data.sources import as_source
 from streamgmm.errors import DegenerateError
-from streamgmm.estimator.keeping import Guard
-from streamgmm.reading import execution
-from streamgmm.search.unexplained import SecondLook, distances, radius
-from streamgmm.sources import as_source
-from streamgmm.testing.draws import law
+from streamgmm.estimator.keeping import CheckpointSession
+from streamgmm.estimator.model_file import record
+from streamgmm.fitting.driver import TRIED, FitProcedure
+from streamgmm.initialization.outliers import OutlierSampler, distances, radius
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.model.em import make_parameters
+from streamgmm.persistence.container import encoded
+from streamgmm.testing.examples import law
 
 FAMILIES = list(STRUCTURES)
 NAME = "repair: rows that no component explained"
@@ -75,7 +75,7 @@ def of_unit_variance(means, family="full"):
 def without_look(monkeypatch, rows, *arguments, **settings):
     """A fit as it were if nobody looked."""
     with monkeypatch.context() as patch:
-        patch.setattr("streamgmm.course.Course._looks", property(lambda course: False))
+        patch.setattr("streamgmm.fitting.driver.FitProcedure._looks", property(lambda course: False))
         return GaussianMixture(*arguments, **settings).fit(rows)
 
 
@@ -125,7 +125,7 @@ def test_all_ways_to_end_a_fit_by_passes_over_all_rows_have_it(settings):
 
 
 def test_large_input_is_looked_at_after_its_opening(monkeypatch):
-    monkeypatch.setattr("streamgmm.planning.LARGE", 20_000)
+    monkeypatch.setattr("streamgmm.fitting.plan.LARGE", 20_000)
     mean = (9.0, 8.0)
     model = GaussianMixture(4, random_state=2).fit(with_rare(mean, 2))
     assert model.algorithm_ == "staged"
@@ -195,7 +195,7 @@ def test_starts_that_are_given_or_warm_and_samples_of_all_rows_are_left_alone(mo
     def never(*arguments):
         raise AssertionError
 
-    monkeypatch.setattr("streamgmm.search.looked_again", never)
+    monkeypatch.setattr("streamgmm.fitting.driver.propose_exchange", never)
     rows = with_rare((30.0, 0.0))
     means = np.vstack([CENTRES, [4.0, 4.0]])
     GaussianMixture(4, means_init=means, random_state=0).fit(rows)
@@ -210,7 +210,7 @@ def test_starts_that_are_given_or_warm_and_samples_of_all_rows_are_left_alone(mo
 # ---------------------------------------------------------------------- what it costs, and on what it depends
 
 
-class Counted:
+class ValueCounts:
     """Rows that count how often they are read."""
 
     feature_names, weighted, repeatable = None, False, True
@@ -229,17 +229,17 @@ class Counted:
 
 @pytest.mark.parametrize("rows", [clusters(1), with_rare((30.0, 0.0), 1)], ids=["nothing", "rare"])
 def test_no_reading_is_added(rows):
-    source = Counted(rows)
+    source = ValueCounts(rows)
     model = GaussianMixture(4, random_state=0).fit(source)
     assert repairs(model) == [NAME] * int(found(model, (30.0, 0.0), 30))
     assert source.reads["passes"] == 1 + model.n_iter_ + 1  # a sample, the passes, and the exact likelihood
 
 
 def looked_at(source, parameters, seed=3, most=50):
-    second = SecondLook(seed, source.n_features, None)
+    second = OutlierSampler(seed, source.n_features, None)
     object.__setattr__(second.draw, "most", most)
-    for wave in execution.waves(source):
-        execution.expect(replace(wave, look=second), [parameters])
+    for chunk_group in execution.chunk_groups(source):
+        execution.expect(replace(chunk_group, look=second), [parameters])
     return second
 
 
@@ -307,24 +307,24 @@ class Killed(BaseException):
     """In the place of SIGKILL."""
 
 
-def killed_after(patch, waves):
+def killed_after(patch, chunk_groups):
     """Kill a fit after so many waves, None for not at all; yields what the second look had drawn at each."""
-    seen, watch = [], Guard.watch
+    seen, watch = [], CheckpointSession.watch
 
-    def watched(self, moment):
-        watch(self, moment)
-        seen.append(moment.second)
-        if waves is not None and len(seen) > waves:
+    def watched(self, fit_state):
+        watch(self, fit_state)
+        seen.append(fit_state.second)
+        if chunk_groups is not None and len(seen) > chunk_groups:
             raise Killed
 
-    patch.setattr(Guard, "watch", watched)
+    patch.setattr(CheckpointSession, "watch", watched)
     return seen
 
 
 @pytest.mark.parametrize("kind", ["array", "dask", "batches"])
 def test_a_fit_that_is_killed_while_it_looks_or_tries_ends_in_the_same_bits(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr("streamgmm.sources.arrays.CHUNK_ROWS", 6_000)
-    monkeypatch.setattr("streamgmm.reading.execution.WAVE", 2)
+    monkeypatch.setattr("streamgmm.data.sources.arrays.CHUNK_ROWS", 6_000)
+    monkeypatch.setattr("streamgmm.data.execution.CHUNKS_PER_GROUP", 2)
     rows = with_rare((30.0, 0.0), 1, n=24_000, size=16)
 
     def again():
@@ -337,12 +337,12 @@ def test_a_fit_that_is_killed_while_it_looks_or_tries_ends_in_the_same_bits(kind
         seen = killed_after(patch, None)
         whole = GaussianMixture(**settings).fit(again())
     assert repairs(whole) == [NAME]
-    looking = [wave for wave, drawn in enumerate(seen) if drawn is not None]
+    looking = [chunk_group for chunk_group, drawn in enumerate(seen) if drawn is not None]
     assert len(looking) == 3  # with the fourth wave it is over
-    for wave in (looking[1], looking[-1] + 3):
-        checkpoint = Checkpoint(tmp_path / str(wave), batches=1)
+    for chunk_group in (looking[1], looking[-1] + 3):
+        checkpoint = Checkpoint(tmp_path / str(chunk_group), batches=1)
         with monkeypatch.context() as patch, pytest.raises(Killed):
-            killed_after(patch, wave)
+            killed_after(patch, chunk_group)
             GaussianMixture(**settings, checkpoint=checkpoint).fit(again())
         model = GaussianMixture(**settings, checkpoint=checkpoint, resume="must").fit(again())
         model.set_params(checkpoint=None, resume="auto")
@@ -356,7 +356,7 @@ def test_a_start_that_is_worse_on_all_rows_is_left(monkeypatch):
     rows = clusters(2)
     worse = of_unit_variance([[0.0, 0.0], [0.5, 0.0], [0.0, 0.5], [0.5, 0.5]])
     whole = without_look(monkeypatch, rows, 4, random_state=0)
-    monkeypatch.setattr("streamgmm.search.looked_again", lambda *arguments: worse)
+    monkeypatch.setattr("streamgmm.fitting.driver.propose_exchange", lambda *arguments: worse)
     model = GaussianMixture(4, random_state=0).fit(rows)
     assert repairs(model) == []
     np.testing.assert_allclose(model.means_, whole.means_, rtol=1e-9, atol=1e-9)
@@ -365,9 +365,11 @@ def test_a_start_that_is_worse_on_all_rows_is_left(monkeypatch):
 def test_what_was_left_behind_is_not_what_a_fit_ends_with(monkeypatch):
     """Though its bound may be the higher in the end: what is added to variances can lower that of what goes on."""
     of_equals = of_unit_variance(np.zeros((4, 2)))  # and never more than one component
-    monkeypatch.setattr("streamgmm.search.looked_again", lambda *arguments: of_equals)
-    monkeypatch.setattr("streamgmm.course.Course._retire", lambda _, step, run: range(len(run.trajectories) - 1))
-    monkeypatch.setattr("streamgmm.search.finishing.faults", lambda trajectory: iter(()))
+    monkeypatch.setattr("streamgmm.fitting.driver.propose_exchange", lambda *arguments: of_equals)
+    monkeypatch.setattr(
+        "streamgmm.fitting.driver.FitProcedure._retire", lambda _, step, run: range(len(run.trajectories) - 1)
+    )
+    monkeypatch.setattr("streamgmm.fitting.refinement.faults", lambda trajectory: iter(()))
     model = GaussianMixture(4, random_state=0).fit(clusters(2))
     assert repairs(model) == [NAME]
     assert model.converged_
@@ -382,15 +384,15 @@ def test_of_two_starts_one_goes_on_to_its_end(going, converged, left):
     trajectories = [SimpleNamespace(lower_bound=bound, converged=converged) for bound in (-1.0, -1.1)]
     position = SimpleNamespace(candidates=[(candidate, None, None) for candidate in going])
     run = SimpleNamespace(trajectories=trajectories, bounds=[(0.0,) * TRIED] * 2, position=position)
-    assert Course._retire(SimpleNamespace(n_init=1), None, run) == left
+    assert FitProcedure._retire(SimpleNamespace(n_init=1), None, run) == left
 
 
 def test_a_start_that_degenerates_is_left(monkeypatch):
     rows = clusters(2)
     whole = without_look(monkeypatch, rows, 4, random_state=0)
     other = of_unit_variance(np.vstack([CENTRES, [4.0, 4.0]]))
-    monkeypatch.setattr("streamgmm.search.looked_again", lambda *arguments: other)
-    from streamgmm.fitting import iteration
+    monkeypatch.setattr("streamgmm.fitting.driver.propose_exchange", lambda *arguments: other)
+    from streamgmm.iteration import loop as iteration
 
     step, calls = iteration.m_step, Counter()
 

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgmm import GaussianMixture
-from streamgmm.covariances import STRUCTURES
-from streamgmm.em import make_parameters
-from streamgmm.initialization import Reservoir
-from streamgmm.search import trials as module
-from streamgmm.search.trials import Trials, at_hand, survivors
-from streamgmm.testing.draws import assert_same_parameters, mixture
+from streamgmm.data.subsample import Subsample
+from streamgmm.initialization import validation as module
+from streamgmm.initialization.validation import ValidationSplit, at_hand, survivors
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.model.em import make_parameters
+from streamgmm.testing.examples import assert_same_parameters, mixture
 
 FAMILIES = list(STRUCTURES)
 
@@ -20,7 +20,7 @@ def dealt(n, seed, weighted=False, d=1, k=1, divided=False):
     """Rows that are all different, with weights that say which they are."""
     rows = np.arange(float(n * d)).reshape(n, d)
     weights = rows[:, 0] + 0.5 if weighted else None
-    return Trials.of(Reservoir(rows, weights), STRUCTURES["full"], k, 1e-6, seed, divided)
+    return ValidationSplit.of(Subsample(rows, weights), STRUCTURES["full"], k, 1e-6, seed, divided)
 
 
 def blobs(n=300, seed=0):
@@ -70,7 +70,7 @@ def test_of_rows_with_weights_the_heavy_ones_are_certain_and_the_others_stand_fo
     weights[:: max(2, n // 7)] = 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MOST", 50)
-        trials = Trials.of(Reservoir(rows, weights), STRUCTURES["full"], 1, 1e-6, seed)
+        trials = ValidationSplit.of(Subsample(rows, weights), STRUCTURES["full"], 1, 1e-6, seed)
     assert not trials.held_out
     found = at_hand(trials.training)
     there = found.rows[:, 0].astype(int)
@@ -98,19 +98,19 @@ def test_another_seed_deals_other_rows():
 
 def test_all_rows_are_learnt_from_where_that_is_asked_for():
     rows = blobs()
-    trials = Trials.on(Reservoir(rows, None), STRUCTURES["full"], 1e-6)
+    trials = ValidationSplit.on(Subsample(rows, None), STRUCTURES["full"], 1e-6)
     assert not trials.held_out
     np.testing.assert_array_equal(at_hand(trials.training).rows, rows)
 
 
 def test_a_sample_of_more_rows_than_a_chunk_is_the_same(monkeypatch):
     rows, one = blobs(), mixture(STRUCTURES["full"], 3, 2, np.random.default_rng(1))
-    reservoir = Reservoir(rows, np.arange(1.0, len(rows) + 1))
-    (before,) = Trials.on(reservoir, STRUCTURES["full"], 1e-6).scores([one])
-    monkeypatch.setattr("streamgmm.sources.arrays.CHUNK_ROWS", 64)
-    trials = Trials.on(reservoir, STRUCTURES["full"], 1e-6)
+    subsample = Subsample(rows, np.arange(1.0, len(rows) + 1))
+    (before,) = ValidationSplit.on(subsample, STRUCTURES["full"], 1e-6).scores([one])
+    monkeypatch.setattr("streamgmm.data.sources.arrays.CHUNK_ROWS", 64)
+    trials = ValidationSplit.on(subsample, STRUCTURES["full"], 1e-6)
     np.testing.assert_array_equal(at_hand(trials.judging).rows, rows)
-    np.testing.assert_array_equal(at_hand(trials.judging).weights, reservoir.weights)
+    np.testing.assert_array_equal(at_hand(trials.judging).weights, subsample.weights)
     assert trials.scores([one])[0] == pytest.approx(before, rel=1e-12)
     assert trials.run([one], 3)[0].n_components == 3
 
@@ -118,7 +118,7 @@ def test_a_sample_of_more_rows_than_a_chunk_is_the_same(monkeypatch):
 @pytest.mark.parametrize("dtype", ["float32", "uint8", "int64"])
 def test_rows_keep_their_dtype(dtype):
     rows = np.arange(100).reshape(50, 2).astype(dtype)
-    trials = Trials.of(Reservoir(rows, None), STRUCTURES["full"], 1, 1e-6, 0)
+    trials = ValidationSplit.of(Subsample(rows, None), STRUCTURES["full"], 1, 1e-6, 0)
     assert at_hand(trials.training).rows.dtype == dtype
 
 
@@ -128,7 +128,7 @@ def test_rows_keep_their_dtype(dtype):
 @pytest.mark.parametrize("accelerated", [False, True])
 def test_a_mixture_that_degenerates_is_none_and_takes_no_other_along(accelerated):
     rows, narrow = collapsing(np.array([50.0, 50.0]), 0.3)
-    trials = Trials.on(Reservoir(rows, None), STRUCTURES["full"], 0.0)
+    trials = ValidationSplit.on(Subsample(rows, None), STRUCTURES["full"], 0.0)
     wide = mixture(STRUCTURES["full"], 2, 2, np.random.default_rng(0))
     found = trials.run([narrow, wide, narrow], 4, accelerated=accelerated)
     assert found[0] is None
@@ -146,7 +146,7 @@ FLOOR = "exp counts arguments below -650 as -650, so that rows far away leave a 
 @pytest.mark.xfail(reason=FLOOR, strict=True)
 def test_a_component_that_begins_on_repeated_rows_degenerates_too():
     rows, narrow = collapsing(np.array([50.0, 50.0]), 0.0)
-    trials = Trials.on(Reservoir(rows, None), STRUCTURES["full"], 0.0)
+    trials = ValidationSplit.on(Subsample(rows, None), STRUCTURES["full"], 0.0)
     assert trials.run([narrow], 4) == [None]
 
 
@@ -156,7 +156,7 @@ def test_scores_are_the_mean_log_likelihoods_of_the_rows_to_judge_by(family, wei
     monkeypatch.setattr(module, "MOST", 100)
     rows, random, structure = blobs(2_000), np.random.default_rng(1), STRUCTURES[family]
     weights = random.integers(0, 3, len(rows)).astype(float) if weighted else None
-    trials = Trials.of(Reservoir(rows, weights), structure, 3, 1e-6, 0, divided=weighted)
+    trials = ValidationSplit.of(Subsample(rows, weights), structure, 3, 1e-6, 0, divided=weighted)
     assert trials.held_out
     candidates = [mixture(structure, 3, 2, random) for _ in range(3)]
     judged, expected = at_hand(trials.judging), []
@@ -178,7 +178,7 @@ def test_scores_are_the_mean_log_likelihoods_of_the_rows_to_judge_by(family, wei
 @pytest.mark.parametrize("accelerated", [False, True])
 def test_passes_gain(family, accelerated):
     structure = STRUCTURES[family]
-    trials = Trials.on(Reservoir(blobs(), None), structure, 0.0)
+    trials = ValidationSplit.on(Subsample(blobs(), None), structure, 0.0)
     start = mixture(structure, 3, 2, np.random.default_rng(2))
     scores = [trials.scores(trials.run([start], passes, accelerated=accelerated))[0] for passes in (1, 2, 4, 8, 16, 32)]
     assert trials.scores([start])[0] < scores[0]
@@ -187,7 +187,7 @@ def test_passes_gain(family, accelerated):
 
 def test_a_trial_of_no_passes_is_the_start():
     start = mixture(STRUCTURES["full"], 2, 2, np.random.default_rng(0))
-    trials = Trials.on(Reservoir(blobs(), None), STRUCTURES["full"], 0.0)
+    trials = ValidationSplit.on(Subsample(blobs(), None), STRUCTURES["full"], 0.0)
     assert trials.run([start], 0)[0] is start
 
 
@@ -196,7 +196,7 @@ def test_rows_without_weight_are_not_dealt(monkeypatch):
     rows, weights = blobs(2_000), np.zeros(2_000)
     weights[::7] = 1.0
     for divided in (False, True):
-        trials = Trials.of(Reservoir(rows, weights), STRUCTURES["full"], 3, 1e-6, 0, divided)
+        trials = ValidationSplit.of(Subsample(rows, weights), STRUCTURES["full"], 3, 1e-6, 0, divided)
         assert trials.held_out == divided
         assert all(at_hand(source).weights.all() for source in (trials.training, trials.judging))
 

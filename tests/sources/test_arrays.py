@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 import scipy.sparse
 
+from streamgmm.data.sources import LEAF_ROWS, as_source
 from streamgmm.errors import InputError, InputTypeError
-from streamgmm.sources import LEAF_ROWS, as_source
-from streamgmm.testing.sources import SourceLaws
+from streamgmm.testing.source_laws import SourceLaws
 
 
 class TestArray(SourceLaws):

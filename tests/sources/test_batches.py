@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from streamgmm.data.sources import as_source
 from streamgmm.errors import InputError, SinglePassError
-from streamgmm.sources import as_source
-from streamgmm.testing.sources import SourceLaws
+from streamgmm.testing.source_laws import SourceLaws
 
 
 class FunctionOfBatches(SourceLaws):

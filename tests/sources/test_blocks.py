@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamgmm.data.sources import as_source
 from streamgmm.errors import InputError, InputTypeError
-from streamgmm.sources import as_source
-from streamgmm.testing.sources import SourceLaws, materialized
+from streamgmm.testing.source_laws import SourceLaws, materialized
 
 
 class TestDaskArray(SourceLaws):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from streamgmm.data.checks import non_finite_error
+from streamgmm.data.source import Chunk
 from streamgmm.errors import InputError
-from streamgmm.sources.checks import non_finite_error
-from streamgmm.sources.source import Chunk
 
 
 def test_a_nan_is_named_with_its_row_column_and_chunk():

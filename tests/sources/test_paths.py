@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 import zarr
 
+from streamgmm.data.sources import as_source
 from streamgmm.errors import InputError, InputTypeError
-from streamgmm.sources import as_source
-from streamgmm.testing.sources import SourceLaws, materialized
+from streamgmm.testing.source_laws import SourceLaws, materialized
 
 
 class TestNpy(SourceLaws):

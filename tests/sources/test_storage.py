@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import zarr
 
+from streamgmm.data.sources import as_source
 from streamgmm.errors import InputError
-from streamgmm.sources import as_source
-from streamgmm.testing.sources import SourceLaws, materialized
+from streamgmm.testing.source_laws import SourceLaws, materialized
 
 
 class ZarrLaws(SourceLaws):

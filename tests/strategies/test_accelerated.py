@@ -7,22 +7,23 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from streamgmm.covariances import STRUCTURES
-from streamgmm.em import make_parameters
-from streamgmm.fitting.stages import Stage, fit
-from streamgmm.fitting.stopping import Never, Settled
-from streamgmm.reading import execution
-from streamgmm.sources import as_source
-from streamgmm.strategies import Accelerated, Batch, accelerated
-from streamgmm.strategies.accelerated import MEMORY, _curved, _stride
-from streamgmm.strategies.coordinates import at, seen_from
-from streamgmm.testing.draws import assert_same_parameters, examples, mixture
-from streamgmm.testing.strategies import StrategyLaws
+from streamgmm.algorithms import accelerated
+from streamgmm.algorithms.accelerated import MEMORY, Accelerated, _curved, _stride
+from streamgmm.algorithms.batch import Batch
+from streamgmm.algorithms.coordinates import at, seen_from
+from streamgmm.data import execution
+from streamgmm.data.sources import as_source
+from streamgmm.iteration.run import Stage, fit
+from streamgmm.iteration.stopping import AcceleratedStop, MaxPasses
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.model.em import make_parameters
+from streamgmm.testing.algorithm_laws import AlgorithmLaws
+from streamgmm.testing.examples import assert_same_parameters, examples, mixture
 
 FAMILIES = list(STRUCTURES)
 
 
-class TestAccelerated(StrategyLaws):
+class TestAccelerated(AlgorithmLaws):
     def make(self):
         return Accelerated(self.structure, 1e-6)
 
@@ -34,17 +35,21 @@ class TestAccelerated(StrategyLaws):
         np.testing.assert_array_equal(ours.statistics.products, plain.statistics.products)
 
     def run_with(self, strategy, data, example):
-        from streamgmm.em import expect
-        from streamgmm.reading.execution import Wave
+        from streamgmm.data.execution import ChunkGroup
+        from streamgmm.kernels.e_step import expect
 
         whole = expect(example.rows, example.parameters, weights=example.weights)
-        return strategy.update(strategy.init(example.parameters), whole, Wave((), last=True, complete=True))
+        return strategy.update(strategy.init(example.parameters), whole, ChunkGroup((), last=True, complete=True))
 
 
 def fitted(rows, start, structure, strategy, passes, stop=None, reg_covar=0.0, watch=None):
     source = as_source(rows)
     stage = Stage(
-        "x", strategy, lambda number, taken: execution.waves(source, taken), None, Never() if stop is None else stop
+        "x",
+        strategy,
+        lambda number, taken: execution.chunk_groups(source, taken),
+        None,
+        MaxPasses() if stop is None else stop,
     )
     return fit([start], [stage], structure, reg_covar=reg_covar, max_iter=passes, watch=watch)[0]
 
@@ -232,7 +237,7 @@ def test_it_ends_where_batch_em_does_in_several_times_fewer_passes(seed, times, 
 def test_it_stops_when_little_remains(seed):
     rows, start, structure = overlapping(seed)
     end = at_its_end(seed)
-    stopped = fitted(rows, start, structure, Accelerated(structure, 0.0), 600, Settled(0.1 / len(rows)))
+    stopped = fitted(rows, start, structure, Accelerated(structure, 0.0), 600, AcceleratedStop(0.1 / len(rows)))
     assert stopped.converged
     assert len(stopped.lower_bounds) < 500
     assert len(rows) * (end.lower_bounds[-1] - stopped.lower_bounds[-1]) <= 0.2
@@ -244,13 +249,13 @@ def test_nothing_is_settled_where_a_stride_would_have_led_on():
     frame = fitted(rows, start, structure, Batch(), 1).parameters
     vector = np.full(frame.weights.size + frame.means.size + frame.covariances.size, 1e-3)
     bounds = (-2.0 - 1e-2 * 0.6 ** np.arange(16)).tolist()
-    going = accelerated.Striding(
+    going = accelerated.AcceleratedState(
         frame, striding=True, longest=0.01, stride=0.005, pairs=((vector, vector),) * MEMORY, remaining=0.0
     )
-    assert Settled(1e-3)(bounds, going)
-    assert not Settled(1e-3)(bounds, replace(going, pairs=going.pairs[1:]))
-    assert not Settled(1e-3)(bounds, replace(going, stride=0.01))
-    assert not Settled(1e-3)(bounds, replace(going, stride=0.0, pairs=()))
+    assert AcceleratedStop(1e-3)(bounds, going)
+    assert not AcceleratedStop(1e-3)(bounds, replace(going, pairs=going.pairs[1:]))
+    assert not AcceleratedStop(1e-3)(bounds, replace(going, stride=0.01))
+    assert not AcceleratedStop(1e-3)(bounds, replace(going, stride=0.0, pairs=()))
 
 
 @pytest.mark.parametrize(("striding", "plain"), [(False, 9), (True, 6)])
@@ -258,25 +263,25 @@ def test_nothing_is_settled_where_a_stride_would_have_led_on():
 def test_small_first_gains_that_do_not_halve_may_be_a_plateau(striding, plain, factor):
     state = SimpleNamespace(striding=striding, plain=plain, remaining=0.0, led_on=False, informed=True)
     bounds = (-2.0 + np.cumsum(1e-7 * factor ** np.arange(8))).tolist()
-    assert not any(Settled(1e-3)(bounds[:number], state) for number in range(1, plain + 3))
+    assert not any(AcceleratedStop(1e-3)(bounds[:number], state) for number in range(1, plain + 3))
 
 
 @pytest.mark.parametrize("plain", [1, 2, 3])
 def test_first_gains_that_halve_twice_and_are_small_are_the_last(plain):
     state = SimpleNamespace(striding=True, plain=plain, remaining=1.0, led_on=False, informed=True)
     bounds = [-2.0, -1.9, -1.899, -1.8989999]
-    assert Settled(1e-3)(bounds, state)
-    assert not Settled(1e-3)(
+    assert AcceleratedStop(1e-3)(bounds, state)
+    assert not AcceleratedStop(1e-3)(
         bounds, SimpleNamespace(striding=True, plain=plain, remaining=1.0, led_on=True, informed=True)
     )
     for gains in ([1e-4, 1e-3, 1e-7], [1e-3, 1e-7, 1e-7], [1e-2, 5e-3, 2e-3]):
-        assert not Settled(1e-3)(np.cumsum([-2.0, *gains]).tolist(), state)
+        assert not AcceleratedStop(1e-3)(np.cumsum([-2.0, *gains]).tolist(), state)
 
 
 def test_where_the_likelihood_falls_nothing_is_left_to_gain():
     state = SimpleNamespace(striding=True, plain=1, remaining=1.0, led_on=True, informed=True)
     bounds = [-2.0, -2.1, -2.11, -2.12, -2.13]
-    assert Settled(1e-3)(bounds, state) and not Settled(1e-3)(bounds[:4], state)
+    assert AcceleratedStop(1e-3)(bounds, state) and not AcceleratedStop(1e-3)(bounds[:4], state)
 
 
 def test_a_common_factor_of_all_weights_changes_nothing():
@@ -287,9 +292,9 @@ def test_a_common_factor_of_all_weights_changes_nothing():
         stage = Stage(
             "x",
             Accelerated(structure, 1e-6),
-            lambda number, taken, source=source: execution.waves(source, taken),
+            lambda number, taken, source=source: execution.chunk_groups(source, taken),
             None,
-            Never(),
+            MaxPasses(),
         )
         found.append(fit([start], [stage], structure, reg_covar=1e-6, max_iter=12)[0].parameters)
     for other in found[1:]:

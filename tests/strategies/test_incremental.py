@@ -4,15 +4,16 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgmm.em import expect, maximize
-from streamgmm.fitting.stages import bound
-from streamgmm.reading.execution import Wave
-from streamgmm.reduction import tree_sum
-from streamgmm.schedules import PowerDecay
-from streamgmm.strategies import Incremental, Stepwise
-from streamgmm.strategies.incremental import Entries, leaves, merged, placed
-from streamgmm.testing.draws import assert_same_statistics, examples, law
-from streamgmm.testing.strategies import StrategyLaws
+from streamgmm.algorithms.incremental import Incremental, IncrementalState, leaves, merged, placed
+from streamgmm.algorithms.schedules import PowerDecay
+from streamgmm.algorithms.stepwise import Stepwise
+from streamgmm.data.execution import ChunkGroup
+from streamgmm.iteration.run import bound
+from streamgmm.kernels.e_step import expect
+from streamgmm.model.em import maximize
+from streamgmm.model.reduction import tree_sum
+from streamgmm.testing.algorithm_laws import AlgorithmLaws
+from streamgmm.testing.examples import assert_same_statistics, examples, law
 
 
 def entries_of(example, n):
@@ -20,7 +21,7 @@ def entries_of(example, n):
     return [expect(example.rows[part], example.parameters, weights=example.weights[part])[0] for part in parts]
 
 
-class TestIncremental(StrategyLaws):
+class TestIncremental(AlgorithmLaws):
     def make(self, reg_covar=1e-6):
         return Incremental(Stepwise(PowerDecay(), 20, self.structure, reg_covar, averaging=True))
 
@@ -32,8 +33,8 @@ class TestIncremental(StrategyLaws):
                 expect(example.rows[parts[place]], parameters, weights=example.weights[parts[place]])[0]
                 for place in group
             ]
-            wave = Wave((), last=last and turn == len(groups) - 1, complete=True, entries=tuple(group))
-            surrogate, state = strategy.update(state, expectations, wave)
+            chunk_group = ChunkGroup((), last=last and turn == len(groups) - 1, complete=True, entries=tuple(group))
+            surrogate, state = strategy.update(state, expectations, chunk_group)
             if surrogate is not None:
                 parameters = maximize(surrogate.statistics, self.structure)[0]
             yield state, parameters
@@ -49,8 +50,8 @@ class TestIncremental(StrategyLaws):
         strategy, state = self.make(), self.make().init(example.parameters)
         for first, stop in pairwise(cuts):
             places = tuple(int(place) for place in order[first:stop])
-            wave = Wave((), last=stop == len(order), complete=True, entries=places)
-            surrogate, state = strategy.update(state, [entries[place] for place in places], wave)
+            chunk_group = ChunkGroup((), last=stop == len(order), complete=True, entries=places)
+            surrogate, state = strategy.update(state, [entries[place] for place in places], chunk_group)
         covered = strategy.covered(state)
         assert covered.likelihood.rows == surrogate.effective_rows == len(example.rows)
         assert_same_statistics(covered.statistics.recentred(whole.statistics.origin), whole.statistics, tolerance=1e-8)
@@ -61,7 +62,7 @@ class TestIncremental(StrategyLaws):
         example = data.draw(examples(self.structure))
         entries = entries_of(example, 7)
         visits = [*data.draw(st.lists(st.sets(st.integers(0, len(entries) - 1)), max_size=9)), {*range(len(entries))}]
-        state = other = Entries(example.parameters.means)
+        state = other = IncrementalState(example.parameters.means)
         for places in visits:
             state = placed(state, {place: entries[place] for place in places})
         for place in reversed(range(len(entries))):
@@ -75,7 +76,7 @@ class TestIncremental(StrategyLaws):
     def test_entries_that_are_taken_away_leave_the_sum_of_the_others(self, data):
         example = data.draw(examples(self.structure))
         entries = entries_of(example, 5)
-        state = placed(Entries(example.parameters.means), dict(enumerate(entries)))
+        state = placed(IncrementalState(example.parameters.means), dict(enumerate(entries)))
         gone = data.draw(st.sets(st.integers(0, len(entries) - 1)))
         left = [entry for place, entry in enumerate(entries) if place not in gone]
         state = placed(state, dict.fromkeys(gone))
@@ -90,7 +91,7 @@ class TestIncremental(StrategyLaws):
     def test_entries_that_are_merged_keep_their_sum(self, data):
         example = data.draw(examples(self.structure))
         entries = entries_of(example, 6)
-        state = placed(Entries(example.parameters.means), dict(enumerate(entries)))
+        state = placed(IncrementalState(example.parameters.means), dict(enumerate(entries)))
         places = sorted(data.draw(st.lists(st.integers(0, 3), min_size=len(entries), max_size=len(entries))))
         fewer = merged(state, places)
         assert [place for place, _ in leaves(fewer)] == sorted(set(places))

@@ -3,19 +3,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgmm.em import expect, implied, maximize
-from streamgmm.fitting.stages import bound
-from streamgmm.reading.execution import Wave
-from streamgmm.schedules import Constant, HalfLife, PowerDecay, Reciprocal
-from streamgmm.strategies import Stepwise
-from streamgmm.testing.draws import assert_same_parameters, assert_same_statistics, examples, law
-from streamgmm.testing.strategies import StrategyLaws
+from streamgmm.algorithms.schedules import Constant, HalfLife, PowerDecay, Reciprocal
+from streamgmm.algorithms.stepwise import Stepwise
+from streamgmm.data.execution import ChunkGroup
+from streamgmm.iteration.run import bound
+from streamgmm.kernels.e_step import expect
+from streamgmm.model.em import maximize, pseudo_statistics
+from streamgmm.testing.algorithm_laws import AlgorithmLaws
+from streamgmm.testing.examples import assert_same_parameters, assert_same_statistics, examples, law
 
-WHOLE = Wave((), last=True, complete=True)
-BATCH = Wave((), last=False, complete=True)
+WHOLE = ChunkGroup((), last=True, complete=True)
+BATCH = ChunkGroup((), last=False, complete=True)
 
 
-class TestStepwise(StrategyLaws):
+class TestStepwise(AlgorithmLaws):
     schedule = PowerDecay()
 
     def make(self):
@@ -48,7 +49,7 @@ class TestStepwise(StrategyLaws):
         ]
         strategy, start = self.make(), self.make().init(example.parameters)
         _, straight = strategy.update(start, [whole], BATCH)
-        none, state = strategy.update(start, [parts[0]], Wave((), last=False, complete=False))
+        none, state = strategy.update(start, [parts[0]], ChunkGroup((), last=False, complete=False))
         assert none is None
         _, state = strategy.update(state, [parts[1]], BATCH)
         assert_same_statistics(state.statistics, straight.statistics)
@@ -89,10 +90,10 @@ class TestStepwise(StrategyLaws):
     @given(st.data())
     def test_what_a_start_implies_gives_the_start_back(self, data):
         start = data.draw(examples(self.structure)).parameters
-        assert_same_parameters(maximize(implied(start, self.structure, 1e-3), self.structure, 1e-3)[0], start)
+        assert_same_parameters(maximize(pseudo_statistics(start, self.structure, 1e-3), self.structure, 1e-3)[0], start)
 
     def test_a_component_with_too_few_rows_keeps_what_it_has_while_the_others_learn(self):
-        from streamgmm.em import make_parameters, update
+        from streamgmm.model.em import make_parameters, update
 
         identity = np.stack([np.eye(2)] * 2)
         start = make_parameters(np.array([0.5, 0.5]), np.array([[0.0, 0.0], [50.0, 50.0]]), identity, self.structure)

@@ -5,6 +5,6 @@ EM on the table is EM on the pixels, to rounding, at a cost that does not depend
 """
 
 from streamgmm.images.counting.direct import distinct
-from streamgmm.images.counting.table import Counted, LookUp, countable, hashable
+from streamgmm.images.counting.table import LookUp, ValueCounts, countable, hashable
 
-__all__ = ["Counted", "LookUp", "countable", "distinct", "hashable"]
+__all__ = ["ValueCounts", "LookUp", "countable", "distinct", "hashable"]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.images.counting.numbers import decoded, encoded, n_bits, unsigned
-from streamgmm.kernels import tallies
+from streamgmm.kernels import value_counters as tallies
 
 
 class Direct:

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streamgmm.data import execution
+from streamgmm.data.execution import ChunkGroup
+from streamgmm.data.source import Chunk
+from streamgmm.data.sources.dask_arrays import from_dask
 from streamgmm.images.counting.numbers import encoded
 from streamgmm.images.image import Image
-from streamgmm.reading import execution
-from streamgmm.reading.execution import Wave
-from streamgmm.sources.blocks import from_dask
-from streamgmm.sources.source import Chunk
 
 RUNS = 16
 RUN = 2**16  # pixels
@@ -37,7 +37,7 @@ def expected_values(pixels: Image) -> float:
     order = np.argsort(np.arange(rows.numblocks[0]) * GOLDEN % 1.0, kind="stable")
     chunks = tuple(from_dask(rows.blocks[np.sort(order[:RUNS])]).chunks())
     n_each = -(-RUNS // len(chunks))
-    found = execution.over_chunks(Wave(chunks, last=False, complete=False), _runs, n_each)
+    found = execution.over_chunks(ChunkGroup(chunks, last=False, complete=False), _runs, n_each)
     runs = [values for block in found for values, _ in block]
     if not runs:
         return 0.0

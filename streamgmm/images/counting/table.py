@@ -10,13 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from streamgmm.data import execution
+from streamgmm.data.execution import ChunkGroup
+from streamgmm.data.source import Chunk, Source
+from streamgmm.data.sources.arrays import ArraySource
 from streamgmm.images.counting.direct import Direct
 from streamgmm.images.counting.hashed import Hashed
 from streamgmm.images.counting.numbers import MOST_BITS, decoded, encoded, n_bits
-from streamgmm.reading import execution
-from streamgmm.reading.execution import Wave
-from streamgmm.sources.arrays import ArraySource
-from streamgmm.sources.source import Chunk, Source
 
 MOST_BANDS = 3  # of 8 bits: 2**24 counters, 134 MB, most of which are never touched
 MOST_VALUES = 2**23  # that are found by a hash, whose 2**24 slots take 268 MB
@@ -81,7 +81,7 @@ def _counters(dtype: np.dtype[Any], n_bands: int, most: int = MOST_VALUES) -> Co
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Counted:
+class ValueCounts:
     """The values of pixels, and how often each is there.
 
     Attributes
@@ -93,8 +93,8 @@ class Counted:
 
     Examples
     --------
-    >>> from streamgmm.sources import as_source
-    >>> counted = Counted.of(as_source(np.array([[7], [2], [7]], np.uint8)))
+    >>> from streamgmm.data.sources import as_source
+    >>> counted = ValueCounts.of(as_source(np.array([[7], [2], [7]], np.uint8)))
     >>> counted.values.ravel(), counted.counts
     (array([2, 7], dtype=uint8), array([1, 2]))
     """
@@ -103,7 +103,7 @@ class Counted:
     counts: NDArray[np.int64]
 
     @classmethod
-    def of(cls, source: Source, most: int = MOST_VALUES) -> Counted | None:
+    def of(cls, source: Source, most: int = MOST_VALUES) -> ValueCounts | None:
         """Count the rows of a source without weights, in one reading.
 
         None where there are more than ``most`` values and these cannot all have a counter: what was counted until then
@@ -111,14 +111,14 @@ class Counted:
         """
         counters = _counters(source.dtype, source.n_features, most)
         total = counters.total()
-        for wave in _waves(source.chunks(), counters.together):
-            for found in execution.over_chunks(wave, _distinct, counters):
+        for chunk_group in _waves(source.chunks(), counters.together):
+            for found in execution.over_chunks(chunk_group, _distinct, counters):
                 if found is None or not total.add(*found):
                     return None
         return cls._of(total, source.dtype, source.n_features)
 
     @classmethod
-    def together(cls, tables: Sequence[Counted]) -> Counted:
+    def together(cls, tables: Sequence[ValueCounts]) -> ValueCounts:
         """The table of the pixels of several images, of one dtype and as many bands."""
         first = tables[0]
         if len(tables) == 1:
@@ -130,7 +130,7 @@ class Counted:
         return cls._of(total, dtype, n_bands)
 
     @classmethod
-    def _of(cls, total: Total, dtype: np.dtype[Any], n_bands: int) -> Counted:
+    def _of(cls, total: Total, dtype: np.dtype[Any], n_bands: int) -> ValueCounts:
         numbers, counts = total.found()
         return cls(decoded(numbers, dtype, n_bands), counts)
 
@@ -177,9 +177,9 @@ class LookUp:
         return LookUp, (self.values, self.results)
 
 
-def _waves(chunks: Iterator[Chunk], together: int) -> Iterator[Wave]:
-    while wave := tuple(islice(chunks, together)):
-        yield Wave(wave, last=False, complete=False)
+def _waves(chunks: Iterator[Chunk], together: int) -> Iterator[ChunkGroup]:
+    while chunk_group := tuple(islice(chunks, together)):
+        yield ChunkGroup(chunk_group, last=False, complete=False)
 
 
 def _distinct(

@@ -11,6 +11,8 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
+from streamgmm.data.sources import Source
+from streamgmm.data.sources.dask_arrays import from_dask
 from streamgmm.errors import InputError
 from streamgmm.images.axes import AROUND
 from streamgmm.images.blocks import Lengths
@@ -19,8 +21,6 @@ from streamgmm.images.features.scaling import Scaling
 from streamgmm.images.features.windows import reach_of, surroundings
 from streamgmm.images.image import NO_PIXEL, Image
 from streamgmm.images.pixels import Place, infinite, infinite_error, lacking
-from streamgmm.sources import Source
-from streamgmm.sources.blocks import from_dask
 
 BLOCK_BYTES = 2**26  # of the features of a block; for larger ones less of their surroundings is read twice
 AT_HAND_BYTES = 2**22  # of an image in memory, of which all threads shall have a part
@@ -120,8 +120,8 @@ def _features(
         out[..., band] = features.scaled(bands[..., band][inner], band)
     if features.window is not None:
         for band, moments in enumerate(surroundings(bands, valid, place.axes, features.window, inner)):
-            for feature, moment in zip((n_bands + band, 2 * n_bands + band), moments, strict=True):
-                out[..., feature] = features.scaled(moment, feature)
+            for feature, fit_state in zip((n_bands + band, 2 * n_bands + band), moments, strict=True):
+                out[..., feature] = features.scaled(fit_state, feature)
     if features.coordinates is not None:
         out[..., features.n_scaled(n_bands) :] = features.coordinates * _coordinates(place.axes, first, size, shape)
     if without is not None:

@@ -8,13 +8,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm.covariances import STRUCTURES
-from streamgmm.em import make_parameters
+from streamgmm.data.execution import expect_all
+from streamgmm.data.shuffling import loaded
+from streamgmm.data.source import Source
 from streamgmm.errors import InputError
 from streamgmm.images.image import NO_PIXEL
-from streamgmm.reading.execution import expect_all
-from streamgmm.reading.shuffling import loaded
-from streamgmm.sources.source import Source
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.model.em import make_parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Scaling:
 
     Examples
     --------
-    >>> from streamgmm.sources import as_source
+    >>> from streamgmm.data.sources import as_source
     >>> scaling = Scaling.of(as_source([[1.0, 5.0], [3.0, 5.0]]))
     >>> scaling
     Scaling(means=(2.0, 5.0), deviations=(1.0, 1.0))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.images.axes import AROUND
-from streamgmm.kernels.windows import local_moments
+from streamgmm.kernels.local_moments import local_moments
 
 ORDER = "T" + AROUND  # in which windows are summed, whatever that of the axes is
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from streamgmm.errors import InputError
 from streamgmm.images.lazy import any_of, equals, nowhere, stacked, without
-from streamgmm.images.raster import Grid, Raster
+from streamgmm.images.raster import Georeference, Raster
 
 NEAR = 1e-3  # of a pixel, by which grids may differ
 
@@ -73,7 +73,7 @@ def _difference(one: Raster, other: Raster) -> str:
     """What is different about where two bands lie, in words; empty where nothing is."""
     if one.axes != other.axes or tuple(one.array.shape) != tuple(other.array.shape):
         return f"it has shape {tuple(other.array.shape)}, not {tuple(one.array.shape)}"
-    ours, theirs = one.grid or Grid(), other.grid or Grid()
+    ours, theirs = one.grid or Georeference(), other.grid or Georeference()
     if ours.crs != theirs.crs:
         return f"its CRS is {theirs.crs or 'not known'}, not {ours.crs or 'known of the other'}"
     if (ours.transform is None) != (theirs.transform is None):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from streamgmm.errors import InputError
 from streamgmm.images.formats.whole import check_whole, chosen_level, unreadable
 from streamgmm.images.lazy import Lazy, Slices, any_of, equals, looked_up, stacked
-from streamgmm.images.raster import Grid, Raster, possible_nodata
+from streamgmm.images.raster import Georeference, Raster, possible_nodata
 
 _WARNINGS = threading.Lock()
 
@@ -160,13 +160,13 @@ def _colours(dataset: Any, band: int) -> NDArray[np.uint8]:
     return table
 
 
-def _grid(dataset: Any) -> Grid | None:
+def _grid(dataset: Any) -> Georeference | None:
     crs = dataset.crs
     unit = None
     if crs is not None:
         unit = "degree" if crs.is_geographic else str(crs.linear_units)
     if dataset.transform.is_identity:  # which GDAL says where there is none
-        return None if crs is None else Grid(crs.to_string(), unit=unit)
+        return None if crs is None else Georeference(crs.to_string(), unit=unit)
     a, b, c, d, e, f = tuple(dataset.transform)[:6]
     spacing = (("Y", float(np.hypot(b, e))), ("X", float(np.hypot(a, d))))
-    return Grid(crs.to_string() if crs else None, (a, b, c, d, e, f), spacing, unit)
+    return Georeference(crs.to_string() if crs else None, (a, b, c, d, e, f), spacing, unit)

@@ -9,7 +9,7 @@ import numpy as np
 
 from streamgmm.errors import InputError, InputTypeError
 from streamgmm.images.formats.names import letters, unit_of
-from streamgmm.images.raster import Grid, Raster, possible_nodata
+from streamgmm.images.raster import Georeference, Raster, possible_nodata
 
 
 def from_xarray(image: Any, axes: str | None) -> Raster:
@@ -58,7 +58,7 @@ def _scale(image: Any, axes: str | None) -> tuple[tuple[float, float], ...] | No
     return None if said == (1.0, 0.0) else (said,) * n_bands
 
 
-def _grid(image: Any, axes: str) -> Grid | None:
+def _grid(image: Any, axes: str) -> Georeference | None:
     dims = dict(zip(axes, image.dims, strict=True))
     steps = {axis: step for axis, dim in dims.items() if axis in "ZYX" and (step := _step(image, dim))}
     mapping = image.coords.get(image.attrs.get("grid_mapping", image.encoding.get("grid_mapping", "spatial_ref")))
@@ -75,7 +75,7 @@ def _grid(image: Any, axes: str) -> Grid | None:
         return None
     units = {image.coords[dims[axis]].attrs.get("units") for axis in steps}
     unit = unit_of(units.pop()) if len(units) == 1 else None
-    return Grid(crs, transform, tuple((axis, abs(step)) for axis, step in steps.items()), unit)
+    return Georeference(crs, transform, tuple((axis, abs(step)) for axis, step in steps.items()), unit)
 
 
 def _step(image: Any, dim: Any) -> float | None:

@@ -11,12 +11,12 @@ from typing import Any
 from xml.etree import ElementTree
 
 from streamgmm.images.formats.names import unit_of
-from streamgmm.images.raster import Grid
+from streamgmm.images.raster import Georeference
 
 CENTIMETRE, MICROMETRES = 3, 1e4  # what ResolutionUnit says of one, and how many there are
 
 
-def ome_grid(metadata: str | None) -> Grid | None:
+def ome_grid(metadata: str | None) -> Georeference | None:
     """``PhysicalSizeX`` and its kin of the first image; they are micrometres unless it is said."""
     pixels = _pixels(metadata)
     found = [
@@ -27,7 +27,7 @@ def ome_grid(metadata: str | None) -> Grid | None:
     units = {unit for _, _, unit in found}
     if not found:
         return None
-    return Grid(
+    return Georeference(
         spacing=tuple((axis, length) for axis, length, _ in found), unit=units.pop() if len(units) == 1 else None
     )
 
@@ -40,7 +40,7 @@ def ome_bands(metadata: str | None) -> tuple[str, ...] | None:
     return tuple(names) if names and all(names) and len(set(names)) == len(names) else None
 
 
-def aperio_grid(description: str) -> Grid | None:
+def aperio_grid(description: str) -> Georeference | None:
     """Micrometres a pixel are one of the items that the description of a slide has after its first line.
 
     Examples
@@ -53,25 +53,25 @@ def aperio_grid(description: str) -> Grid | None:
         length = float(items.get("MPP", ""))
     except ValueError:
         return None
-    return Grid(spacing=(("Y", length), ("X", length)), unit="micrometer") if 0 < length < inf else None
+    return Georeference(spacing=(("Y", length), ("X", length)), unit="micrometer") if 0 < length < inf else None
 
 
-def hamamatsu_grid(tags: Any) -> Grid | None:
+def hamamatsu_grid(tags: Any) -> Georeference | None:
     """Pixels per centimetre are the resolution."""
     lengths = _resolved(tags)
     unit = tags.get("ResolutionUnit")
     if lengths is None or unit is None or unit.value != CENTIMETRE:
         return None
-    return Grid(spacing=tuple((axis, MICROMETRES * length) for axis, length in lengths), unit="micrometer")
+    return Georeference(spacing=tuple((axis, MICROMETRES * length) for axis, length in lengths), unit="micrometer")
 
 
-def imagej_grid(metadata: Mapping[str, Any], tags: Any) -> Grid | None:
+def imagej_grid(metadata: Mapping[str, Any], tags: Any) -> Georeference | None:
     """Pixels per unit are the resolution, and the distance of planes is the spacing."""
     unit, lengths = unit_of(metadata.get("unit")), _resolved(tags)
     if lengths is None or unit in (None, "pixel", "inch"):
         return None
     planes = [("Z", float(metadata["spacing"]))] if "spacing" in metadata else []
-    return Grid(spacing=(*planes, *lengths), unit=unit)
+    return Georeference(spacing=(*planes, *lengths), unit=unit)
 
 
 def _resolved(tags: Any) -> tuple[tuple[str, float], ...] | None:

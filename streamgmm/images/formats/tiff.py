@@ -21,7 +21,7 @@ from streamgmm.images.formats.luma import from_luma
 from streamgmm.images.formats.physical import aperio_grid, hamamatsu_grid, imagej_grid, ome_bands, ome_grid
 from streamgmm.images.formats.whole import check_whole, chosen_level, unreadable
 from streamgmm.images.lazy import Lazy, Slices, equals, looked_up, picked
-from streamgmm.images.raster import Grid, Raster, possible_nodata
+from streamgmm.images.raster import Georeference, Raster, possible_nodata
 
 ALPHA = (1, 2)  # what ExtraSamples says of one
 PALETTE, LUMA = 3, 6  # what PhotometricInterpretation says
@@ -178,7 +178,7 @@ def _nodata(page: Any) -> float | None:
     return possible_nodata(value, page.dtype)
 
 
-def _grid(file: Any, series: Any, chosen: Any) -> Grid | None:
+def _grid(file: Any, series: Any, chosen: Any) -> Georeference | None:
     """Lengths of pixels, where the kind of TIFF has them; of a coarser level, they are longer."""
     grid = None
     if file.is_ome:
@@ -193,7 +193,7 @@ def _grid(file: Any, series: Any, chosen: Any) -> Grid | None:
         return grid
     fine, coarse = (dict(zip(one.get_axes(True), one.get_shape(True), strict=True)) for one in (series, chosen))
     spacing = tuple((axis, length * fine.get(axis, 1) / coarse.get(axis, 1)) for axis, length in grid.spacing)
-    return Grid(spacing=spacing, unit=grid.unit)
+    return Georeference(spacing=spacing, unit=grid.unit)
 
 
 def _coloured(name: str, raster: Raster) -> Raster:

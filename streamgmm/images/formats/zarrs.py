@@ -7,7 +7,7 @@ from typing import Any
 from streamgmm.errors import InputError
 from streamgmm.images.formats.names import letters, unit_of
 from streamgmm.images.formats.whole import chosen_level, no_levels
-from streamgmm.images.raster import SPATIAL, Grid, Raster
+from streamgmm.images.raster import SPATIAL, Georeference, Raster
 
 
 def open_zarr(name: str, level: int | None) -> Raster:
@@ -71,7 +71,7 @@ def _ome_image(group: Any, attributes: dict[str, Any], level: int | None, name: 
     spacing = tuple((axis, factor) for axis, factor in zip(axes, factors, strict=True) if axis in SPATIAL)
     known = {unit for axis, unit in zip(axes, units, strict=True) if axis in SPATIAL}
     n_bands = array.shape[axes.index("C")] if "C" in axes else 1
-    grid = Grid(spacing=spacing, unit=unit_of(known.pop()) if len(known) == 1 else None)
+    grid = Georeference(spacing=spacing, unit=unit_of(known.pop()) if len(known) == 1 else None)
     return Raster(array, axes, _channels(attributes, n_bands), grid=grid)
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from streamgmm.errors import InputError, InputTypeError
-from streamgmm.images.raster import Grid
-from streamgmm.results import Record
+from streamgmm.images.raster import Georeference
+from streamgmm.results.provenance import Record
 
 if TYPE_CHECKING:
     from streamgmm.images.writers.legend import Legend
@@ -105,7 +105,7 @@ class Output:
         """Whether what is at a path would be lost."""
         return path.resolve().is_relative_to(self.path.resolve())
 
-    def check(self, shape: tuple[int, ...], n_segments: int, grid: Grid | None) -> None:
+    def check(self, shape: tuple[int, ...], n_segments: int, grid: Georeference | None) -> None:
         """Refuse, before the work, what cannot be written; ImportError where a library for it is missing."""
         if self.kind == PICTURE:
             from streamgmm.images.picture import check_picture
@@ -132,7 +132,7 @@ class Output:
         *,
         axes: str,
         legend: Legend,
-        grid: Grid | None = None,
+        grid: Georeference | None = None,
         tile: int | None = None,
         wrote: Callable[[int], object] = lambda n_pixels: None,
     ) -> Any:
@@ -148,7 +148,7 @@ class Output:
             A letter an axis. All formats but an array have them in the order of TZYX.
         legend : Legend
             Colours and names of the segments.
-        grid : Grid, optional
+        grid : Georeference, optional
             Where pixels lie.
         tile : int, optional
             Longest side of a chunk of zarr, as in `streamgmm.results.write`.
@@ -173,7 +173,7 @@ class Output:
         # what is written to is held by this process: the workers of a cluster could not share it
         with dask.config.set(scheduler="threads"):
             if self.kind == ZARR:
-                from streamgmm.results import write
+                from streamgmm.results.block_writer import write
 
                 n_axes = len(axes)
                 write(labels, self.path, record, tile=tile, places=n_axes, overwrite=self.overwrite, wrote=wrote)
@@ -187,7 +187,7 @@ class Output:
         record: Record,
         axes: str,
         legend: Legend,
-        grid: Grid | None,
+        grid: Georeference | None,
         tile: int | None,
         wrote: Callable[[int], object],
     ) -> None:
@@ -243,7 +243,7 @@ def _in_order(axes: str, labels: Any) -> tuple[str, Any]:
     return "".join(axes[place] for place in order), labels.transpose(order)
 
 
-def _lies_somewhere(grid: Grid | None) -> bool:
+def _lies_somewhere(grid: Georeference | None) -> bool:
     return grid is not None and (grid.crs is not None or grid.transform is not None)
 
 

@@ -9,14 +9,14 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 import numpy as np
 
 from streamgmm.images.formats.gdal import rasterio
-from streamgmm.images.raster import Grid
+from streamgmm.images.raster import Georeference
 from streamgmm.images.writers.legend import Legend
 from streamgmm.images.writers.strips import windows
 from streamgmm.images.writers.tiff import TILE, class_tags
-from streamgmm.results import complete_or_absent
+from streamgmm.results.atomic_folder import complete_or_absent
 
 
-def write_geotiff(labels: Any, path: Path, legend: Legend, grid: Grid, *, overwrite: bool = False) -> None:
+def write_geotiff(labels: Any, path: Path, legend: Legend, grid: Georeference, *, overwrite: bool = False) -> None:
     """Write labels (height, width) with CRS, transform and palette; the file appears once it is complete.
 
     Names are in the tags of the band, and, since GDAL takes those of classes from there alone, in a file beside it that

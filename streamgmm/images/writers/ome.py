@@ -14,10 +14,10 @@ import numpy as np
 
 from streamgmm.errors import InputError
 from streamgmm.images.formats.zarrs import ome_attributes
-from streamgmm.images.raster import Grid
+from streamgmm.images.raster import Georeference
 from streamgmm.images.writers.legend import Legend
 from streamgmm.images.writers.strips import windows
-from streamgmm.results import complete_or_absent
+from streamgmm.results.atomic_folder import complete_or_absent
 
 VERSIONS = ("0.5", "0.4")
 CHUNK = 512
@@ -36,7 +36,7 @@ class Stated:
         A letter an axis, of which the last are YX.
     legend : Legend
         Colours and names of the labels.
-    grid : Grid or None
+    grid : Georeference or None
         Lengths of pixels; 1 without a unit where they are not known.
     version : {'0.5', '0.4'}
         Of OME-Zarr.
@@ -48,7 +48,7 @@ class Stated:
 
     axes: str
     legend: Legend
-    grid: Grid | None
+    grid: Georeference | None
     version: str
     name: str
     source: str | None = None

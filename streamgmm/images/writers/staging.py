@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from streamgmm.results import Record, held, remove, write
+from streamgmm.results.atomic_folder import held, remove
+from streamgmm.results.block_writer import write
+from streamgmm.results.provenance import Record
 
 
 @contextmanager

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.images.formats.tiff import tifffile
-from streamgmm.images.raster import Grid
+from streamgmm.images.raster import Georeference
 from streamgmm.images.writers.legend import Legend
 from streamgmm.images.writers.strips import windows
-from streamgmm.results import complete_or_absent
+from streamgmm.results.atomic_folder import complete_or_absent
 
 TILE = 512
 GDAL_METADATA, GDAL_NODATA = 42112, 42113
@@ -21,7 +21,7 @@ CENTIMETRES = {"metre": 1e2, "centimeter": 1.0, "millimeter": 1e-1, "micrometer"
 
 
 def write_tiff(
-    labels: Any, path: Path, axes: str, legend: Legend, grid: Grid | None, *, overwrite: bool = False
+    labels: Any, path: Path, axes: str, legend: Legend, grid: Georeference | None, *, overwrite: bool = False
 ) -> None:
     """Write labels, which end in lines and columns, page by page; the file appears once it is complete."""
     options: dict[str, Any] = {"photometric": "minisblack"}

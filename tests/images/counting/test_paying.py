@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from streamgmm import GaussianMixture, segment
 from streamgmm.errors import InputError
 from streamgmm.images import scene
-from streamgmm.images.counting import Counted, paying, richness
+from streamgmm.images.counting import ValueCounts, paying, richness
 from streamgmm.images.counting.paying import OFTEN, tables_of
 from streamgmm.images.features import Features, features_of
 from streamgmm.images.image import Image
@@ -156,7 +156,7 @@ def test_what_has_too_many_values_is_segmented_as_if_it_had_never_been_counted(n
     if way == "in the middle":
         monkeypatch.setattr(paying, "expected_values", lambda image: 0.0)
     begun = []
-    monkeypatch.setattr(Counted, "of", lambda *given, of=Counted.of: begun.append(given) or of(*given))
+    monkeypatch.setattr(ValueCounts, "of", lambda *given, of=ValueCounts.of: begun.append(given) or of(*given))
     found = quiet(segment, lazy, 3, axes="YXC", random_state=0, max_iter=5)
     assert len(begun) == (way != "expected") and found._tally is None
     np.testing.assert_array_equal(found.labels.compute(), streamed.labels.compute())

@@ -9,8 +9,8 @@ from hypothesis.extra.numpy import arrays
 from sklearn.datasets import load_sample_image
 
 from streamgmm import GaussianMixture
-from streamgmm.images.counting import Counted, countable, distinct, hashable
-from streamgmm.sources import as_source
+from streamgmm.data.sources import as_source
+from streamgmm.images.counting import ValueCounts, countable, distinct, hashable
 
 SMALL = [("uint8", 1), ("uint8", 2), ("uint8", 3), ("int8", 3), ("uint16", 1), ("int16", 1)]
 HASHED = [("uint8", 4), ("int8", 8), ("uint16", 2), ("int16", 4), ("uint32", 1), ("int32", 2), ("int64", 1)]
@@ -26,7 +26,7 @@ def drawn(dtype, n_bands, n=5_000, seed=0):
 @pytest.mark.parametrize(("dtype", "n_bands"), SMALL + HASHED)
 def test_every_value_is_counted_as_often_as_it_is_there(dtype, n_bands):
     rows = drawn(dtype, n_bands)
-    counted = Counted.of(as_source(rows))
+    counted = ValueCounts.of(as_source(rows))
     values, counts = np.unique(rows, axis=0, return_counts=True)
     order = np.lexsort(counted.values.T[::-1])
     assert counted.values.dtype == rows.dtype
@@ -44,8 +44,8 @@ def test_any_chunks_in_any_order_are_counted_alike(kind, n, data):
     rows = data.draw(arrays(dtype, (n, n_bands), elements=some | st.sampled_from([limits.min, limits.max])))
     length = data.draw(st.integers(1, len(rows)))
     shuffled = rows[data.draw(st.permutations(range(len(rows))))]
-    one = Counted.of(as_source(rows))
-    other = Counted.of(as_source(da.from_array(shuffled, chunks=(length, -1))))
+    one = ValueCounts.of(as_source(rows))
+    other = ValueCounts.of(as_source(da.from_array(shuffled, chunks=(length, -1))))
     np.testing.assert_array_equal(one.values, other.values)
     np.testing.assert_array_equal(one.counts, other.counts)
     values, counts = np.unique(rows, axis=0, return_counts=True)
@@ -58,15 +58,15 @@ def test_any_chunks_in_any_order_are_counted_alike(kind, n, data):
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(20, 400))
 def test_more_values_than_there_may_be_are_no_table_however_they_are_cut(n_values, most, length):
     rows = np.random.default_rng(0).permutation(np.tile(np.arange(n_values), 3)).astype(np.uint16)[:, None].repeat(2, 1)
-    counted = Counted.of(as_source(da.from_array(rows, chunks=(length, -1))), most)
+    counted = ValueCounts.of(as_source(da.from_array(rows, chunks=(length, -1))), most)
     assert (counted is None) == (n_values > most)
 
 
 @pytest.mark.parametrize("kind", [("uint8", 3), ("uint8", 4), ("uint16", 4)])
 def test_tables_together_are_the_table_of_all_pixels(kind):
     parts = [drawn(*kind, n=n, seed=seed) for seed, n in enumerate((5_000, 20, 3_000))]
-    together = Counted.together([Counted.of(as_source(part)) for part in parts])
-    whole = Counted.of(as_source(np.concatenate(parts)))
+    together = ValueCounts.together([ValueCounts.of(as_source(part)) for part in parts])
+    whole = ValueCounts.of(as_source(np.concatenate(parts)))
     np.testing.assert_array_equal(together.values, whole.values)
     np.testing.assert_array_equal(together.counts, whole.counts)
 
@@ -74,7 +74,7 @@ def test_tables_together_are_the_table_of_all_pixels(kind):
 @pytest.mark.parametrize(("dtype", "n_bands"), SMALL + HASHED)
 def test_what_is_looked_up_is_what_belongs_to_the_value(dtype, n_bands):
     rows = drawn(dtype, n_bands)
-    counted = Counted.of(as_source(rows))
+    counted = ValueCounts.of(as_source(rows))
     sums = counted.values.astype(np.int64).sum(axis=1)
     np.testing.assert_array_equal(counted.table(sums)(rows), rows.astype(np.int64).sum(axis=1))
 
@@ -89,7 +89,7 @@ def test_rows_are_their_distinct_values_at_their_places(dtype, n_bands):
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint32", "int64"])
 def test_a_value_that_was_not_counted_looks_up_0(dtype):
-    look_up = Counted.of(as_source(np.array([[3], [5]], dtype))).table(np.array([1, 2], np.uint8))
+    look_up = ValueCounts.of(as_source(np.array([[3], [5]], dtype))).table(np.array([1, 2], np.uint8))
     asked = np.arange(100, dtype=dtype)[:, None]  # among them what says of a slot that it is free
     np.testing.assert_array_equal(look_up(asked), np.where(asked == 5, 2, asked == 3).ravel())
 
@@ -97,7 +97,7 @@ def test_a_value_that_was_not_counted_looks_up_0(dtype):
 @pytest.mark.parametrize("kind", [("uint8", 3), ("uint8", 4)])
 def test_a_table_goes_to_another_process_without_what_is_not_there(kind):
     rows = drawn(*kind)
-    counted = Counted.of(as_source(rows))
+    counted = ValueCounts.of(as_source(rows))
     look_up = counted.table(np.arange(len(counted.values)).astype(np.uint16))
     sent = pickle.dumps(look_up)
     assert len(sent) < 100_000
@@ -115,7 +115,7 @@ def test_em_on_the_table_is_em_on_the_pixels(covariance_type):
         "means_init": start.means_,
         "precisions_init": start.precisions_,
     }
-    counted = Counted.of(as_source(rows))
+    counted = ValueCounts.of(as_source(rows))
     models = []
     for source in (as_source(rows), counted.source()):
         model = GaussianMixture(4, covariance_type=covariance_type, tol=0, max_iter=12, algorithm="batch", **given)

@@ -1,0 +1,173 @@
+"""What rows and weights must be, and one sentence for each way in which they are not.
+
+It looks at shapes, dtypes and arrays at hand. It knows nothing of where they come from, and reads nothing lazily.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from streamgmm.data.source import Chunk
+from streamgmm.errors import InputError, InputTypeError, NonFiniteError
+from streamgmm.model.statistics import LARGEST
+
+
+def check_shape(shape: Sequence[float], kind: str) -> None:
+    """Refuse what is not 2-d, or has no rows or no features; a length may be NaN, which means unknown."""
+    if len(shape) < 2:
+        raise InputError(
+            f"Expected 2D array, got {len(shape)}D array instead: a {kind} of shape {tuple(shape)}. Reshape your data "
+            "either using array.reshape(-1, 1) if your data has a single feature or array.reshape(1, -1) if it "
+            "contains a single sample."
+        )
+    if len(shape) > 2:
+        raise InputError(
+            f"Found array with dim {len(shape)}, while dim <= 2 is required: a {kind} of shape {tuple(shape)}. "
+            "Reshape it to (rows, features)."
+        )
+    for length, what in zip(shape, ("sample", "feature"), strict=True):
+        if length == 0:
+            raise InputError(f"Found array with 0 {what}(s) (shape={tuple(shape)}) while a minimum of 1 is required.")
+
+
+def usable_dtype(stored: Any) -> np.dtype[Any]:
+    """Dtype in which rows of the dtype ``stored`` are computed with: itself, or the nearest native one."""
+    dtype: np.dtype[Any] = np.dtype(stored)
+    if dtype.kind == "b":
+        return np.dtype(np.uint8)
+    if dtype.kind in "iu":
+        return dtype.newbyteorder("=")
+    if dtype.kind == "f":
+        return np.dtype(np.float32 if dtype.itemsize <= 4 else np.float64)
+    if dtype.kind == "c":
+        raise InputError(f"Complex data not supported: X is {dtype}; pass the real and imaginary parts as columns.")
+    if dtype.kind in "mM":
+        raise InputTypeError(f"X is {dtype}, which is a time; pass the time as a number of a unit you choose.")
+    raise InputTypeError(f"X is {dtype}, which does not hold numbers; convert it to numeric values explicitly.")
+
+
+def as_dtype(rows: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Rows in the dtype that `usable_dtype` gave: themselves or a view wherever possible."""
+    if rows.dtype == dtype:
+        return rows
+    if rows.dtype == np.bool_ and dtype == np.uint8:
+        return rows.view(np.uint8)
+    with np.errstate(over="ignore"):  # a long double beyond float64 becomes infinity, which is then found and named
+        return rows.astype(dtype)
+
+
+def column_names(columns: Iterable[Any]) -> NDArray[np.object_] | None:
+    """Feature names where they are all strings, None where none is."""
+    names = list(columns)
+    kinds = {isinstance(name, str) for name in names}
+    if kinds == {True, False}:
+        raise InputTypeError(
+            "Feature names are only supported if all input features have string names, but your input has "
+            f"{sorted({type(name).__name__ for name in names})} as feature name / column name types. "
+            "Convert them all to strings, for example by X.columns = X.columns.astype(str)."
+        )
+    return np.array(names, dtype=object) if kinds == {True} else None
+
+
+def checked_weights(weights: ArrayLike, n_rows: int | None) -> NDArray[np.float64]:
+    """Weights of all rows at hand as float64; None for ``n_rows`` leaves their number open."""
+    array = finite_weights(weights)
+    if n_rows is not None and len(array) != n_rows:
+        raise InputError(f"sample_weight has {len(array)} values for {n_rows} rows of X; pass one weight for each row.")
+    if not array.any():
+        raise InputError("Sample weights must contain at least one non-zero number.")
+    return array
+
+
+def finite_weights(weights: ArrayLike, where: str = "") -> NDArray[np.float64]:
+    """Weights of some rows as float64, each finite and not negative; ``where`` says which rows they are."""
+    try:
+        array = np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"sample_weight{where} cannot be read as numbers ({error}); pass one number a row.") from None
+    if array.ndim != 1:
+        raise InputError(f"sample_weight{where} has {array.ndim} dimensions; pass a 1-d array with one weight a row.")
+    refused = ~((array >= 0) & (array < np.inf))
+    if refused.any():
+        row = int(refused.argmax())
+        raise InputError(
+            f"sample_weight{where} holds {int(refused.sum())} values that are negative, NaN or infinite, first "
+            f"{array[row]} at row {row}; weights must be finite and at least 0."
+        )
+    return array
+
+
+def check_one_weight_a_row(rows: NDArray[Any], weights: NDArray[np.float64] | None, index: int) -> None:
+    """Refuse weights of a chunk, made only now, whose number is not that of its rows."""
+    if weights is not None and len(weights) != len(rows):
+        raise InputError(
+            f"sample_weight has {len(weights)} values for the {len(rows)} rows of chunk {index}; "
+            "give both the same chunks."
+        )
+
+
+def non_finite_error(
+    rows: NDArray[Any], chunk: Chunk, feature_names: NDArray[np.object_] | None = None
+) -> NonFiniteError:
+    """Say where in a chunk the first value is that cannot be used.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        All rows of the chunk.
+    chunk : Chunk
+        Its ``index`` and ``start`` are used, nothing else.
+    feature_names : ndarray of str or None
+        Named beside the column where given.
+
+    Returns
+    -------
+    NonFiniteError
+        To be raised; the message starts as scikit-learn's does.
+    """
+    n = len(rows)
+    place = f"chunk {chunk.index}"
+    if chunk.start is not None and n:
+        place += f" (rows {chunk.start}-{chunk.start + n - 1})"
+    for summary, what, remedy, refused in (
+        ("NaN", "NaN", "drop or impute these rows", np.isnan),
+        (_TOO_LARGE, "infinite", "drop or impute these rows", np.isinf),
+        (_TOO_LARGE, f"too large to be squared (above {LARGEST:g})", "scale the input", _is_too_large),
+    ):
+        found = refused(rows)
+        if found.any():
+            row, column = (int(i) for i in np.unravel_index(found.argmax(), found.shape))
+            line = f"row {row} of the chunk" if chunk.start is None else f"row {chunk.start + row}"
+            name = "" if feature_names is None else f" ({feature_names[column]!r})"
+            return NonFiniteError(
+                f"Input X contains {summary}.\n{place[0].upper()}{place[1:]} holds {int(found.sum())} values that are "
+                f"{what}, first at {line}, column {column}{name}; {remedy}."
+            )
+    return NonFiniteError(f"Input X contains {_TOO_LARGE}.\nThe sums over {place} overflow; scale the input.")
+
+
+def check_finite(chunk: Chunk) -> None:
+    """Raise NonFiniteError where rows at hand have a value that cannot be used."""
+    if not (np.isfinite(chunk.rows).all() and (np.abs(chunk.rows) <= LARGEST).all()):
+        raise non_finite_error(chunk.rows, chunk)
+
+
+def located(
+    function: Callable[[NDArray[Any]], NDArray[Any]], rows: NDArray[Any], index: int, start: int | None
+) -> NDArray[Any]:
+    """Results of ``function``; where a value cannot be used, the error says in which chunk, row and column."""
+    try:
+        return function(rows)
+    except NonFiniteError:
+        raise non_finite_error(rows, Chunk(index, None, start=start)) from None
+
+
+_TOO_LARGE = "infinity or a value too large for dtype('float64')"
+
+
+def _is_too_large(rows: NDArray[Any]) -> NDArray[np.bool_]:
+    return (rows > LARGEST) | (rows < -LARGEST)

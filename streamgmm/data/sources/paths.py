@@ -1,0 +1,85 @@
+"""A path is the array, table or dataset that is stored there; the suffix says how."""
+
+from __future__ import annotations
+
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streamgmm.data.source import Source
+from streamgmm.errors import InputError
+
+
+def from_path(path: str | PathLike[str], sample_weight: Any = None) -> Source:
+    """Source of what is stored at a path.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        ``.zarr``: an array, or a group with exactly one; may be a URL that zarr can open. ``.npy``: mapped into
+        memory, not read. ``.parquet``: a file or a folder of them, every column a number. ``.h5``, ``.hdf5``: a file
+        with exactly one 2-d dataset.
+    sample_weight : array-like, optional
+        One weight for each row.
+    """
+    name = fspath(path)
+    location = Path(name)
+    opener = _OPENERS.get(location.suffix.lower())
+    is_parquet_folder = opener is None and location.is_dir() and any(location.glob("*.parquet"))
+    if opener is None and not is_parquet_folder:
+        raise InputError(f"X is the path {name!r}, whose suffix is not one of {', '.join(_OPENERS)}; open it yourself.")
+    if "://" not in name and not location.exists():
+        raise InputError(f"X is the path {name!r}, but there is nothing; check it, and the working directory.")
+    return _parquet(name, sample_weight) if opener is None else opener(name, sample_weight)
+
+
+def _zarr(name: str, sample_weight: Any) -> Source:
+    import zarr
+
+    from streamgmm.data.sources.storage import from_zarr
+
+    try:
+        opened = zarr.open(name, mode="r")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{name!r} cannot be opened as a zarr array ({error}); check that it was written.") from None
+    return from_zarr(opened, sample_weight)
+
+
+def _npy(name: str, sample_weight: Any) -> Source:
+    from streamgmm.data.sources.arrays import from_array
+
+    try:
+        mapped = np.load(name, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{name!r} cannot be mapped into memory ({error}); save a numeric array to it.") from None
+    return from_array(mapped, sample_weight)
+
+
+def _parquet(name: str, sample_weight: Any) -> Source:
+    from streamgmm.data.sources.parquet import from_parquet
+
+    return from_parquet(Path(name), sample_weight)
+
+
+def _hdf5(name: str, sample_weight: Any) -> Source:
+    import h5py
+
+    from streamgmm.data.sources.storage import from_hdf5, only
+
+    try:
+        file = h5py.File(name, "r")
+    except OSError as error:
+        raise InputError(f"{name!r} cannot be opened as HDF5 ({error}); check that it was written.") from None
+    found: dict[str, Any] = {}
+
+    def keep(path: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.ndim == 2:
+            found[path] = item
+
+    file.visititems(keep)
+    return from_hdf5(only("HDF5 file", found), sample_weight)
+
+
+_OPENERS = {".zarr": _zarr, ".npy": _npy, ".parquet": _parquet, ".h5": _hdf5, ".hdf5": _hdf5}

@@ -1,0 +1,64 @@
+"""The candidates of a selection that are best so far, in a few lines of a terminal that are written anew each pass."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from streamgmm.fitting.progress import in_terminal, text_line
+from streamgmm.iteration.loop import Step
+from streamgmm.selection.procedure import SelectionProcedure, SelectionState
+from streamgmm.selection.racing import PENALTIES, RaceState
+
+SHOWN = 6  # candidates
+
+
+class Leaderboard:
+    """Lines below the progress bar; nothing where ``verbose`` is 0 or nobody is at a terminal. A context manager."""
+
+    def __init__(self, choosing: SelectionProcedure, verbose: int) -> None:
+        self._choosing = choosing
+        self._shown = verbose >= 1 and in_terminal()
+        self._lines: list[Any] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for line in reversed(self._lines):
+            line.close()
+
+    def watch(self, step: Step, choice: SelectionState) -> None:
+        """Take a step."""
+        if not (self._shown and step.last and step.updates and isinstance(choice.now, RaceState)):
+            return
+        weight = self._choosing.effective_n or max(update.likelihood.weight for update in step.updates)
+        texts = leaderboard(self._choosing, choice, choice.now, weight)
+        while len(self._lines) < len(texts):
+            self._lines.append(text_line(len(self._lines) + 1))
+        for line, text in zip(self._lines, texts, strict=False):
+            line.set_description_str(text)
+
+
+def leaderboard(choosing: SelectionProcedure, choice: SelectionState, contest: RaceState, weight: float) -> list[str]:
+    """A header, a line for each of the best, and how many others there are.
+
+    By what all rows have come to in the latest pass: BIC, or AIC where that is what chooses.
+    """
+    name = "aic" if choosing.criterion == "aic" else "bic"
+    entries, price = choosing.candidates(choice), PENALTIES[name](weight)
+    found = []
+    for place, trajectory in contest.trajectories.items():
+        (family, size), candidate = entries[place]
+        if trajectory.lower_bounds:
+            value = candidate.n_parameters * price - 2.0 * weight * trajectory.lower_bound
+            state = "dropped" if place in contest.dropped else "" if place in contest.going else "ended"
+            found.append((value, size, family, len(trajectory.lower_bounds), state))
+    found.sort(key=lambda one: one[0])
+    lines = [f"{'components':>10}  {'covariance':10}  {name + ' so far':>18}  passes"]
+    for value, size, family, passes, state in found[:SHOWN]:
+        lines.append(f"{size:10}  {family:10}  {value:18,.1f}  {passes:6}  {state}".rstrip())
+    others = len(found) - SHOWN
+    if others > 0:
+        dropped = sum(1 for *_, state in found[SHOWN:] if state == "dropped")
+        lines.append(f"{others:10}  others, {dropped} of them dropped")
+    return lines
