@@ -6,10 +6,15 @@ matplotlib is imported when something is drawn, not before.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.model.information_criteria import CRITERIA, likelihood_criteria
+from streamgmm.model.statistics import expand_covariances
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -229,23 +234,21 @@ def selection(found: Any, *, ax: Axes | None = None) -> Axes:
     """
     ax = _axes(ax)
     table, chosen = found.table, found.criterion
-    density = chosen in ("heldout", "prequential", "gain")
-    names = [chosen] if density or chosen == "evidence" else ["bic", "aic", *(["icl"] if chosen == "icl" else [])]
-    lines = {"aic": ":", "icl": "--"}
-    labels = {
-        "heldout": "held-out rows",
-        "prequential": "rows before they were learnt",
-        "evidence": "evidence",
-        "gain": "gain",
-    }
+    criteria = [criterion.name for criterion in likelihood_criteria()]
+    density = chosen not in criteria and chosen != "evidence"
+    drawn = [name for name in criteria if name == chosen or CRITERIA[name].allows_early_dropping]
+    names = drawn if chosen in criteria else [chosen]
+    lines = dict(zip(names, cycle(("-", ":", "--", "-.")), strict=False))
+    labels = {"prequential": "rows before they were learnt", "evidence": "evidence", "gain": "gain"}
+    labels |= {criterion.name: criterion.label for criterion in CRITERIA.values()}
     families = list(dict.fromkeys(table["covariance_type"].tolist()))
     for family, color in zip(families, _colors(len(families), None), strict=True):
         own = np.flatnonzero(table["covariance_type"] == family)
         own = own[np.argsort(table["n_components"][own], kind="stable")]
         sizes, dropped = table["n_components"][own], table["dropped"][own]
         for name in names:
-            values, label = table[name][own], f"{labels.get(name, name.upper())}, {family}"
-            ax.plot(sizes, values, lines.get(name, "-"), color=color, label=label)
+            values, label = table[name][own], f"{labels[name]}, {family}"
+            ax.plot(sizes, values, lines[name], color=color, label=label)
             for some, area in ((dropped, 8), (~dropped, 30)):
                 ax.scatter(sizes[some], values[some], s=area, color=color)
             if name == "heldout":
@@ -342,9 +345,9 @@ def _column(model: Any, feature: int | str) -> int:
 
 def _marginals(model: Any, columns: list[int]) -> NDArray[np.float64]:
     """Covariances of two features, shape (k, 2, 2)."""
-    covariances = np.asarray(model.covariances_, np.float64)
-    k = len(model.means_)
-    if model.covariance_type in ("full", "tied"):
-        return np.broadcast_to(covariances[..., columns, :][..., columns], (k, 2, 2))
-    variances = covariances[:, columns] if model.covariance_type == "diag" else np.repeat(covariances[:, None], 2, 1)
-    return variances[:, :, None] * np.eye(2)
+    k, d = np.shape(model.means_)
+    shape = STRUCTURES[model.covariance_type].shape(k, d)
+    covariances = expand_covariances(np.asarray(model.covariances_, np.float64).reshape(shape), k, d)
+    if covariances.ndim == 2:
+        return covariances[:, columns, None] * np.eye(2)
+    return covariances[:, columns][:, :, columns]

@@ -18,7 +18,7 @@ from streamgmm.algorithms.variance_reduced import VarianceReducedState, believed
 from streamgmm.errors import DegenerateError, OrderWarning
 from streamgmm.kernels.e_step import expect
 from streamgmm.model.covariances import STRUCTURES
-from streamgmm.model.statistics import Statistics, reduced
+from streamgmm.model.statistics import Statistics, reduce_products
 from streamgmm.testing.examples import law
 
 FAMILIES = ["full", "tied", "diag", "spherical"]
@@ -137,7 +137,9 @@ def test_a_correction_that_leaves_no_variance_is_not_believed(family):
     shape = structure.shape(2, 2)
 
     def statistics(counts, variances):
-        products = reduced(np.array(counts)[:, None, None] * np.array(variances)[:, None, None] * np.eye(2), shape)
+        products = reduce_products(
+            np.array(counts)[:, None, None] * np.array(variances)[:, None, None] * np.eye(2), shape
+        )
         if len(shape) == 2:
             products = (
                 np.array(counts)[:, None] * np.array(variances)[:, None] * np.ones((2, shape[1])) * (3 - shape[1])

@@ -22,6 +22,7 @@ from streamgmm.fitting.plan import EMSettings
 from streamgmm.iteration.run import Trajectory
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.em import make_parameters
+from streamgmm.model.information_criteria import CRITERIA
 from streamgmm.selection import procedure as choosing
 from streamgmm.selection import selecting
 from streamgmm.selection.comparison import HeldOutLead, held_out
@@ -603,7 +604,7 @@ def test_a_candidate_that_degenerates_while_it_learns_leaves_the_others_to_go_on
         EMSettings(full, 0.0),
         RaceState.of([candidate.start for candidate in candidates]),
         max_iter=50,
-        drop_by="bic",
+        drop_by=CRITERIA["bic"],
         watch=lambda step, contest: seen.append(step),
     )
     assert contest.degenerate == (1,) and contest.going == ()

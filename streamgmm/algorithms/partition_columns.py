@@ -17,7 +17,7 @@ from streamgmm.algorithms.stepwise import StepwiseState
 from streamgmm.model.em import Expectation
 from streamgmm.model.likelihood import LogLikelihood
 from streamgmm.model.parameters import Array
-from streamgmm.model.statistics import Statistics
+from streamgmm.model.statistics import Statistics, is_products_shape
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,11 +45,11 @@ class EntryColumns:
         if self.sums.ndim != 3 or self.tallies.shape != (n, 4):
             return False
         _, k, d = self.sums.shape
-        families = ((k, d, d), (1, d, d), (k, _triangle(d)), (1, _triangle(d)), (k, d), (k, 1))
+        shape, triangles = self.products.shape[1:], ((k, _triangle(d)), (1, _triangle(d)))
         shapes_agree = (
             self.counts.shape == (n, k)
             and self.sums.shape[0] == n == len(self.products)
-            and self.products.shape[1:] in families
+            and (shape in triangles or is_products_shape(shape, k, d))
             and self.origins.shape in ((k, d), (n, k, d))
         )
         moments = (self.origins, self.counts, self.sums, self.products)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 
 from streamgmm import __version__
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.model.information_criteria import CRITERIA, DEFAULT_CRITERION
 
 SOURCE = (
     "path to a .zarr array, .npy, .parquet (a file or a folder of them) or .h5/.hdf5 file: rows of numbers, one column "
@@ -135,7 +137,7 @@ def _add_fit(verb: Callable[..., ArgumentParser]) -> None:
     fit.add_argument("-o", "--output", metavar="MODEL", type=Path, required=True, help="file to save the model to")
     fit.add_argument(
         "--covariance",
-        choices=("full", "tied", "diag", "spherical"),
+        choices=tuple(STRUCTURES),
         default="full",
         help="shape of the components (default: %(default)s)",
     )
@@ -168,6 +170,7 @@ def _add_select(verb: Callable[..., ArgumentParser]) -> None:
         "Fit mixtures of several sizes and shapes, all from the same readings of SOURCE, print their criteria, and "
         "save the best. Those that cannot win are dropped on the way.",
     )
+    purposes = "; ".join(f"{name}, {criterion.purpose}" for name, criterion in CRITERIA.items())
     select.add_argument("source", metavar="SOURCE", help=SOURCE)
     select.add_argument(
         "-k",
@@ -185,15 +188,13 @@ def _add_select(verb: Callable[..., ArgumentParser]) -> None:
         metavar="SHAPES",
         type=_shapes,
         default="full",
-        help="shapes of the components to try, of full, tied, diag and spherical: full,diag (default: %(default)s)",
+        help=f"shapes of the components to try, of {_enumerate(STRUCTURES)}: full,diag (default: %(default)s)",
     )
     select.add_argument(
         "--criterion",
-        choices=("bic", "aic", "icl", "heldout"),
-        default="bic",
-        help="what is lowest for the best: bic, the mixture that rows were drawn from; icl, clusters that are apart; "
-        "aic, density; or heldout, the density of rows that were not learnt from, which is highest (default: "
-        "%(default)s)",
+        choices=tuple(CRITERIA),
+        default=DEFAULT_CRITERION,
+        help=f"what makes a candidate the best; {purposes} (default: %(default)s)",
     )
     select.add_argument(
         "--plot", metavar="PNG", type=_picture, help="picture of the criteria to write (needs matplotlib)"
@@ -203,7 +204,7 @@ def _add_select(verb: Callable[..., ArgumentParser]) -> None:
         metavar="N",
         type=_at_least_one,
         help="independent rows that SOURCE is worth, where these are fewer than it has, as of neighbouring pixels; "
-        "bic, aic and icl are then of so many",
+        "information criteria are then of so many",
     )
     _add_checkpoint(select, "selection")
     _add_learning(select, "until at most 0.1 nats are left to be gained in total, or a hundredth of a nat a parameter")
@@ -351,7 +352,7 @@ def _add_segment(verb: Callable[..., ArgumentParser]) -> None:
     )
     segment.add_argument(
         "--covariance",
-        choices=("full", "tied", "diag", "spherical"),
+        choices=tuple(STRUCTURES),
         help="shape of the components (default: full)",
     )
     segment.add_argument("--seed", type=_seed, help="seed of the starts (default: 0)")
@@ -442,9 +443,14 @@ def _sizes(text: str) -> list[int]:
 
 def _shapes(text: str) -> list[str]:
     shapes = text.split(",")
-    if not set(shapes) <= {"full", "tied", "diag", "spherical"}:
-        raise ArgumentTypeError(f"{text!r} is not a list of full, tied, diag and spherical, such as full,diag")
+    if not set(shapes) <= set(STRUCTURES):
+        raise ArgumentTypeError(f"{text!r} is not a list of {_enumerate(STRUCTURES)}, such as full,diag")
     return shapes
+
+
+def _enumerate(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}"
 
 
 def _picture(text: str) -> Path:

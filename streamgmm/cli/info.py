@@ -14,8 +14,11 @@ import numpy as np
 
 from streamgmm import GaussianMixture, Selection, load
 from streamgmm.errors import CheckpointError, CheckpointMismatch
+from streamgmm.estimator.attributes import parameters_of
 from streamgmm.estimator.keeping import CheckpointContents
+from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.criteria import Criterion, HeldOut
+from streamgmm.model.information_criteria import likelihood_criteria
 from streamgmm.persistence.container import Arrays
 from streamgmm.persistence.store import Generation, generations, verified
 from streamgmm.results.provenance import model_digest
@@ -48,8 +51,9 @@ def info(given: Namespace) -> int:
     for kind, criterion in model.criteria_.items():
         print(f"{kind} over {criterion.n_samples:,.10g} rows: log-likelihood {criterion.log_likelihood:.10g}", end="")
         if isinstance(criterion, Criterion):
-            icl = "" if isnan(criterion.icl) else f", ICL {criterion.icl:.10g}"
-            print(f", BIC {criterion.bic:.10g}, AIC {criterion.aic:.10g}{icl}", end="")
+            for entry in likelihood_criteria():
+                value = criterion.value(entry.name)
+                print("" if isnan(value) else f", {entry.label} {value:.10g}", end="")
             print(f" ({criterion.n_parameters} parameters; lower is better)", end="")
         elif isinstance(criterion, HeldOut):
             print(f", {criterion.mean:.10g} ± {criterion.standard_error:.2g} nats/row", end="")
@@ -158,7 +162,7 @@ def _table(model: Any, width: int) -> str:
     """Features as lines, components as columns, by falling weight, in blocks that fit the width."""
     k, d = model.means_.shape
     names = [str(name) for name in getattr(model, "feature_names_in_", [f"feature {column}" for column in range(d)])]
-    deviations = np.sqrt(_variances(model))
+    deviations = np.sqrt(parameters_of(model, STRUCTURES[model.covariance_type]).variances())
     order = np.argsort(-model.weights_, kind="stable")
     columns = [
         [f"component {c}", f"{model.weights_[c]:.2%}"]
@@ -177,13 +181,3 @@ def _table(model: Any, width: int) -> str:
         )
         for first in range(0, k, per_block)
     )
-
-
-def _variances(model: Any) -> Any:
-    """Variance of each feature in each component, shape (k, d)."""
-    covariances = model.covariances_
-    if model.covariance_type in ("full", "tied"):
-        covariances = np.diagonal(covariances, axis1=-2, axis2=-1)
-    elif model.covariance_type == "spherical":
-        covariances = covariances[:, None]
-    return np.broadcast_to(covariances, model.means_.shape)

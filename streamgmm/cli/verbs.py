@@ -21,6 +21,7 @@ from streamgmm.errors import InputError
 from streamgmm.fitting.progress import rows_bar
 from streamgmm.images.formats import is_bands
 from streamgmm.images.segmentation import Segmentation
+from streamgmm.model.information_criteria import likelihood_criteria
 from streamgmm.results.block_writer import write
 from streamgmm.results.provenance import Record
 from streamgmm.selection import selecting
@@ -94,14 +95,15 @@ def select(given: Namespace) -> int:
 
 def _criteria(found: Selection) -> str:
     """A line a candidate, the best marked."""
-    shown = ["bic", "aic", "icl", *(["heldout", "heldout_error"] if found.criterion == "heldout" else [])]
-    names = ["components", "covariance", *shown, "gain, nats/row", "passes", ""]
+    shown = [criterion.name for criterion in likelihood_criteria()]
+    scores = ["heldout", "heldout_error"] if found.criterion == "heldout" else []
+    names = ["components", "covariance", *shown, *scores, "gain, nats/row", "passes", ""]
     lines = [names]
     for place, model in enumerate(found.models):
         row = {name: column[place] for name, column in found.table.items()}
         state = "dropped" if row["dropped"] else "" if row["converged"] else "not converged"
         state = "degenerate" if model is None else "best" if model is found.best else state
-        values = [f"{row[name]:,.5f}" if "heldout" in name else f"{row[name]:,.1f}" for name in shown]
+        values = [*(f"{row[name]:,.1f}" for name in shown), *(f"{row[name]:,.5f}" for name in scores)]
         gain = "" if np.isnan(row["gain"]) else f"{row['gain']:.5f}"
         lines.append([str(row["n_components"]), str(row["covariance_type"]), *values, gain, str(row["n_iter"]), state])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

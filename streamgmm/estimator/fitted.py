@@ -195,7 +195,7 @@ class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         (-1.401, 0.02, True)
         """
         source, parameters = self._ready(X, sample_weight)
-        found = HeldOut.of(execution.measure_log_densities(source, parameters))
+        found = HeldOut.from_moments(execution.measure_log_densities(source, parameters))
         self.criteria_ = {**getattr(self, "criteria_", {}), "heldout": found}
         return found
 
@@ -267,7 +267,7 @@ class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         return n_parameters(STRUCTURES[self.covariance_type], *np.shape(self.means_))
 
     def _criterion(self, X: Any) -> Criterion:
-        return Criterion.of(self._tally(X), self._n_parameters())
+        return Criterion.from_likelihood(self._tally(X), self._n_parameters())
 
     def _tally(self, X: Any) -> LogLikelihood:
         """Of all rows, in one pass."""

@@ -7,12 +7,13 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 
 from streamgmm.model.parameters import Array, Parameters
+from streamgmm.model.statistics import expand_covariances
 
 
 def draw(parameters: Parameters, n_rows: int, random: RandomState) -> tuple[Array, NDArray[np.int64]]:
     """Rows, component by component, and the component of each."""
     counts = random.multinomial(n_rows, parameters.weights / parameters.weights.sum())
-    covariances = np.broadcast_to(parameters.covariances, (len(counts), *parameters.covariances.shape[1:]))
+    covariances = expand_covariances(parameters.covariances, *parameters.means.shape)
     rows = []
     for mean, covariance, count in zip(parameters.means, covariances, counts, strict=True):
         if covariance.ndim == 2:

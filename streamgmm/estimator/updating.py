@@ -226,7 +226,7 @@ class OnlineMixture(KeptMixture):
         self.n_samples_seen_ = _rows_read(winner, source) if covered is None else covered.likelihood.rows
         self.criteria_ = {}
         if covered is not None and covered.likelihood.version is not None:
-            self.criteria_["exact"] = Criterion.of(covered.likelihood, free)
+            self.criteria_["exact"] = Criterion.from_likelihood(covered.likelihood, free)
         if covered is not None:
             energy = bound(covered, winner.parameters)
             self.criteria_["bound"] = Criterion(energy, None, covered.likelihood.weight, free)

@@ -38,7 +38,8 @@ def reordered(model: GaussianMixture, places: NDArray[np.intp]) -> GaussianMixtu
     array([0.5, 8.5])
     """
     other = copy(model)
-    shared = model.covariance_type == "tied"
+    structure = STRUCTURES[model.covariance_type]
+    shared = structure.shape(*np.shape(model.means_))[0] == 1
     for name in ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_"):
         if not (shared and name not in ("weights_", "means_")):
             setattr(other, name, getattr(model, name)[places])
@@ -47,7 +48,7 @@ def reordered(model: GaussianMixture, places: NDArray[np.intp]) -> GaussianMixtu
     )
     covered = model._covered
     if covered is not None:
-        moments, version = covered.statistics, parameters_of(other, STRUCTURES[model.covariance_type]).version
+        moments, version = covered.statistics, parameters_of(other, structure).version
         other._covered = Expectation(
             replace(
                 moments,

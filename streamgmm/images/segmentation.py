@@ -68,10 +68,7 @@ class Segmentation:
         counted.
         """
         parameters = parameters_of(self.model, STRUCTURES[self.model.covariance_type])
-        k, d = parameters.means.shape
-        variances = parameters.covariances
-        if variances.ndim == 3:
-            variances = variances.diagonal(axis1=1, axis2=2)
+        k = parameters.n_components
         tally = self._tally
         if tally is None:
             assert self._image is not None
@@ -85,7 +82,7 @@ class Segmentation:
             "share": pixels / max(1, pixels.sum()),
             **({} if size is None else {"area": pixels * size[0]}),
             "mean": parameters.means,
-            "standard_deviation": np.sqrt(np.broadcast_to(variances, (k, d))),
+            "standard_deviation": np.sqrt(parameters.variances()),
             "band_mean": tally.means[1:],
         }
 

@@ -21,7 +21,7 @@ from streamgmm.initialization.validation import ValidationSplit, at_hand, surviv
 from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.em import maximize
 from streamgmm.model.parameters import Array, Parameters
-from streamgmm.model.statistics import Statistics, reduced
+from streamgmm.model.statistics import Statistics, expand_covariances, reduce_products
 
 APART = 0.5  # standard deviations from the middle, where the halves of a component begin
 LOCAL_PASSES = 5
@@ -51,10 +51,8 @@ class ComponentArrays:
     @classmethod
     def of(cls, parameters: Parameters) -> ComponentArrays:
         """Components of a mixture."""
-        k, d = parameters.means.shape
-        own = parameters.covariances
-        shape = (k, d, d) if own.ndim == 3 else (k, d)
-        return cls(parameters.weights, parameters.means, np.broadcast_to(own, shape))
+        covariances = expand_covariances(parameters.covariances, *parameters.means.shape)
+        return cls(parameters.weights, parameters.means, covariances)
 
     @classmethod
     def one(cls, rows: Array, weights: Array, structure: CovarianceStructure, reg_covar: float) -> ComponentArrays:
@@ -108,7 +106,7 @@ class ComponentArrays:
     def mixture(self, structure: CovarianceStructure) -> Parameters:
         """The mixture of a family with these moments; raises DegenerateError where there is none."""
         products = self.weights.reshape(-1, *[1] * (self.covariances.ndim - 1)) * self.covariances
-        products = reduced(products, structure.shape(*self.means.shape))
+        products = reduce_products(products, structure.shape(*self.means.shape))
         statistics = Statistics(self.means, self.weights, np.zeros_like(self.means), products)
         return maximize(statistics, structure, effective_rows=1.0 / np.finfo(np.float64).eps)[0]
 

@@ -17,7 +17,7 @@ from streamgmm.data.subsample import Subsample
 from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.em import maximize
 from streamgmm.model.parameters import Array, Parameters
-from streamgmm.model.statistics import Statistics, reduced
+from streamgmm.model.statistics import Statistics, reduce_products
 
 PEAKS = 256  # rows among which peaks are looked for
 
@@ -180,6 +180,6 @@ def start(
         around, weights = centred[member] - shift, responsibilities[member, k]
         sums[k] = weights @ around
         products[k] = (weights[:, None] * around).T @ around if len(shape) == 3 else weights @ around**2
-    statistics = Statistics(middle + shifts, counts, sums, reduced(products, shape))
+    statistics = Statistics(middle + shifts, counts, sums, reduce_products(products, shape))
     used = int(np.count_nonzero(responsibilities.any(axis=1)))
     return maximize(statistics, structure, reg_covar, effective_rows=used)[0]

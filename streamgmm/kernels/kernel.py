@@ -28,7 +28,7 @@ from streamgmm.kernels.elementwise import Axes
 from streamgmm.kernels.tiled import Tiled
 from streamgmm.kernels.unrolled import BY_WIDTH
 from streamgmm.model.parameters import Array, Parameters
-from streamgmm.model.statistics import Statistics, reduced
+from streamgmm.model.statistics import Statistics, reduce_products
 
 TALLY = 4  # log-likelihood, log of the largest responsibility, weight, rows
 FARTHEST = 1e3  # standard deviations between shared origin and component; the error of `tiled` is eps times this
@@ -119,7 +119,7 @@ class Kernel:
         else:
             products = products[:, :d]
         statistics = Statistics(
-            self.parameters.means, counts.copy(), sums[:, :d].copy(), np.array(reduced(products, shape))
+            self.parameters.means, counts.copy(), sums[:, :d].copy(), np.array(reduce_products(products, shape))
         )
         return statistics, float(tally[0]), float(tally[1]), float(tally[2]), int(tally[3])
 
@@ -178,4 +178,3 @@ def is_near(parameters: Parameters, origin: Array) -> NDArray[np.bool_]:
 
 
 _NO_LABELS, _NO_VECTOR, _NO_MATRIX = np.empty(0, np.int64), np.empty(0), np.empty((0, 0))
-

@@ -10,7 +10,7 @@ from streamgmm.errors import DegenerateError, InputError
 from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.likelihood import LogLikelihood
 from streamgmm.model.parameters import Array, Parameters
-from streamgmm.model.statistics import Statistics
+from streamgmm.model.statistics import Statistics, expand_covariances, reduce_products
 
 STARVED = 1e-6  # rows below which a component's own moments are rounding, not data
 
@@ -95,17 +95,11 @@ def update(
 
 
 def pseudo_statistics(parameters: Parameters, structure: CovarianceStructure, reg_covar: float) -> Statistics:
-    """Statistics, a unit of weight, of which `maximize` makes these parameters."""
+    """Return statistics, of weight 1 in total, from which `maximize` gives these parameters back."""
     k, d = parameters.means.shape
-    shape = structure.shape(k, d)
-    own = structure.regularize(parameters.covariances, -reg_covar)
-    shares = parameters.weights.reshape(-1, *[1] * (len(shape) - 1))
-    if shape[0] == 1:
-        products = own.copy()
-    elif shape[1:] == (1,):
-        products = shares * own * d  # the trace is kept, not the mean variance
-    else:
-        products = shares * own
+    covariances = expand_covariances(structure.regularize(parameters.covariances, -reg_covar), k, d)
+    weights = parameters.weights.reshape(-1, *[1] * (covariances.ndim - 1))
+    products = reduce_products(weights * covariances, structure.shape(k, d))
     return Statistics(parameters.means, parameters.weights, np.zeros((k, d)), products)
 
 
@@ -160,7 +154,7 @@ def maximize(
         statistics.origin, statistics.counts + 10 * np.finfo(np.float64).eps * row, statistics.sums, statistics.products
     )
     covariances = structure.estimate(padded)
-    if starved.any() and len(covariances) == len(starved):
+    if starved.any() and len(covariances) == len(starved) > 1:
         shares = np.where(starved, 0.0, statistics.counts)
         covariances[starved] = np.tensordot(shares / shares.sum(), covariances, axes=1)
     parameters = make_parameters(

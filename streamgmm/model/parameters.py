@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from streamgmm.model.statistics import Array, expand_covariances
+
+__all__ = ["Array", "Parameters"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,7 @@ class Parameters:
         Mixing proportions; not negative, sum 1.
     means : ndarray of shape (k, d)
         In the units of the data.
-    covariances : ndarray of shape (k, d, d), (1, d, d), (k, d) or (k, 1)
+    covariances : ndarray of shape (k, d, d), (1, d, d), (k, d), (k, 1), (1, d) or (1, 1)
         Squared units of the data.
     precision_factors : ndarray of the same shape
         Upper triangular U with U·Uᵀ the precision matrix (scikit-learn's ``precisions_cholesky_``); its diagonal, or
@@ -61,6 +62,11 @@ class Parameters:
         """Log-density of each component, times its weight, at its own mean, shape (k,)."""
         constants: Array = self.log_weights() + self.log_determinants() - 0.5 * self.n_features * np.log(2 * np.pi)
         return constants
+
+    def variances(self) -> Array:
+        """Return the variance of each feature in each component, shape (k, d)."""
+        covariances = expand_covariances(self.covariances, *self.means.shape)
+        return covariances if covariances.ndim == 2 else covariances.diagonal(axis1=1, axis2=2)
 
     def log_determinants(self) -> Array:
         """Half the log-determinant of each component's precision matrix, shape (k,)."""

@@ -1,16 +1,18 @@
 """Sufficient statistics of a Gaussian mixture: a vector space for one set of origins.
 
-They know nothing of data, of models or of covariance families: which second moments are kept is told by the shape of
-``products`` alone, in which an axis of length 1 is summed over.
+Neither data, models nor covariance families are known here. The shape of ``products`` alone says which second moments
+are kept: an axis of length 1 is summed over. Covariances have the same shape, and share their values along that axis.
 
-==================  =====================================  =========================
-shape of products   what is kept                           families that need it
-==================  =====================================  =========================
-``(k, d, d)``       every component's matrix               full
-``(1, d, d)``       one matrix, summed over components     tied
-``(k, d)``          every component's diagonal             diag
-``(k, 1)``          every component's trace                spherical
-==================  =====================================  =========================
+==================  ==============================  ====================
+shape of products   second moments                  family
+==================  ==============================  ====================
+``(k, d, d)``       a matrix per component          full
+``(1, d, d)``       their sum over components       tied
+``(k, d)``          a diagonal per component        diag
+``(k, 1)``          a trace per component           spherical
+``(1, d)``          sum of the diagonals            none in the package
+``(1, 1)``          sum of the traces               none in the package
+==================  ==============================  ====================
 """
 
 from __future__ import annotations
@@ -79,7 +81,7 @@ class Statistics:
             change = -(halfway[:, :, None] * shift[:, None, :] + shift[:, :, None] * halfway[:, None, :])
         else:
             change = -2.0 * shift * halfway
-        return Statistics(origin, self.counts, moved, self.products + reduced(change, self.products.shape))
+        return Statistics(origin, self.counts, moved, self.products + reduce_products(change, self.products.shape))
 
     def _combined(self, other: Statistics, combine: np.ufunc) -> Statistics:
         if self.products.shape != other.products.shape or self.origin.shape != other.origin.shape:
@@ -99,10 +101,21 @@ class Statistics:
         )
 
 
-def reduced(products: Array, shape: tuple[int, ...]) -> Array:
+def reduce_products(products: Array, shape: tuple[int, ...]) -> Array:
     """Sum second moments (k, d, d) or (k, d) over the axes in which ``shape`` has length 1."""
     if shape[0] == 1:
         products = products.sum(axis=0, keepdims=True)
     if len(shape) == 2 and shape[1] == 1:
         products = products.sum(axis=1, keepdims=True)
     return products
+
+
+def expand_covariances(covariances: Array, n_components: int, n_features: int) -> Array:
+    """Return a read-only view with one matrix (k, d, d), or one diagonal (k, d), per component."""
+    return np.broadcast_to(covariances, (n_components, *[n_features] * (covariances.ndim - 1)))
+
+
+def is_products_shape(shape: tuple[int, ...], n_components: int, n_features: int) -> bool:
+    """Return True if products of k components in d features may have this shape; see the table in the module."""
+    inner = ((n_features, n_features), (n_features,), (1,))
+    return shape[:1] in ((n_components,), (1,)) and shape[1:] in inner

@@ -42,7 +42,7 @@ from streamgmm.model.em import Expectation, MStepInfo
 from streamgmm.model.likelihood import LogLikelihood
 from streamgmm.model.parameters import Array, Parameters
 from streamgmm.model.reduction import Counter
-from streamgmm.model.statistics import Statistics
+from streamgmm.model.statistics import Statistics, is_products_shape
 from streamgmm.persistence.container import Arrays
 from streamgmm.persistence.writer import Checkpoint
 from streamgmm.selection.procedure import SelectionState
@@ -288,8 +288,8 @@ def _are_moments(centres: Array, counts: Array, sums: Array, *products: Array) -
     if centres.ndim != 2:
         return False
     k, d = centres.shape
-    families = ((k, d, d), (1, d, d), (k, d), (k, 1))
-    shapes_agree = counts.shape == (k,) and sums.shape == (k, d) and all(part.shape in families for part in products)
+    shapes_agree = counts.shape == (k,) and sums.shape == (k, d)
+    shapes_agree = shapes_agree and all(is_products_shape(part.shape, k, d) for part in products)
     return shapes_agree and all(np.isfinite(array).all() for array in (centres, counts, sums, *products))
 
 

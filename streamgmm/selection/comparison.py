@@ -14,6 +14,7 @@ from streamgmm.iteration.run import Trajectory
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.criteria import Criterion, n_parameters
 from streamgmm.model.em import Expectation
+from streamgmm.model.information_criteria import likelihood_criteria
 from streamgmm.model.likelihood import RunningMoments
 from streamgmm.model.parameters import Array
 
@@ -95,18 +96,18 @@ def table(
     """See `streamgmm.Selection`; ``judged`` has what `held_out` gives, or is NaN."""
     which = identities(keys, n_features)
     found = [
-        None if won is None else Criterion.of(won.covered.likelihood, int(free))
+        None if won is None else Criterion.from_likelihood(won.covered.likelihood, int(free))
         for won, free in zip(winners, which["n_parameters"], strict=True)
     ]
     likelihoods = np.array([nan if one is None else one.log_likelihood for one in found])
     weights = np.array([nan if one is None else one.n_samples for one in found])
-    worth = [one if one is None or effective_n is None else one.of_effective(effective_n) for one in found]
+    worth = [one if one is None or effective_n is None else one.for_effective_rows(effective_n) for one in found]
     return {
         **which,
         "log_likelihood": likelihoods,
         **{
-            name: np.array([nan if one is None else getattr(one, name) for one in worth])
-            for name in ("bic", "aic", "icl")
+            criterion.name: np.array([nan if one is None else one.value(criterion.name) for one in worth])
+            for criterion in likelihood_criteria()
         },
         "gain": gains(keys, likelihoods / weights),
         "heldout": judged[:, 0],

@@ -6,8 +6,9 @@ from typing import Any, Self
 
 from streamgmm.fitting.progress import in_terminal, text_line
 from streamgmm.iteration.loop import Step
+from streamgmm.model.information_criteria import CRITERIA, DEFAULT_CRITERION
 from streamgmm.selection.procedure import SelectionProcedure, SelectionState
-from streamgmm.selection.racing import PENALTIES, RaceState
+from streamgmm.selection.racing import RaceState
 
 SHOWN = 6  # candidates
 
@@ -42,19 +43,20 @@ class Leaderboard:
 def leaderboard(choosing: SelectionProcedure, choice: SelectionState, contest: RaceState, weight: float) -> list[str]:
     """A header, a line for each of the best, and how many others there are.
 
-    By what all rows have come to in the latest pass: BIC, or AIC where that is what chooses.
+    Candidates are ranked by the criterion at the log-likelihood of the latest pass, or by BIC where that is not enough.
     """
-    name = "aic" if choosing.criterion == "aic" else "bic"
-    entries, price = choosing.candidates(choice), PENALTIES[name](weight)
+    criterion = CRITERIA[choosing.criterion]
+    criterion = criterion if criterion.allows_early_dropping else CRITERIA[DEFAULT_CRITERION]
+    entries = choosing.candidates(choice)
     found = []
     for place, trajectory in contest.trajectories.items():
         (family, size), candidate = entries[place]
         if trajectory.lower_bounds:
-            value = candidate.n_parameters * price - 2.0 * weight * trajectory.lower_bound
+            value = criterion.evaluate(weight * trajectory.lower_bound, None, weight, candidate.n_parameters)
             state = "dropped" if place in contest.dropped else "" if place in contest.going else "ended"
             found.append((value, size, family, len(trajectory.lower_bounds), state))
     found.sort(key=lambda one: one[0])
-    lines = [f"{'components':>10}  {'covariance':10}  {name + ' so far':>18}  passes"]
+    lines = [f"{'components':>10}  {'covariance':10}  {criterion.name + ' so far':>18}  passes"]
     for value, size, family, passes, state in found[:SHOWN]:
         lines.append(f"{size:10}  {family:10}  {value:18,.1f}  {passes:6}  {state}".rstrip())
     others = len(found) - SHOWN

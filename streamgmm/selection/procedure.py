@@ -25,10 +25,11 @@ from streamgmm.iteration.loop import Step
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.criteria import n_parameters
 from streamgmm.model.em import ILL_DEFINED
+from streamgmm.model.information_criteria import CRITERIA
 from streamgmm.model.parameters import Array
 from streamgmm.model.reduction import total
 from streamgmm.selection.comparison import HeldOutLead, Key, Outcome, best_start, held_out
-from streamgmm.selection.racing import PENALTIES, RaceCandidate, RaceState, run_race
+from streamgmm.selection.racing import RaceCandidate, RaceState, run_race
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,13 +136,14 @@ class SelectionProcedure:
             saw(None, RaceState.of([candidate.start for _, candidate in self.candidates(choice)]))
         entries = self.candidates(choice)
         if isinstance(choice.now, RaceState):
+            criterion = CRITERIA[self.criterion]
             contest = run_race(
                 self.source,
                 [candidate for _, candidate in entries],
                 self.learning,
                 choice.now,
                 max_iter=self.max_iter,
-                drop_by=self.criterion if self.dropping and self.criterion in PENALTIES else None,
+                drop_by=criterion if self.dropping and criterion.allows_early_dropping else None,
                 effective_n=self.effective_n,
                 lead=self.lead(choice),
                 watch=saw,
@@ -179,7 +181,7 @@ class SelectionProcedure:
     @property
     def divided(self) -> bool:
         """Whether the sample is dealt in two, to learn from and to judge by."""
-        return self.criterion == "heldout"
+        return CRITERIA[self.criterion].from_held_out
 
 
 def started(

@@ -6,9 +6,9 @@ all rows, which every pass gives, says that what they may gain yet is too little
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from math import inf, log
+from math import inf
 
 from streamgmm.algorithms.accelerated import AcceleratedState
 from streamgmm.data import execution
@@ -19,13 +19,12 @@ from streamgmm.iteration.loop import Step, of
 from streamgmm.iteration.run import Run, Stage, Trajectory, fit
 from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.criteria import n_parameters
+from streamgmm.model.information_criteria import SelectionCriterion
 from streamgmm.model.parameters import Parameters
 from streamgmm.selection.comparison import HeldOutLead
 
 SAFETY = 10.0  # times what is left to gain by a candidate's own estimate, which it is granted before it is dropped
 PATIENCE = 6  # passes before that estimate is believed; and those whose gain it is at least
-
-PENALTIES: Mapping[str, Callable[[float], float]] = {"bic": log, "aic": lambda n: 2.0}  # a free parameter, by rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,16 +119,16 @@ def run_race(
     contest: RaceState,
     *,
     max_iter: int,
-    drop_by: str | None,
+    drop_by: SelectionCriterion | None,
     watch: Callable[[Step, RaceState], None],
     effective_n: float | None = None,
     lead: HeldOutLead | None = None,
 ) -> RaceState:
     """The contest after EM, in as many readings as the longest candidate takes.
 
-    ``drop_by`` is the criterion by which candidates that cannot win leave, 'bic' or 'aic', and ``effective_n`` the
-    number of rows it is of where that is not the sum of their weights; None for none to leave. ``lead`` is what rows
-    held out say of the candidates, if they say anything. A candidate that degenerates leaves, too. ``watch`` sees every
+    ``drop_by`` is the criterion by which candidates that cannot win leave; None for none to leave. ``effective_n`` is
+    its number of rows where that is not the sum of their weights. ``lead`` is what rows held out say of the candidates,
+    if they say anything. A candidate that degenerates leaves, too. ``watch`` sees every
     step, and what the contest could be gone on with from there.
     """
     while contest.places:
@@ -176,7 +175,7 @@ class _Round:
 
     candidates: Sequence[RaceCandidate]
     contest: RaceState
-    drop_by: str | None
+    drop_by: SelectionCriterion | None
     effective_n: float | None
     lead: HeldOutLead | None
     seen: Callable[[Step, RaceState], None]
@@ -192,9 +191,10 @@ class _Round:
             return ()
         contest = replace(self.contest, run=run)
         weight = self.effective_n or max(update.likelihood.weight for update in step.updates)
-        price = PENALTIES[self.drop_by](weight)
         values = {
-            place: self.candidates[place].n_parameters * price - 2.0 * weight * trajectory.lower_bound
+            place: self.drop_by.evaluate(
+                weight * trajectory.lower_bound, None, weight, self.candidates[place].n_parameters
+            )
             for place, trajectory in contest.trajectories.items()
         }
         best = min(values.values())
@@ -202,18 +202,21 @@ class _Round:
             number
             for number, *_ in run.position.candidates
             if values[contest.places[number]] - 2.0 * SAFETY * weight * left_to_gain(run.trajectories[number]) > best
-            or self._is_far_behind(contest.places[number], contest, price / (2.0 * weight))
+            or self._is_far_behind(contest.places[number], contest, self.drop_by, weight)
         ]
         dropped = (*contest.dropped, *(contest.places[number] for number in leaving))
         self.contest = replace(contest, dropped=dropped)
         return leaving
 
-    def _is_far_behind(self, place: int, contest: RaceState, price: float) -> bool:
-        """Whether rows held out leave a candidate no hope, at a price of a parameter in nats a row."""
+    def _is_far_behind(self, place: int, contest: RaceState, criterion: SelectionCriterion, weight: float) -> bool:
+        """Return True if held-out rows leave a candidate no hope, with its smaller penalty granted."""
         if self.lead is None or self.lead.leader not in contest.trajectories:
             return False
-        dearer = self.candidates[self.lead.leader].n_parameters - self.candidates[place].n_parameters
-        return bool(self.lead.by[place] > max(0.0, price * dearer))
+        leader, own = (
+            criterion.evaluate(0.0, None, weight, self.candidates[number].n_parameters)
+            for number in (self.lead.leader, place)
+        )
+        return bool(self.lead.by[place] > max(0.0, (leader - own) / (2.0 * weight)))
 
 
 def _stage(source: Source, candidates: Sequence[RaceCandidate], learning: EMSettings) -> Stage:

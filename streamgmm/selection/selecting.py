@@ -28,6 +28,7 @@ from streamgmm.initialization.candidates import subsample_size
 from streamgmm.iteration.loop import Step
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.em import ILL_DEFINED
+from streamgmm.model.information_criteria import CRITERIA, DEFAULT_CRITERION, find_criterion
 from streamgmm.persistence.store import Generation
 from streamgmm.persistence.writer import Checkpoint
 from streamgmm.selection.checkpoints import MOST_STARTS, SelectionCheckpoint
@@ -36,7 +37,6 @@ from streamgmm.selection.leaderboard import Leaderboard
 from streamgmm.selection.procedure import SelectionProcedure, SelectionState
 from streamgmm.selection.selection import Selection
 
-CRITERIA = ("bic", "aic", "icl", "heldout")
 RESUME = ("auto", "never", "must")
 NOT_CONVERGED = (
     "The chosen mixture has not converged; its criterion may be too high, and so may those of others. Increase "
@@ -50,7 +50,7 @@ def select(
     covariance_types: Sequence[str] = ("full",),
     *,
     n_init: int = 1,
-    criterion: str = "bic",
+    criterion: str = DEFAULT_CRITERION,
     sample_weight: ArrayLike | None = None,
     tol: float | str = "auto",
     reg_covar: float = 1e-6,
@@ -79,8 +79,9 @@ def select(
         Families to try.
     n_init : int, default=1
         Starts of each candidate that learn from all rows.
-    criterion : {'bic', 'aic', 'icl', 'heldout'}, default='bic'
-        What is lowest for the chosen one; with 'heldout', what is highest. 'bic' asks which mixture the rows were drawn
+    criterion : str, default='bic'
+        What is lowest for the chosen one, of the names in `streamgmm.model.information_criteria.CRITERIA`: 'bic',
+        'aic' or 'icl'; with 'heldout', what is highest. 'bic' asks which mixture the rows were drawn
         from, 'icl' for clusters that are apart, 'aic' and 'heldout' for the best density. With very many rows, which
         are never quite a mixture of Gaussians, BIC and AIC ask for ever more components; ICL and the ``gain`` of the
         table then say more. 'heldout' deals a sample of the rows in two, of which the candidates learn one and are
@@ -205,8 +206,7 @@ class _Asked:
         if not families or not set(families) <= set(STRUCTURES):
             known = ", ".join(map(repr, STRUCTURES))
             raise InputError(f"covariance_types is {covariance_types!r}; give a sequence with one or more of {known}.")
-        if criterion not in CRITERIA:
-            raise InputError(f"criterion is {criterion!r}; choose one of {', '.join(map(repr, CRITERIA))}.")
+        find_criterion(criterion)
         if resume not in RESUME:
             raise InputError(f"resume is {resume!r}; choose one of {', '.join(map(repr, RESUME))}.")
         if effective_n is not None and not (isinstance(effective_n, Real) and 1.0 <= float(effective_n) < np.inf):
@@ -326,7 +326,7 @@ def _selection(
             own = replace(learning, structure=STRUCTURES[family])
             model._remember(named, own, won.trajectory, won.covered, algorithm, starts_of_size.restarts)
         models.append(model)
-    values = -columns["heldout"] if asked.criterion == "heldout" else columns[asked.criterion]
+    values = columns[asked.criterion] * (1.0 if CRITERIA[asked.criterion].lower_is_better else -1.0)
     values = np.where([model is None for model in models], np.nan, values)
     if np.isnan(values).all():  # what rows held out were to judge has degenerated on the others
         raise DegenerateError(ILL_DEFINED)

@@ -20,6 +20,7 @@ from streamgmm.data.sources import as_source
 from streamgmm.errors import DegenerateError
 from streamgmm.estimator import GaussianMixture
 from streamgmm.model.criteria import Prequential
+from streamgmm.model.information_criteria import CRITERIA
 from streamgmm.persistence.writer import Checkpoint, CheckpointWriter
 from streamgmm.selection import files as saving
 
@@ -290,7 +291,9 @@ def _after(before: Selection, models: tuple[GaussianMixture | None, ...]) -> Sel
         "evidence": at_first - 2.0 * before.worth * sums,
         "bound": bounds,
     }
-    criterion = "prequential" if before.criterion in ("aic", "heldout", "prequential") else "evidence"
+    chosen_by = CRITERIA.get(before.criterion)
+    by_density = before.criterion == "prequential" if chosen_by is None else chosen_by.targets_density
+    criterion = "prequential" if by_density else "evidence"
     values = -means if criterion == "prequential" else table["evidence"]
     best = models[int(np.nanargmin(values))]
     assert best is not None

@@ -24,7 +24,7 @@ from scipy.special import logsumexp
 from streamgmm.errors import DegenerateError
 from streamgmm.kernels import oracle
 from streamgmm.kernels.e_step import expect
-from streamgmm.model.em import expected_log_density, maximize
+from streamgmm.model.em import expected_log_density, maximize, pseudo_statistics
 from streamgmm.model.parameters import Array, Parameters
 from streamgmm.model.statistics import Statistics
 from streamgmm.testing.examples import (
@@ -94,6 +94,16 @@ class CovarianceLaws(StatisticsLaws):
         n, statistics = len(example.rows), expectation.statistics
         once = maximize(statistics, self.structure, effective_rows=n)[0]
         assert_same_parameters(maximize(factor * statistics, self.structure, effective_rows=n)[0], once)
+
+    @law
+    @given(st.data(), st.sampled_from([0.0, 1e-3]))
+    def test_the_m_step_gives_parameters_back_from_their_pseudo_statistics(
+        self, data: st.DataObject, reg_covar: float
+    ) -> None:
+        parameters = data.draw(examples(self.structure)).parameters
+        statistics = pseudo_statistics(parameters, self.structure, reg_covar)
+        assert statistics.products.shape == self.structure.shape(*parameters.means.shape)
+        assert_same_parameters(maximize(statistics, self.structure, reg_covar)[0], parameters)
 
     @law
     @given(st.data())

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.em import make_parameters
 from streamgmm.model.parameters import Array, Parameters
-from streamgmm.model.statistics import Statistics, reduced
+from streamgmm.model.statistics import Statistics, reduce_products
 
 # One law runs in many classes, which hypothesis calls differing executors: it warns that a failure found in one class
 # may be replayed in another. Compiled code is slow the first time, so there is no deadline either.
@@ -87,7 +87,7 @@ def gathered(rows: Array, responsibilities: Array, origin: Array, shape: tuple[i
         origin,
         responsibilities.sum(axis=0),
         np.einsum("nk,nkd->kd", responsibilities, centred),
-        reduced(np.einsum(moments, responsibilities, centred, centred), shape),
+        reduce_products(np.einsum(moments, responsibilities, centred, centred), shape),
     )
 
 

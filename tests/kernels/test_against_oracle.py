@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 
 from streamgmm.errors import NonFiniteError
+from streamgmm.kernels import oracle
 from streamgmm.kernels.blocks import BLOCK
 from streamgmm.kernels.e_step import accumulate, expect
 from streamgmm.kernels.elementwise import Axes
-from streamgmm.kernels import oracle
 from streamgmm.kernels.kernel import Kernel, passes
 from streamgmm.kernels.tiled import Tiled
 from streamgmm.kernels.unrolled import BY_WIDTH
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.em import expected_log_density, make_parameters
 from streamgmm.model.parameters import Parameters
-from streamgmm.model.statistics import reduced
+from streamgmm.model.statistics import reduce_products
 from streamgmm.testing.examples import mixture
 
 # one family a geometry, and both shapes of what is shared
@@ -52,7 +52,7 @@ def assert_matches_oracle(rows, weights, parameters, tolerance=1e-11):
     expected, tally = oracle.expectation(rows, weights, parameters)
     shape = parameters.precision_factors.shape
     products = expected.products if len(shape) == 3 else np.diagonal(expected.products, axis1=1, axis2=2)
-    products = reduced(products, shape)
+    products = reduce_products(products, shape)
     total, largest = weights.sum(), np.abs(products).max()
     statistics = found.statistics
     np.testing.assert_array_equal(statistics.origin, parameters.means)

@@ -132,7 +132,7 @@ def test_of_a_stream_that_forgets_the_bound_is_of_what_is_remembered():
 @given(st.floats(-1e6, -1.0), st.floats(2.0, 1e6), st.floats(1.0, 1e6), st.integers(1, 100))
 def test_of_as_many_rows_as_there_are_nothing_changes_and_of_fewer_the_mean_does_not(total, n, effective, free):
     criterion = Criterion(total, -1.0, n, free)
-    same, fewer = criterion.of_effective(n), criterion.of_effective(effective)
+    same, fewer = criterion.for_effective_rows(n), criterion.for_effective_rows(effective)
     np.testing.assert_allclose(
         [same.bic, same.aic, same.icl], [criterion.bic, criterion.aic, criterion.icl], rtol=1e-12
     )
@@ -142,4 +142,4 @@ def test_of_as_many_rows_as_there_are_nothing_changes_and_of_fewer_the_mean_does
 
 def test_an_effective_number_of_rows_is_positive():
     with pytest.raises(InputError, match="positive"):
-        Criterion(-1.0, None, 2.0, 1).of_effective(0.0)
+        Criterion(-1.0, None, 2.0, 1).for_effective_rows(0.0)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy.stats import ortho_group
+from shared_families import SharedDiagonal, SharedSpherical
 
 from streamgmm.model.covariances import STRUCTURES, Diagonal, Full, Spherical, Tied
 from streamgmm.testing.covariance_laws import CovarianceLaws
@@ -39,6 +40,28 @@ class TestSpherical(CovarianceLaws):
     def symmetry(self, random, d):
         rotation = ortho_group.rvs(d, random_state=random) if d > 1 else np.ones((1, 1))
         return random.uniform(0.2, 5.0) * rotation
+
+
+class TestSharedDiagonal(TestDiagonal):
+    structure = SharedDiagonal()
+
+    def pooled(self, matrices, counts):
+        return counts[None] / counts.sum() @ super().pooled(matrices, counts)
+
+
+class TestSharedSpherical(TestSpherical):
+    structure = SharedSpherical()
+
+    def pooled(self, matrices, counts):
+        return counts[None] / counts.sum() @ super().pooled(matrices, counts)
+
+
+SUITES = (TestFull, TestTied, TestDiagonal, TestSpherical)
+
+
+def test_every_family_in_the_table_is_under_its_name_and_runs_the_laws():
+    assert {suite.structure.name for suite in SUITES} == set(STRUCTURES)
+    assert all(structure.name == name for name, structure in STRUCTURES.items())
 
 
 # k variances and so on, counted by hand for 3 components in 4 dimensions
