@@ -19,7 +19,7 @@ from streamgmm.cli.info import outcome
 from streamgmm.cli.outputs import for_each, is_for_each, made_folder
 from streamgmm.errors import InputError
 from streamgmm.fitting.progress import rows_bar
-from streamgmm.images.formats import is_bands
+from streamgmm.images.reading import is_band_list
 from streamgmm.images.segmentation import Segmentation
 from streamgmm.model.information_criteria import likelihood_criteria
 from streamgmm.results.block_writer import write
@@ -167,7 +167,7 @@ def segment(given: Namespace) -> int:
     sheets = _sheets(given.plot, given.images, several)
     if given.probabilities is not None and targets[0].suffix.lower() != ".zarr":
         raise InputError(f"--probabilities are written beside labels in .zarr, and {targets[0]} is none.")
-    if not several and len(given.images) > 1 and not is_bands(given.images):
+    if not several and len(given.images) > 1 and not is_band_list(given.images):
         raise InputError(
             f"{len(given.images)} images are given, and {given.output} is for one; pass -o with {{}} for the name of "
             "each, or a folder."

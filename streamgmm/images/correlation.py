@@ -74,17 +74,19 @@ def effective_n(
     >>> round(effective_n(noise) / 200**2, 1), round(effective_n(blocky) / 200**2, 1)
     (1.0, 1.0)
     """
-    from streamgmm.images.formats import opened
-    from streamgmm.images.image import NO_PIXEL, Image
+    from streamgmm.images.image import NO_VALID_PIXEL, Image
+    from streamgmm.images.reading import open_image
 
-    raster = opened(image, axes)
+    raster = open_image(image, axes)
     nodata = raster.nodata if nodata is None else nodata
-    whole = Image.of(raster.array, axes=raster.axes, bands=bands, nodata=nodata, mask=raster.lacking(bands, mask))
+    whole = Image.from_array(
+        raster.array, axes=raster.axes, bands=bands, nodata=nodata, mask=raster.nodata_mask(bands, mask)
+    )
     shape = whole.values.shape[:-1]
     windows = [_window(whole, place) for place in _places(shape)]
     n_seen = sum(valid.sum() for _, valid in windows)
     if not n_seen:
-        raise InputError(NO_PIXEL)
+        raise InputError(NO_VALID_PIXEL)
     share = n_seen / sum(valid.size for _, valid in windows)
     least = min(1.0 / _integrated(windows, band) for band in range(whole.n_bands))
     n_pixels = share * float(np.prod(shape, dtype=np.float64))

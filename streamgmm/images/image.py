@@ -20,9 +20,9 @@ from streamgmm.data.checks import as_dtype, usable_dtype
 from streamgmm.data.sources.dask_arrays import DaskSource, from_dask
 from streamgmm.data.sources.storage import TASK_BYTES
 from streamgmm.errors import InputError, InputTypeError, NonFiniteError
-from streamgmm.images.axes import BANDS, named_axes
-from streamgmm.images.blocks import Blocks, Lengths, starts_of
-from streamgmm.images.pixels import Place, infinite, infinite_error, lacking
+from streamgmm.images.image_chunks import Blocks, Lengths, starts_of
+from streamgmm.images.pixels import Place, find_infinite, find_nodata, infinite_pixel_error
+from streamgmm.images.reading.axis_names import BANDS, name_axes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +39,7 @@ class Image:
         True where a pixel is nodata, in the blocks of the values.
     nodata : int, float or None
         Value that says so, in any band. NaN does always.
-    at_hand : bool
+    in_memory : bool
         Whether the image is in memory, so that results are too.
     stored : tuple of Blocks
         What the values and the mask are read from, if they are to be cut otherwise.
@@ -48,10 +48,10 @@ class Image:
 
     Examples
     --------
-    >>> image = Image.of(np.arange(6.0).reshape(2, 3), nodata=4)
-    >>> image.n_bands, image.rows().n_rows
+    >>> image = Image.from_array(np.arange(6.0).reshape(2, 3), nodata=4)
+    >>> image.n_bands, image.to_rows().n_rows
     (1, 5)
-    >>> Image.of(np.zeros((3, 20, 5, 40)), axes="CZYX").shape
+    >>> Image.from_array(np.zeros((3, 20, 5, 40)), axes="CZYX").shape
     (20, 5, 40)
     """
 
@@ -59,12 +59,12 @@ class Image:
     axes: str
     mask: Any
     nodata: float | None
-    at_hand: bool
+    in_memory: bool
     stored: tuple[Blocks, ...] = ()
     origin: Image | None = None
 
     @classmethod
-    def of(
+    def from_array(
         cls,
         image: Any,
         *,
@@ -74,9 +74,9 @@ class Image:
         mask: Any = None,
     ) -> Image:
         """Image out of a NumPy, dask or zarr array; the arguments are those of `segment`. Nothing is read."""
-        array, at_hand = _array(image, "image")
+        array, in_memory = _array(image, "image")
         dtype = usable_dtype(array.dtype)
-        names = named_axes(array.shape, axes)
+        names = name_axes(array.shape, axes)
         if 0 in array.shape:
             raise InputError(f"The image has shape {array.shape}, so that there is no pixel; pass one with some.")
         space = names.replace(BANDS, "")
@@ -87,7 +87,7 @@ class Image:
         blocks = Blocks.of(array, order, chosen if BANDS in names else None, most)
         stored = (blocks, *_checked_mask(mask, blocks))
         values, masked = _read(stored)
-        return cls(values, space, masked, _checked_nodata(nodata, dtype), at_hand, stored)
+        return cls(values, space, masked, _checked_nodata(nodata, dtype), in_memory, stored)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -112,33 +112,33 @@ class Image:
         return dtype
 
     @property
-    def may_lack(self) -> bool:
+    def may_have_nodata(self) -> bool:
         """Whether a pixel may be nodata."""
         return self.mask is not None or self.nodata is not None or self.dtype.kind == "f"
 
-    def within(self, most: int, reach: Sequence[int]) -> Image:
+    def rechunk(self, most: int, reach: Sequence[int]) -> Image:
         """The same in blocks of about ``most`` pixels, each of which can be had with ``reach`` pixels around it."""
         blocks, *masks = self.stored
-        blocks = blocks.within(most, reach)
+        blocks = blocks.rechunk(most, reach)
         stored = (blocks, *(mask.cut_as(blocks.lengths) for mask in masks))
         values, masked = _read(stored)
         return replace(self, values=values, mask=masked, stored=stored)
 
-    def around(self, reach: Sequence[int]) -> tuple[Any, Any]:
+    def read_with_margin(self, reach: Sequence[int]) -> tuple[Any, Any]:
         """Values and mask whose blocks have ``reach`` pixels more on both sides of each axis, as far as there are."""
         return _read(self.stored, reach)
 
-    def held(self) -> Image:
+    def persist(self) -> Image:
         """The same, computed once, where it was made of an image in memory and is not much larger."""
-        dear = self.origin is not None and self.at_hand and self.values.nbytes <= HELD_BYTES
+        dear = self.origin is not None and self.in_memory and self.values.nbytes <= HELD_BYTES
         return replace(self, values=self.values.persist()) if dear else self
 
-    def pixels(self) -> DaskSource:
+    def to_weighted_rows(self) -> DaskSource:
         """All pixels, block by block; the weight of one that is masked is 0."""
         weights = None if self.mask is None else _in_rows(~self.mask, len(self.axes)).astype(np.float64)
         return from_dask(_in_rows(self.values, len(self.axes)), weights, kind="image")
 
-    def rows(self, *, counted: bool = True) -> DaskSource:
+    def to_rows(self, *, counted: bool = True) -> DaskSource:
         """The pixels that are not nodata, block by block.
 
         Parameters
@@ -147,7 +147,7 @@ class Image:
             Whether it shall be known how many there are in each block, for which all are read if any may be nodata.
         """
         rows, *mask = self._all_rows()
-        if self.may_lack:
+        if self.may_have_nodata:
             n_rows = (self.origin or self)._n_valid() if counted else (nan,) * rows.numblocks[0]
             chunks, meta = (n_rows, (self.n_bands,)), np.empty((0, 0), self.dtype)
             kept = partial(_valid_rows, nodata=self.nodata)
@@ -184,12 +184,12 @@ class Image:
         chunks, meta = ((1,) * rows.numblocks[0],), np.empty(0, np.int64)
         found = da.map_blocks(count, rows, *mask, drop_axis=1, chunks=chunks, dtype=np.int64, meta=meta).compute()
         if not found.any():
-            raise InputError(NO_PIXEL)
+            raise InputError(NO_VALID_PIXEL)
         return tuple(found.tolist())
 
 
 HELD_BYTES = 2**28  # of what was made of an image in memory
-NO_PIXEL = "Every pixel of the image is nodata; check nodata, mask and bands."
+NO_VALID_PIXEL = "Every pixel of the image is nodata; check nodata, mask and bands."
 
 
 def _read(stored: tuple[Blocks, ...], reach: Sequence[int] | None = None) -> tuple[Any, Any]:
@@ -262,12 +262,12 @@ def _checked_mask(mask: Any, blocks: Blocks) -> list[Blocks]:
 
 
 def _valid_rows(rows: NDArray[Any], mask: NDArray[np.bool_] | None = None, *, nodata: float | None) -> NDArray[Any]:
-    without = lacking(rows, mask, nodata)
+    without = find_nodata(rows, mask, nodata)
     return rows if without is None else rows[~without]
 
 
 def _n_rows(rows: NDArray[Any], mask: NDArray[np.bool_] | None = None, *, nodata: float | None) -> NDArray[np.int64]:
-    without = lacking(rows, mask, nodata)
+    without = find_nodata(rows, mask, nodata)
     return np.array([len(rows) - (0 if without is None else without.sum())], np.int64)
 
 
@@ -281,7 +281,7 @@ def _mapped(
     nodata: float | None,
     place: Place,
 ) -> NDArray[Any]:
-    without = lacking(block, mask, nodata)
+    without = find_nodata(block, mask, nodata)
     rows = block.reshape(-1, block.shape[-1])
     valid = slice(None) if without is None else ~without.reshape(-1)
     out = np.zeros(len(rows), dtype)
@@ -289,8 +289,8 @@ def _mapped(
         try:
             out[valid] = function(rows[valid])
         except NonFiniteError:
-            refused = infinite(block, without)
+            refused = find_infinite(block, without)
             if not refused.any():
                 raise
-            raise infinite_error(place.of(refused, block_id)) from None
+            raise infinite_pixel_error(place.of(refused, block_id)) from None
     return out.reshape(block.shape[:-1])

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.errors import NonFiniteError
-from streamgmm.images.axes import PLACES
+from streamgmm.images.reading.axis_names import PLACES
 from streamgmm.model.statistics import LARGEST
 
 
-def lacking(block: NDArray[Any], mask: NDArray[np.bool_] | None, nodata: float | None) -> NDArray[np.bool_] | None:
+def find_nodata(block: NDArray[Any], mask: NDArray[np.bool_] | None, nodata: float | None) -> NDArray[np.bool_] | None:
     """Which pixels (..., n_bands) are nodata: masked, or with the value or NaN in any band; None where none is."""
     found = np.zeros(block.shape[:-1], np.bool_) if mask is None else mask.reshape(block.shape[:-1]).copy()
     for band in range(block.shape[-1]):
@@ -25,7 +25,7 @@ def lacking(block: NDArray[Any], mask: NDArray[np.bool_] | None, nodata: float |
     return found if found.any() else None
 
 
-def infinite(block: NDArray[Any], without: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+def find_infinite(block: NDArray[Any], without: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
     """Which pixels (..., n_bands), ``without`` those that are nodata, have a value that cannot be squared."""
     refused = np.zeros(block.shape[:-1], np.bool_)
     if block.dtype.kind == "f":
@@ -35,7 +35,7 @@ def infinite(block: NDArray[Any], without: NDArray[np.bool_] | None) -> NDArray[
     return refused if without is None else refused & ~without
 
 
-def infinite_error(where: str) -> NonFiniteError:
+def infinite_pixel_error(where: str) -> NonFiniteError:
     """To be raised for a pixel at a place."""
     return NonFiniteError(
         f"The image holds a value that is infinite or too large to be squared at {where}; make it NaN, which is "

@@ -21,10 +21,10 @@ from streamgmm.fitting.progress import rows_bar
 from streamgmm.images.counting import ValueCounts
 from streamgmm.images.counting.paying import tables_of
 from streamgmm.images.features import Features, Scaling, features_of, numbered, rows_together, standardized
-from streamgmm.images.formats import opened, place
-from streamgmm.images.image import NO_PIXEL, Image
+from streamgmm.images.image import NO_VALID_PIXEL, Image
 from streamgmm.images.labelling import Labelling, ProbabilityLayer, label_dtype
-from streamgmm.images.raster import Georeference
+from streamgmm.images.reading import find_path, open_image
+from streamgmm.images.reading.raster import Georeference
 from streamgmm.images.recipe import Preprocessing, Scale
 from streamgmm.images.segmentation import Segmentation
 from streamgmm.images.tallying import SegmentStatistics
@@ -91,14 +91,14 @@ class SegmentationJob:
 
         What says nodata is ``nodata``, else what the format says, else, in case that it says nothing, ``otherwise``.
         """
-        raster = opened(image, axes, level)
+        raster = open_image(image, axes, level)
         sources = (*image, mask) if isinstance(image, list | tuple) else (image, raster.array, mask)
         if scaled:
             raster, nodata = raster.scaled(nodata), None
         said = next((one for one in (nodata, raster.nodata, otherwise) if one is not None), None)
         features = Features(**{**wanted, "bands": numbered(wanted["bands"], raster.bands)})
-        without = raster.lacking(features.bands, mask)
-        pixels = Image.of(raster.array, axes=raster.axes, bands=features.bands, nodata=said, mask=without)
+        without = raster.nodata_mask(features.bands, mask)
+        pixels = Image.from_array(raster.array, axes=raster.axes, bands=features.bands, nodata=said, mask=without)
         features.check(pixels.n_bands, pixels.dtype)
         used = range(pixels.n_bands) if features.bands is None else features.bands
         return cls(
@@ -108,8 +108,8 @@ class SegmentationJob:
             {"axes": pixels.axes, "nodata": pixels.nodata, "mask": None if mask is None else _digest(mask)},
             None if raster.bands is None else tuple(raster.bands[band] for band in used),
             None if raster.scale is None else tuple(raster.scale[band] for band in used),
-            raster.grid if grid is None else grid,
-            tuple(path for path in map(place, sources) if path is not None),
+            raster.georeference if grid is None else grid,
+            tuple(path for path in map(find_path, sources) if path is not None),
             target,
         )
 
@@ -134,7 +134,7 @@ class SegmentationJob:
             lazy = self.pixels.map(self.counted.table(labels), dtype)
         likely = _certainty(learnt, model, certainty)
         if self.target is None:
-            lazy = lazy.compute() if self.pixels.at_hand else lazy
+            lazy = lazy.compute() if self.pixels.in_memory else lazy
         else:
             lazy = self._written("segments", lazy, self.target, model, recipe, verbose)
             if likely is not None and self.target.kind == ZARR:
@@ -146,7 +146,7 @@ class SegmentationJob:
         self, kind: str, lazy: Any, target: Output, model: GaussianMixture, recipe: Preprocessing, verbose: int
     ) -> Any:
         """A lazy array as it is where it was written to, which it is once this returns."""
-        record = Record.of(kind, model, self.pixels.pixels(), {**self.settings, **self.features.written()})
+        record = Record.of(kind, model, self.pixels.to_weighted_rows(), {**self.settings, **self.features.written()})
         shown = bool(verbose) and target.kind != PICTURE
         with rows_bar(prod(self.pixels.shape), kind, shown=shown) as bar:
             return target.write(
@@ -197,7 +197,7 @@ def _table(scenes: Sequence[SegmentationJob]) -> ValueCounts | None:
         return None
     together = ValueCounts.together(tables)
     if not len(together.values):
-        raise InputError(NO_PIXEL)
+        raise InputError(NO_VALID_PIXEL)
     return together
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # these load dask, or matplotlib
 
     from streamgmm.images.features import Features
     from streamgmm.images.image import Image
-    from streamgmm.images.raster import Georeference
+    from streamgmm.images.reading.raster import Georeference
     from streamgmm.selection.selection import Selection
 
 

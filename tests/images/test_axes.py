@@ -1,7 +1,7 @@
 import pytest
 
 from streamgmm.errors import InputError
-from streamgmm.images.axes import named_axes
+from streamgmm.images.reading.axis_names import name_axes
 
 
 @pytest.mark.parametrize(
@@ -18,25 +18,25 @@ from streamgmm.images.axes import named_axes
     ],
 )
 def test_axes_are_named_or_certain(shape, axes, named):
-    assert named_axes(shape, axes) == named
+    assert name_axes(shape, axes) == named
 
 
 @pytest.mark.parametrize("shape", [(3, 50, 4), (50, 60, 70), (3, 5, 7), (50, 3, 70), (4, 60, 12)])
 def test_three_axes_that_are_not_certain_have_to_be_named(shape):
     with pytest.raises(InputError, match="is not certain; pass axes='YXC' or axes='CYX', or axes='ZYX' for a volume"):
-        named_axes(shape, None)
+        name_axes(shape, None)
 
 
 @pytest.mark.parametrize("shape", [(50, 60, 70, 3), (3, 1, 1, 50, 60)])
 def test_more_axes_have_always_to_be_named(shape):
     with pytest.raises(InputError, match="is not certain; name them by axes="):
-        named_axes(shape, None)
+        name_axes(shape, None)
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (1, 1, 1, 1, 5, 5)])
 def test_no_image_has_fewer_axes_than_two_or_more_than_five(shape):
     with pytest.raises(InputError, match="lines and columns at least, and five axes at most"):
-        named_axes(shape, None)
+        name_axes(shape, None)
 
 
 @pytest.mark.parametrize(
@@ -54,4 +54,4 @@ def test_no_image_has_fewer_axes_than_two_or_more_than_five(shape):
 )
 def test_names_that_are_not_those_of_the_axes_are_refused(shape, axes):
     with pytest.raises(InputError, match="does not name the axes"):
-        named_axes(shape, axes)
+        name_axes(shape, axes)

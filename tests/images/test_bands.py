@@ -6,7 +6,7 @@ from PIL import Image
 
 from streamgmm import segment
 from streamgmm.errors import InputError
-from streamgmm.images.formats import is_bands, opened
+from streamgmm.images.reading import is_band_list, open_image
 
 rasterio = pytest.importorskip("rasterio")
 from rasterio.transform import Affine  # noqa: E402
@@ -30,10 +30,10 @@ def band(path, values, *, crs="EPSG:32633", transform=UTM, **options):
 def test_files_of_one_band_each_are_one_image(tmp_path):
     paths = [band(tmp_path / f"B0{number}.tif", values, nodata=0) for number, values in enumerate(VALUES)]
     for given in (paths, [str(path) for path in paths], tuple(paths)):
-        assert is_bands(given)
-        raster = opened(given)
+        assert is_band_list(given)
+        raster = open_image(given)
         assert (raster.axes, raster.bands, raster.nodata, raster.mask) == ("CYX", ("B00", "B01", "B02"), 0, None)
-        assert raster.grid.crs == "EPSG:32633"
+        assert raster.georeference.crs == "EPSG:32633"
         np.testing.assert_array_equal(raster.array[:], VALUES)
         np.testing.assert_array_equal(raster.array[2, 5:9, ::2], VALUES[2, 5:9, ::2])
     found = segment(paths, 3, bands=[2, 0], random_state=0, tol=1)
@@ -45,7 +45,7 @@ def test_bands_may_be_of_different_formats_and_dtypes(tmp_path):
     grey = VALUES[0].astype("uint8")
     Image.fromarray(grey).save(tmp_path / "a.png")
     np.save(tmp_path / "b.npy", VALUES[1])
-    raster = opened([tmp_path / "a.png", tmp_path / "b.npy"])
+    raster = open_image([tmp_path / "a.png", tmp_path / "b.npy"])
     assert raster.array.dtype == np.uint16 and raster.bands == ("a", "b")
     np.testing.assert_array_equal(raster.array[:], [grey, VALUES[1]])
 
@@ -55,7 +55,7 @@ def test_files_of_one_name_in_different_folders_keep_their_paths(tmp_path):
         (tmp_path / folder).mkdir()
         np.save(tmp_path / folder / "red.npy", VALUES[0])
     paths = [str(tmp_path / folder / "red.npy") for folder in ("one", "other")]
-    assert opened(paths).bands == tuple(paths)
+    assert open_image(paths).bands == tuple(paths)
 
 
 def test_a_pixel_is_nodata_if_a_used_band_is_by_its_own_value(tmp_path):
@@ -66,7 +66,7 @@ def test_a_pixel_is_nodata_if_a_used_band_is_by_its_own_value(tmp_path):
         band(tmp_path / f"{n}.tif", one, nodata=value)
         for n, (one, value) in enumerate(zip(values, nodata, strict=True))
     ]
-    raster = opened(paths)
+    raster = open_image(paths)
     assert raster.nodata is None
     lacking = np.stack([values[0] == 0, values[1] == 7777, np.zeros((60, 70), bool)])
     np.testing.assert_array_equal(raster.mask[:], lacking)
@@ -100,7 +100,7 @@ def test_another_grid_is_refused_with_the_command_that_resamples(tmp_path, value
         "or rasterio.warp.reproject"
     )
     with pytest.raises(InputError, match=f"do not lie on one grid: {why}.*{command}") as error:
-        opened(paths)
+        open_image(paths)
     assert "\n" not in str(error.value)
 
 
@@ -113,7 +113,7 @@ def test_what_the_command_makes_lies_on_the_grid(tmp_path):
     with rasterio.open(path) as file:
         reproject(rasterio.band(file, 1), resampled, dst_transform=UTM, dst_crs="EPSG:32633")
     paths = [band(tmp_path / "B02.tif", VALUES[0]), band(tmp_path / "resampled.tif", resampled)]
-    assert opened(paths).array.shape == (2, 60, 70)
+    assert open_image(paths).array.shape == (2, 60, 70)
 
 
 def test_several_images_are_not_bands(tmp_path):
@@ -121,7 +121,7 @@ def test_several_images_are_not_bands(tmp_path):
         Image.fromarray(np.moveaxis(VALUES, 0, 2).astype("uint8")).save(tmp_path / f"{name}.png")
     Image.fromarray(VALUES[0].astype("uint8")).save(tmp_path / "grey.png")
     images = [tmp_path / "a.png", tmp_path / "b.png"]
-    assert not is_bands(images)
+    assert not is_band_list(images)
     for other in (
         [VALUES, VALUES],
         VALUES,
@@ -131,8 +131,8 @@ def test_several_images_are_not_bands(tmp_path):
         VALUES.tolist(),
         [tmp_path / "a.png", VALUES],
     ):
-        assert not is_bands(other)
+        assert not is_band_list(other)
     with pytest.raises(InputError, match=r"'.*grey.png' has one band, and '.*a.png' has several"):
-        is_bands([*images, tmp_path / "grey.png"])
+        is_band_list([*images, tmp_path / "grey.png"])
     with pytest.raises(InputError, match="is one of several files, which are bands of one image, but it has shape"):
-        opened(images)
+        open_image(images)

@@ -24,7 +24,7 @@ def scene(dtype, shape, seed=0):
 
 
 def computed(array, features, **options):
-    return features_of(Image.of(array, **options), features).values.compute(scheduler="synchronous")
+    return features_of(Image.from_array(array, **options), features).values.compute(scheduler="synchronous")
 
 
 def same(one, other):
@@ -155,15 +155,15 @@ def test_coordinates_depend_on_the_place_and_not_on_the_resolution():
 def test_what_is_made_of_nodata_is_nodata():
     values = scene("uint8", (9, 8, 3))
     values[4, 5, 1] = 0
-    image = features_of(Image.of(values, axes="YXC", nodata=0), Features(window=3))
-    rows = image.rows()
+    image = features_of(Image.from_array(values, axes="YXC", nodata=0), Features(window=3))
+    rows = image.to_rows()
     assert rows.n_rows == 71 and not np.isnan(rows.array.compute()).any()
     labels = image.map(lambda rows: np.ones(len(rows)), np.uint8).compute()
     assert labels.sum() == 71 and labels[4, 5] == 0
 
 
 def test_features_that_change_nothing_leave_the_image_as_it_is():
-    image = Image.of(scene("uint8", (5, 6)))
+    image = Image.from_array(scene("uint8", (5, 6)))
     assert features_of(image, Features()) is image
 
 
@@ -172,7 +172,7 @@ def test_standardized_features_have_mean_0_and_deviation_1(dtype):
     values = scene(dtype, (40, 50, 3))
     mask = np.zeros((40, 50), bool)
     mask[:5] = True
-    image = Image.of(da.from_array(values, chunks=(7, 50, 2)), axes="YXC", mask=mask)
+    image = Image.from_array(da.from_array(values, chunks=(7, 50, 2)), axes="YXC", mask=mask)
     features = standardized([image], Features(window=3, coordinates=5.0))
     found = computed(values, features, axes="YXC", mask=mask)[5:].reshape(-1, 11).astype(np.float64)
     np.testing.assert_allclose(found[:, :9].mean(axis=0), 0, atol=1e-5)
@@ -184,7 +184,7 @@ def test_standardized_features_have_mean_0_and_deviation_1(dtype):
 def test_infinity_is_named_with_its_place_also_where_it_is_around():
     values = scene("float32", (3, 12, 13))
     values[1, 7, 9] = np.inf
-    image = Image.of(stored(values, (1, 4, 4)), axes="TYX")
+    image = Image.from_array(stored(values, (1, 4, 4)), axes="TYX")
     with pytest.raises(NonFiniteError, match="at time 1, line 7, column 9; make it NaN"):
         features_of(image, Features(window=5)).values.compute()
     with pytest.raises(NonFiniteError, match="at time 1, line 7, column 9; make it NaN"):
@@ -218,7 +218,7 @@ def test_storage_is_not_read_many_times_for_what_is_around():
             return np.zeros([part.stop - part.start for part in key], np.float32)
 
     array = Counting()
-    image = features_of(Image.of(array), Features(window=5))
+    image = features_of(Image.from_array(array), Features(window=5))
     assert max(np.prod(block) for block in zip(*[map(max, image.lengths)], strict=True)) <= fields.BLOCK_BYTES
     array.read = 0
     image.map(lambda rows: np.ones(len(rows)), np.uint8).sum().compute()
@@ -227,16 +227,16 @@ def test_storage_is_not_read_many_times_for_what_is_around():
 
 def test_blocks_of_dask_are_cut_where_their_features_are_too_many():
     lazy = da.zeros((3000, 2500, 3), chunks=-1, dtype=np.float32)
-    image = features_of(Image.of(lazy), Features(window=5))
+    image = features_of(Image.from_array(lazy), Features(window=5))
     assert 2**24 < np.prod(image.values.chunksize) * 4 <= fields.BLOCK_BYTES
-    thin = features_of(Image.of(da.zeros((40, 300), chunks=(1, 3))), Features(window=9))
+    thin = features_of(Image.from_array(da.zeros((40, 300), chunks=(1, 3))), Features(window=9))
     assert min(map(min, thin.lengths)) >= 4
 
 
 def test_images_in_memory_are_cut_for_all_threads():
-    image = features_of(Image.of(np.zeros((900, 1000), np.float32)), Features(window=5))
+    image = features_of(Image.from_array(np.zeros((900, 1000), np.float32)), Features(window=5))
     assert len(image.lengths[0]) * len(image.lengths[1]) >= 2
-    held = image.held()
+    held = image.persist()
     assert len(image.values.dask) > len(held.values.dask) == held.values.npartitions
 
 
@@ -259,10 +259,10 @@ def test_memory_does_not_grow_with_the_image(dtype, nodata, monkeypatch):
     monkeypatch.setattr(fields, "BLOCK_BYTES", 2**20)
 
     def peak(lines):
-        learnt = features_of(Image.of(Endless(lines, dtype), axes="YXC", nodata=nodata), Features(window=5))
+        learnt = features_of(Image.from_array(Endless(lines, dtype), axes="YXC", nodata=nodata), Features(window=5))
         with dask.config.set(scheduler="synchronous"):
             tracemalloc.start()
-            Scaling.of(learnt.rows())
+            Scaling.of(learnt.to_rows())
             learnt.map(lambda rows: np.ones(len(rows)), np.uint8).sum().compute()
             found = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()

@@ -11,9 +11,9 @@ from PIL import Image
 
 from streamgmm import segment
 from streamgmm.errors import InputError
-from streamgmm.images.formats import opened, place, whole
-from streamgmm.images.lazy import Lazy, any_of, equals, looked_up, nowhere, picked, stacked, without
-from streamgmm.images.raster import Georeference, Raster
+from streamgmm.images.reading import find_path, open_image, whole
+from streamgmm.images.reading.lazy_arrays import LazyArray, any_of, equals, looked_up, nowhere, picked, stacked, without
+from streamgmm.images.reading.raster import Georeference, Raster
 
 VALUES = np.random.default_rng(0).integers(1, 200, (20, 30, 3)).astype(np.uint8)
 ALPHA = np.where(np.arange(30) < 7, 0, 255).astype(np.uint8) + np.zeros((20, 1), np.uint8)
@@ -29,24 +29,24 @@ def test_what_is_stored_at_a_path_is_the_image(tmp_path, suffix):
     else:
         Image.fromarray(VALUES).save(path)
     for given_ in (path, str(path)):
-        raster = opened(given_)
+        raster = open_image(given_)
         np.testing.assert_array_equal(raster.array[:], VALUES)
         assert raster.axes == ("YXC" if suffix == ".png" else None)  # a picture says which axis is of bands
-    assert place(path) == path
+    assert find_path(path) == path
 
 
 def test_a_file_is_mapped_and_not_read(tmp_path):
     np.save(tmp_path / "image.npy", VALUES)
-    assert isinstance(opened(tmp_path / "image.npy").array, np.memmap)
+    assert isinstance(open_image(tmp_path / "image.npy").array, np.memmap)
 
 
 def test_an_array_is_itself_and_nothing_is_known_of_it():
     for array in (VALUES, da.from_array(VALUES), VALUES.tolist()):
-        raster = opened(array)
+        raster = open_image(array)
         assert raster.array is array
-        assert (raster.axes, raster.bands, raster.nodata, raster.mask, raster.grid) == (None,) * 5
-    assert opened(VALUES, "yxc").axes == "YXC"
-    assert place(VALUES) is None
+        assert (raster.axes, raster.bands, raster.nodata, raster.mask, raster.georeference) == (None,) * 5
+    assert open_image(VALUES, "yxc").axes == "YXC"
+    assert find_path(VALUES) is None
 
 
 GREY = VALUES[:, :, 0]
@@ -74,7 +74,7 @@ def _palette_picture():
 )
 def test_pictures_of_every_mode_are_their_colours_and_what_is_transparent_is_nodata(tmp_path, picture, expected):
     picture.save(tmp_path / "image.png")
-    raster = opened(tmp_path / "image.png")
+    raster = open_image(tmp_path / "image.png")
     assert raster.axes == ("YX" if expected.ndim == 2 else "YXC")
     np.testing.assert_array_equal(raster.array, expected)
     assert raster.array.dtype == expected.dtype
@@ -99,7 +99,7 @@ def test_one_colour_that_is_transparent_is_nodata(tmp_path, colour):
     values = (VALUES if isinstance(colour, tuple) else GREY).copy()
     values[3, 4] = colour
     Image.fromarray(values).save(tmp_path / "image.png", transparency=colour)
-    raster = opened(tmp_path / "image.png")
+    raster = open_image(tmp_path / "image.png")
     transparent = (values == colour).all(axis=2) if values.ndim == 3 else values == colour
     np.testing.assert_array_equal(raster.mask, transparent)
     np.testing.assert_array_equal(raster.array, values)
@@ -108,7 +108,7 @@ def test_one_colour_that_is_transparent_is_nodata(tmp_path, colour):
 def test_a_jpeg_is_as_pillow_decodes_it():
     sklearn = pytest.importorskip("sklearn")
     path = Path(sklearn.__file__).parent / "datasets" / "images" / "china.jpg"
-    np.testing.assert_array_equal(opened(path).array, np.asarray(Image.open(path)))
+    np.testing.assert_array_equal(open_image(path).array, np.asarray(Image.open(path)))
 
 
 @pytest.mark.parametrize("name", ["camera.png", "astronaut.png", "logo.png", "motorcycle_left.png", "retina.jpg"])
@@ -117,7 +117,7 @@ def test_pictures_of_scikit_image_are_read_as_it_reads_them(name):
     from skimage.io import imread
 
     path = Path(skimage.__file__).parent / "data" / name
-    expected, raster = imread(path), opened(path)
+    expected, raster = imread(path), open_image(path)
     alpha = expected.ndim == 3 and expected.shape[2] == 4
     np.testing.assert_array_equal(raster.array, expected[:, :, :3] if alpha else expected)
     assert raster.mask is None or alpha
@@ -142,11 +142,11 @@ def test_what_cannot_be_opened_is_refused_in_a_sentence(tmp_path, monkeypatch):
         ("image.npy", 2, "level=2 was asked for, but .*image.npy' holds no other resolutions"),
     ]:
         with pytest.raises(InputError, match=message) as error:
-            opened(tmp_path / name, level=level)
+            open_image(tmp_path / name, level=level)
         assert "\n" not in str(error.value)
-    opened(tmp_path / "small.png")  # 1,800 bytes
+    open_image(tmp_path / "small.png")  # 1,800 bytes
     with pytest.raises(InputError, match="level=1 was asked for, but 'a ndarray' holds no"):
-        opened(VALUES, level=1)
+        open_image(VALUES, level=1)
 
 
 @pytest.mark.parametrize(
@@ -158,13 +158,13 @@ def test_without_a_library_its_extra_is_named(tmp_path, monkeypatch, library, na
     for hidden in {library, "rasterio"}:
         monkeypatch.setitem(sys.modules, hidden, None)
     with pytest.raises(ImportError, match=rf"pip install 'streamgmm\[{extra}\]'"):
-        opened(tmp_path / name)
+        open_image(tmp_path / name)
 
 
 def test_axes_that_somebody_gives_are_believed_and_what_belonged_to_others_is_lost():
     grid = Georeference(spacing=(("Z", 3.0), ("Y", 2.0), ("X", 1.0)), unit="micrometer")
-    stack = Raster(np.zeros((4, 5, 6)), "ZYX", grid=grid)
-    assert stack.named("CYX").grid.spacing == (("Y", 2.0), ("X", 1.0))
+    stack = Raster(np.zeros((4, 5, 6)), "ZYX", georeference=grid)
+    assert stack.named("CYX").georeference.spacing == (("Y", 2.0), ("X", 1.0))
     assert stack.named("zyx") is stack and stack.named(None) is stack
     assert Raster(VALUES, "YXC", ("r", "g", "b")).named("CYX").bands is None
     with pytest.raises(InputError, match="says by them where pixels are nodata; leave axes out"):
@@ -199,7 +199,7 @@ def _lazily(array):
         )
         return array[key]
 
-    return Lazy(array.shape, array.dtype, (1, *array.shape[1:]), read)
+    return LazyArray(array.shape, array.dtype, (1, *array.shape[1:]), read)
 
 
 KEYS = st.one_of(

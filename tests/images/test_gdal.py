@@ -9,8 +9,8 @@ import pytest
 
 from streamgmm import segment
 from streamgmm.errors import InputError
-from streamgmm.images.formats import opened, whole
-from streamgmm.images.formats.gdal import Windows
+from streamgmm.images.reading import open_image, whole
+from streamgmm.images.reading.gdal import Windows
 
 rasterio = pytest.importorskip("rasterio")
 from rasterio.enums import ColorInterp  # noqa: E402
@@ -51,7 +51,7 @@ def test_every_layout_is_read_as_the_array_that_it_is_of(tmp_path, options, dtyp
     if dtype == "float32":
         options.pop("predictor", None)
     values = scene(dtype)
-    raster = opened(write(tmp_path / "scene.tif", values, **options))
+    raster = open_image(write(tmp_path / "scene.tif", values, **options))
     assert isinstance(raster.array.read, Windows)
     assert (raster.axes, raster.array.shape, raster.array.dtype) == ("CYX", values.shape, np.dtype(dtype))
     np.testing.assert_array_equal(raster.array[:], values)
@@ -64,14 +64,14 @@ def test_every_layout_is_read_as_the_array_that_it_is_of(tmp_path, options, dtyp
 
 
 def test_where_pixels_lie_is_known(tmp_path):
-    grid = opened(write(tmp_path / "scene.tif", scene())).grid
+    grid = open_image(write(tmp_path / "scene.tif", scene())).georeference
     assert grid.crs == "EPSG:32633" and grid.transform == (10.0, 0.0, 500_000.0, 0.0, -10.0, 4_600_000.0)
     assert grid.spacing == (("Y", 10.0), ("X", 10.0)) and grid.pixel_size == (100.0, "m²")
-    degrees = opened(
+    degrees = open_image(
         write(tmp_path / "b.tif", scene(), crs="EPSG:4326", transform=Affine(0.1, 0.0, 5, 0.0, -0.1, 50))
-    ).grid
+    ).georeference
     assert degrees.unit == "degree" and degrees.pixel_size is None
-    turned = opened(write(tmp_path / "c.tif", scene(), transform=UTM @ Affine.rotation(30))).grid
+    turned = open_image(write(tmp_path / "c.tif", scene(), transform=UTM @ Affine.rotation(30))).georeference
     assert turned.pixel_size[0] == pytest.approx(100.0)
     assert dict(turned.spacing)["X"] == pytest.approx(10.0)
 
@@ -82,13 +82,13 @@ def test_descriptions_are_names_and_scales_are_told_but_not_applied(tmp_path):
         file.scales, file.offsets = (1e-4, 1e-4, 2e-4), (0.0, -0.1, 0.0)
 
     values = scene()
-    raster = opened(write(tmp_path / "scene.tif", values, dress=dress))
+    raster = open_image(write(tmp_path / "scene.tif", values, dress=dress))
     assert raster.bands == ("blue", "green", "red")
     assert raster.scale == ((1e-4, 0.0), (1e-4, -0.1), (2e-4, 0.0))
     np.testing.assert_array_equal(raster.array[:], values)
     quantities = values * np.reshape([1e-4, 1e-4, 2e-4], (3, 1, 1)) + np.reshape([0.0, -0.1, 0.0], (3, 1, 1))
     np.testing.assert_array_equal(raster.scaled().array[:], quantities.astype("float32"))
-    plain = opened(write(tmp_path / "plain.tif", values))
+    plain = open_image(write(tmp_path / "plain.tif", values))
     assert plain.bands is None and plain.scale is None
 
 
@@ -100,7 +100,7 @@ def test_nodata_is_the_value_that_the_file_says(tmp_path, dtype, nodata, known):
     values = scene(dtype)
     values[1, 10:20] = nodata
     path = write(tmp_path / "scene.tif", values, nodata=nodata)
-    raster = opened(path)
+    raster = open_image(path)
     assert raster.nodata == known and raster.mask is None
     found = segment(path, 2, random_state=0, tol=1, max_iter=30)
     lacking = np.isnan(values).any(axis=0) if known is None else (values == known).any(axis=0)
@@ -124,7 +124,7 @@ def test_each_band_may_have_its_own_nodata_and_only_used_ones_count(tmp_path):
     )
     path = tmp_path / "scene.vrt"
     path.write_text(f'<VRTDataset rasterXSize="98" rasterYSize="75">{bands}</VRTDataset>')
-    raster = opened(path)
+    raster = open_image(path)
     assert raster.nodata is None and raster.mask.shape == values.shape
     lacking = np.stack([values[0] == 201, values[1] == 202, np.zeros((75, 98), bool)])
     np.testing.assert_array_equal(raster.mask[:], lacking)
@@ -146,7 +146,7 @@ def test_alpha_and_masks_beside_the_bands_are_nodata(tmp_path):
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
         paths = [write(tmp_path / "a.tif", values, dress=alpha), write(tmp_path / "b.tif", values[:3], dress=mask)]
     for path in paths:
-        raster = opened(path)
+        raster = open_image(path)
         assert raster.array.shape == (3, 75, 98)
         np.testing.assert_array_equal(raster.array[:], values[:3])
         np.testing.assert_array_equal(raster.mask[:], values[3] == 0)
@@ -160,7 +160,7 @@ def test_a_palette_becomes_its_colours(tmp_path):
     def dress(file):
         file.write_colormap(1, {number: tuple(map(int, colour)) for number, colour in enumerate(colours)})
 
-    raster = opened(write(tmp_path / "classes.tif", numbers, dress=dress, nodata=5))
+    raster = open_image(write(tmp_path / "classes.tif", numbers, dress=dress, nodata=5))
     assert raster.axes == "YXC"
     np.testing.assert_array_equal(raster.array[:], colours[numbers[0]])
     np.testing.assert_array_equal(raster.mask[:], numbers[0] == 5)
@@ -172,9 +172,9 @@ def test_other_formats_of_gdal_are_read(tmp_path, name, options):
     driver = {".jp2": "JP2OpenJPEG", ".img": "HFA"}[name[1:]]
     if driver not in rasterio.drivers.raster_driver_extensions().values():
         pytest.skip("this GDAL has no such driver")
-    raster = opened(write(tmp_path / name, values, driver=driver, **options))
+    raster = open_image(write(tmp_path / name, values, driver=driver, **options))
     np.testing.assert_array_equal(raster.array[:], values)
-    assert raster.grid.transform == tuple(UTM)[:6]
+    assert raster.georeference.transform == tuple(UTM)[:6]
 
 
 def test_an_overview_is_a_level(tmp_path):
@@ -182,19 +182,19 @@ def test_an_overview_is_a_level(tmp_path):
     path = write(tmp_path / "scene.tif", values, tiled=True, blockxsize=32, blockysize=32)
     with rasterio.open(path, "r+") as file:
         file.build_overviews([2, 4], rasterio.enums.Resampling.nearest)
-    assert opened(path).array.shape == (3, 128, 160)
+    assert open_image(path).array.shape == (3, 128, 160)
     for level, factor in ((1, 2), (2, 4)):
-        raster = opened(path, level=level)
+        raster = open_image(path, level=level)
         with rasterio.open(path, overview_level=level - 1) as file:
             np.testing.assert_array_equal(raster.array[:], file.read())
-        assert dict(raster.grid.spacing)["X"] == 10.0 * factor
+        assert dict(raster.georeference.spacing)["X"] == 10.0 * factor
     with pytest.raises(InputError, match=r"level=3 was asked for, but .* has 3 levels"):
-        opened(path, level=3)
+        open_image(path, level=3)
 
 
 def test_threads_open_the_file_for_themselves_and_so_do_processes(tmp_path):
     values = scene("uint16", (2, 60, 210))
-    array = opened(write(tmp_path / "scene.tif", values, tiled=True, blockxsize=16, blockysize=16)).array
+    array = open_image(write(tmp_path / "scene.tif", values, tiled=True, blockxsize=16, blockysize=16)).array
     with ThreadPoolExecutor(8) as pool:
         for place, lines in enumerate(pool.map(lambda number: array[:, number], range(60))):
             np.testing.assert_array_equal(lines, values[:, place])
@@ -202,7 +202,7 @@ def test_threads_open_the_file_for_themselves_and_so_do_processes(tmp_path):
 
 
 def test_only_the_windows_that_are_asked_for_are_read(tmp_path, monkeypatch):
-    array = opened(write(tmp_path / "scene.tif", scene(), tiled=True, blockxsize=16, blockysize=16)).array
+    array = open_image(write(tmp_path / "scene.tif", scene(), tiled=True, blockxsize=16, blockysize=16)).array
     read = []
     monkeypatch.setattr(Windows, "__call__", lambda self, key: read.append(key) or np.zeros((1, 2, 3)))
     array[1, 10:12, 20:23]
@@ -218,7 +218,7 @@ def test_what_cannot_be_opened_is_refused_in_a_sentence(tmp_path, monkeypatch):
         ("scene.tif", r"a block of 98 x 75 pixels, which would have to be decoded whole.*gdal_translate -co TILED=YES"),
     ]:
         with pytest.raises(InputError, match=message) as error:
-            opened(tmp_path / name)
+            open_image(tmp_path / name)
         assert "\n" not in str(error.value)
 
 
@@ -231,7 +231,7 @@ def test_a_tile_that_is_damaged_is_named(tmp_path):
         file.seek(start)
         file.write(bytes(length))
     with pytest.raises(InputError, match=r"A part of .*scene.tif' cannot be read .*damaged or incomplete") as error:
-        opened(path).array[:]
+        open_image(path).array[:]
     assert "\n" not in str(error.value)
 
 
@@ -240,8 +240,8 @@ def test_without_rasterio_a_geotiff_is_a_tiff(tmp_path, monkeypatch):
     values = scene()
     path = write(tmp_path / "scene.tif", values, nodata=3, interleave="band")
     monkeypatch.setitem(sys.modules, "rasterio", None)
-    raster = opened(path)
-    assert raster.nodata == 3 and raster.grid is None
+    raster = open_image(path)
+    assert raster.nodata == 3 and raster.georeference is None
     np.testing.assert_array_equal(raster.array[:], values)
 
 
@@ -249,6 +249,6 @@ def test_without_tifffile_any_tiff_is_read_by_rasterio(tmp_path, monkeypatch):
     values = scene()
     path = write(tmp_path / "scene.tif", values, crs=None, transform=None)
     monkeypatch.setitem(sys.modules, "tifffile", None)
-    raster = opened(path)
-    assert raster.grid is None
+    raster = open_image(path)
+    assert raster.georeference is None
     np.testing.assert_array_equal(raster.array[:], values)

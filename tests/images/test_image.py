@@ -21,8 +21,8 @@ class TestImageOfOneColumn(SourceLaws):
     result_type = da.Array
 
     def make(self, rows, weights, tmp_path):
-        image = Image.of(da.from_array(rows[:, None], chunks=(17, 1, 2)), axes="YXC")
-        return replace(image.rows(), weights=weights)
+        image = Image.from_array(da.from_array(rows[:, None], chunks=(17, 1, 2)), axes="YXC")
+        return replace(image.to_rows(), weights=weights)
 
 
 class TestImageOfBands(SourceLaws):
@@ -30,7 +30,7 @@ class TestImageOfBands(SourceLaws):
     result_type = da.Array
 
     def make(self, rows, weights, tmp_path):
-        return replace(Image.of(np.ascontiguousarray(rows.T)[:, None], axes="CYX").rows(), weights=weights)
+        return replace(Image.from_array(np.ascontiguousarray(rows.T)[:, None], axes="CYX").to_rows(), weights=weights)
 
 
 def scene(dtype="uint8", shape=(37, 41, 3), seed=0):
@@ -62,8 +62,8 @@ def test_the_axis_of_bands_may_be_any(axes, kind):
         stored = zarr.create_array({}, shape=given.shape, chunks=(11, 11, 11), dtype=given.dtype)
         stored[:] = given
         given = stored
-    image = Image.of(given, axes=axes)
-    assert (image.shape, image.n_bands, image.at_hand) == ((37, 41), 3, kind == "numpy")
+    image = Image.from_array(given, axes=axes)
+    assert (image.shape, image.n_bands, image.in_memory) == ((37, 41), 3, kind == "numpy")
     np.testing.assert_array_equal(image.map(sums, np.int64), values.astype(np.int64).sum(axis=2))
 
 
@@ -79,10 +79,10 @@ def test_labels_have_the_axes_of_the_image_in_its_order(axes, kind):
         "dask": lambda: da.from_array(values, chunks=4),
         "zarr": lambda: stored(values, (2,) * values.ndim),
     }[kind]()
-    image = Image.of(given, axes=axes.lower(), mask=stored(mask, (3,) * mask.ndim) if kind == "zarr" else mask)
+    image = Image.from_array(given, axes=axes.lower(), mask=stored(mask, (3,) * mask.ndim) if kind == "zarr" else mask)
     assert image.axes == axes.replace("C", "") and image.shape == expected.shape
     np.testing.assert_array_equal(image.map(sums, np.int64), np.where(mask, 0, expected))
-    assert image.rows().n_rows == np.count_nonzero(~mask)
+    assert image.to_rows().n_rows == np.count_nonzero(~mask)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1), (1, 1, 5), (5, 1, 1), (1, 5, 1), (1, 5, 4), (1, 1, 1)])
@@ -92,8 +92,8 @@ def test_an_axis_may_have_one_place(shape, n_bands):
     axes = "ZYX"[-len(shape) :]
     given = (values, axes + "C") if n_bands > 1 else (values[..., 0], axes)
     for mask in (None, np.zeros(shape, bool)):
-        image = Image.of(da.from_array(given[0], chunks=2), axes=given[1], mask=mask)
-        rows = computed(image.rows())
+        image = Image.from_array(da.from_array(given[0], chunks=2), axes=given[1], mask=mask)
+        rows = computed(image.to_rows())
         assert rows.shape == (np.prod(shape), n_bands)
         np.testing.assert_array_equal(np.sort(rows.ravel()), np.sort(values.ravel()))
         np.testing.assert_array_equal(image.map(sums, np.int64), values.sum(axis=-1))
@@ -104,7 +104,7 @@ def test_an_axis_may_have_one_place(shape, n_bands):
 )
 def test_blocks_of_volumes_are_large_and_of_whole_chunks(chunks, axes):
     array = zarr.create_array({}, shape=(300, 900, 1100), chunks=chunks, dtype="uint16")
-    image = Image.of(array, axes=axes)
+    image = Image.from_array(array, axes=axes)
     for lengths, chunk, length in zip(image.lengths, chunks, array.shape, strict=True):
         assert sum(lengths) == length and not any(part % chunk for part in lengths[:-1])
     assert 2**22 < 2 * np.prod([lengths[0] for lengths in image.lengths]) <= 2**24
@@ -119,7 +119,7 @@ def test_bands_that_are_not_used_are_not_read():
             return np.arange(12, dtype=np.uint16)[key[0], None, None] * np.ones((1, 40, 50), np.uint16)
 
     bands = []
-    rows = computed(Image.of(Reading(), axes="CYX", bands=[5, 3]).rows())
+    rows = computed(Image.from_array(Reading(), axes="CYX", bands=[5, 3]).to_rows())
     np.testing.assert_array_equal(np.unique(rows, axis=0), [[5, 3]])
     assert bands == [slice(3, 6)]
 
@@ -127,7 +127,7 @@ def test_bands_that_are_not_used_are_not_read():
 def test_what_is_infinite_is_named_by_its_axes():
     values = scene("float32", (3, 8, 9, 10))
     values[2, 5, 1, 7] = np.inf
-    image = Image.of(da.from_array(values, chunks=(1, 3, 4, 9)), axes="TXZY")
+    image = Image.from_array(da.from_array(values, chunks=(1, 3, 4, 9)), axes="TXZY")
     with pytest.raises(NonFiniteError, match="at time 2, column 5, plane 1, line 7; make it NaN"):
         image.map(finite, np.uint8).compute()
 
@@ -147,12 +147,12 @@ def test_blocks_change_no_result_and_lose_no_pixel(data):
     hidden = np.zeros((6, 7), bool)
     hidden[:, data.draw(st.integers(0, 6))] = True
     chunks = (data.draw(st.integers(1, 6)), data.draw(st.integers(1, 7)), data.draw(st.integers(1, 2)))
-    whole = Image.of(values, axes="YXC", mask=hidden, nodata=7)
-    cut = Image.of(da.from_array(values, chunks=chunks), axes="YXC", mask=hidden, nodata=7)
+    whole = Image.from_array(values, axes="YXC", mask=hidden, nodata=7)
+    cut = Image.from_array(da.from_array(values, chunks=chunks), axes="YXC", mask=hidden, nodata=7)
     np.testing.assert_array_equal(whole.map(sums, np.int64), cut.map(sums, np.int64))
     valid = ~(hidden | np.isnan(values).any(axis=2) | (values == 7).any(axis=2))
     for image in (whole, cut):
-        rows = image.rows()
+        rows = image.to_rows()
         assert rows.n_rows == valid.sum()
         found = computed(rows)
         np.testing.assert_array_equal(found[np.lexsort(found.T)], values[valid][np.lexsort(values[valid].T)])
@@ -162,20 +162,22 @@ def test_blocks_change_no_result_and_lose_no_pixel(data):
 def test_a_pixel_is_nodata_if_a_used_band_is(dtype, nodata):
     values = scene(dtype)
     for bands in ([0, 1, 2], [2, 0], [1]):
-        image = Image.of(values, axes="YXC", bands=bands, nodata=nodata)
+        image = Image.from_array(values, axes="YXC", bands=bands, nodata=nodata)
         valid = (values[:, :, bands] != nodata).all(axis=2)
-        np.testing.assert_array_equal(computed(image.rows()), values[:, :, bands][valid])
+        np.testing.assert_array_equal(computed(image.to_rows()), values[:, :, bands][valid])
         np.testing.assert_array_equal(image.map(lambda rows: np.ones(len(rows)), np.uint8), valid)
 
 
 def test_a_choice_of_bands_is_in_its_order():
     values = scene()
-    np.testing.assert_array_equal(computed(Image.of(values, bands=[2, 0]).rows()), values[:, :, [2, 0]].reshape(-1, 2))
+    np.testing.assert_array_equal(
+        computed(Image.from_array(values, bands=[2, 0]).to_rows()), values[:, :, [2, 0]].reshape(-1, 2)
+    )
 
 
 def test_small_storage_chunks_are_read_together():
     stored = zarr.create_array({}, shape=(5000, 3000, 3), chunks=(64, 64, 3), dtype="uint8")
-    lines, columns, bands = Image.of(stored).values.chunks
+    lines, columns, bands = Image.from_array(stored).values.chunks
     assert bands == (3,)
     assert not any(length % 64 for length in (*lines[:-1], *columns[:-1]))
     assert 2**22 < 3 * lines[0] * columns[0] <= 2**24
@@ -184,7 +186,9 @@ def test_small_storage_chunks_are_read_together():
 def test_masked_pixels_have_no_weight_among_all():
     hidden = np.zeros((37, 41), bool)
     hidden[3] = True
-    weights = np.concatenate([c.weights.compute() for c in Image.of(scene(), mask=hidden).pixels().chunks()])
+    weights = np.concatenate(
+        [c.weights.compute() for c in Image.from_array(scene(), mask=hidden).to_weighted_rows().chunks()]
+    )
     np.testing.assert_array_equal(weights, ~hidden.ravel())
 
 
@@ -209,27 +213,27 @@ def test_masked_pixels_have_no_weight_among_all():
 )
 def test_what_is_no_image_is_refused_in_a_sentence(image, options, message):
     with pytest.raises(InputError, match=message):
-        Image.of(image, **options)
+        Image.from_array(image, **options)
 
 
 def test_text_is_no_image():
     with pytest.raises(InputTypeError, match="does not hold numbers"):
-        Image.of(np.array([["a"]]))
+        Image.from_array(np.array([["a"]]))
 
 
 def test_an_image_without_a_pixel_says_so():
     with pytest.raises(InputError, match="Every pixel of the image is nodata"):
-        Image.of(np.full((4, 4), np.nan)).rows()
+        Image.from_array(np.full((4, 4), np.nan)).to_rows()
 
 
 def test_rows_of_an_image_are_a_source_like_any_other():
-    source = Image.of(scene()).rows()
+    source = Image.from_array(scene()).to_rows()
     assert as_source(source) is source
     assert "37" not in repr(source) and "1,517 rows x 3 features, uint8" in repr(source)
 
 
 def test_an_hdf5_dataset_is_an_image(tmp_path):
     with h5py.File(tmp_path / "image.h5", "w") as file:
-        image = Image.of(file.create_dataset("image", data=scene(), chunks=(10, 10, 3)))
-        assert not image.at_hand
+        image = Image.from_array(file.create_dataset("image", data=scene(), chunks=(10, 10, 3)))
+        assert not image.in_memory
         np.testing.assert_array_equal(image.map(sums, np.int64), scene().astype(np.int64).sum(axis=2))

@@ -33,8 +33,8 @@ def test_counts_are_pixels_to_rounding_and_labels_are_identical(bits, photograph
     image = photograph.copy() if bits == 8 else sixteen_bits(photograph)
     if nodata is not None:
         image[:, 30:50] = nodata
-    pixels = Image.of(da.from_array(image, 64), nodata=nodata, axes="YXC"[: image.ndim])
-    counted = ValueCounts.of(pixels.rows(counted=False))
+    pixels = Image.from_array(da.from_array(image, 64), nodata=nodata, axes="YXC"[: image.ndim])
+    counted = ValueCounts.of(pixels.to_rows(counted=False))
     valid = image.reshape(-1, pixels.n_bands)
     valid = valid if nodata is None else valid[(valid != nodata).all(axis=1)]
     assert counted.n_pixels == len(valid) > len(counted.values) * (2 if bits == 16 and nodata is None else 1) / 2

@@ -13,8 +13,8 @@ from sklearn.mixture import GaussianMixture as Reference
 
 from streamgmm import GaussianMixture, segment
 from streamgmm.images.counting import ValueCounts
-from streamgmm.images.formats import opened
 from streamgmm.images.image import Image
+from streamgmm.images.reading import open_image
 from streamgmm.testing.shipped import IMAGES, NotShippedError, shipped
 
 LANDSAT = "data/LC08_L1TP_224078_20200518_20200518_01_RT.TIF"
@@ -96,14 +96,14 @@ PHOTOGRAPHS = {
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 def test_a_fit_to_counts_is_the_fit_to_the_pixels_and_so_are_its_labels(name):
     package, path, nodata = PHOTOGRAPHS[name]
-    raster = opened(there(package, path))
+    raster = open_image(there(package, path))
     values, axes = np.asarray(raster.array), raster.axes or "ZYX"
     step = ceil((values.size / (values.shape[-1] if "C" in axes else 1) / ENOUGH) ** 0.5)
     values = values[tuple(np.s_[::step] if axis in "YX" else np.s_[:] for axis in axes)]
     pixels = values.reshape(-1, values.shape[-1] if "C" in axes else 1)
     lacking = np.zeros(len(pixels), bool) if nodata is None else (pixels == nodata).any(axis=1)
     assert lacking.any() == (nodata is not None)
-    counted = ValueCounts.of(Image.of(values, axes=axes, nodata=nodata).rows())
+    counted = ValueCounts.of(Image.from_array(values, axes=axes, nodata=nodata).to_rows())
     assert counted.n_pixels == np.count_nonzero(~lacking)
     with pytest.warns(UserWarning, match="converge"):
         first = GaussianMixture(4, init_params="kmeans", random_state=0, max_iter=1, tol=0)

@@ -81,8 +81,8 @@ def test_counted_colours_are_those_of_the_pixels(photograph, covariance_type, sc
         found = segment(
             photograph, 4, colour="lab", scaling=scaling, covariance_type=covariance_type, random_state=0, max_iter=3
         )
-        rows = features_of(Image.of(photograph), found.features).rows()
-        counted = ValueCounts.of(Image.of(photograph).rows())
+        rows = features_of(Image.from_array(photograph), found.features).to_rows()
+        counted = ValueCounts.of(Image.from_array(photograph).to_rows())
         models = []
         for source in (rows, counted.source(found.features.of_rows(counted.values))):
             model = GaussianMixture(
@@ -157,7 +157,7 @@ def test_what_cannot_be_counted_is_streamed(dtype, n_bands, window):
     stored = zarr.create_array({}, shape=image.shape, chunks=(16, 16, 1), dtype=dtype)
     stored[:] = image
     found = segment(stored, 3, axes="YXC", window=window, random_state=0)
-    rows = features_of(Image.of(image, axes="YXC"), Features(window=window)).rows().array.compute()
+    rows = features_of(Image.from_array(image, axes="YXC"), Features(window=window)).to_rows().array.compute()
     np.testing.assert_array_equal(found.labels.compute().ravel(), found.model.predict(rows) + 1)
     if window is None:
         np.testing.assert_array_equal(found.labels.compute(), regions + 1)

@@ -4,7 +4,7 @@ from sklearn.datasets import load_sample_image
 
 from streamgmm import segment
 from streamgmm.errors import InputError
-from streamgmm.images.formats import opened
+from streamgmm.images.reading import open_image
 
 tifffile = pytest.importorskip("tifffile")
 imagecodecs = pytest.importorskip("imagecodecs")
@@ -20,18 +20,18 @@ WRITERS = {".svs": slides.write_svs, ".ndpi": slides.write_ndpi}
 def test_a_slide_is_its_finest_level_and_any_other_can_be_chosen(tmp_path, suffix):
     path = tmp_path / f"slide{suffix}"
     levels = WRITERS[suffix](path, PHOTOGRAPH)
-    assert opened(path).array.shape == PHOTOGRAPH.shape
+    assert open_image(path).array.shape == PHOTOGRAPH.shape
     for level, (expected, step) in enumerate(zip(levels, slides.STEPS, strict=True)):
-        raster = opened(path, level=level)
+        raster = open_image(path, level=level)
         assert raster.axes == "YXC"
         np.testing.assert_array_equal(raster.array[:], expected)
         near = np.abs(expected.astype(int) - PHOTOGRAPH[::step, ::step])
         assert near.mean() < 12  # of a picture of the glass, or of luma for red, it is about 60
         np.testing.assert_array_equal(raster.array[5:40, 7:33], expected[5:40, 7:33])
-        assert raster.grid.unit == "micrometer"
-        assert dict(raster.grid.spacing) == pytest.approx({"Y": 0.5 * step, "X": 0.5 * step}, rel=0.02)
+        assert raster.georeference.unit == "micrometer"
+        assert dict(raster.georeference.spacing) == pytest.approx({"Y": 0.5 * step, "X": 0.5 * step}, rel=0.02)
     with pytest.raises(InputError, match=r"level=3 was asked for, but .* has 3 levels, counted from 0, the finest"):
-        opened(path, level=3)
+        open_image(path, level=3)
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
@@ -51,7 +51,7 @@ def test_a_level_of_a_slide_is_segmented_as_its_array_is(tmp_path, suffix):
 
 def test_only_the_tiles_of_the_chosen_level_are_decoded(tmp_path, monkeypatch):
     slides.write_svs(tmp_path / "slide.svs", PHOTOGRAPH)
-    array = opened(tmp_path / "slide.svs", level=1).array
+    array = open_image(tmp_path / "slide.svs", level=1).array
     array[:1]
     cache, decoded = type(array.read._array.store._filecache), []
     read = cache.read
@@ -76,7 +76,7 @@ def test_luma_and_chroma_become_the_colours_that_pillow_makes_of_them(tmp_path, 
             tmp_path / "slide.svs", tiles, shape=luma.shape, dtype=luma.dtype, compression=33003, **options
         )
     expected = np.asarray(Image.fromarray(luma, "YCbCr").convert("RGB")).astype(int)
-    array = opened(tmp_path / "slide.svs").array
+    array = open_image(tmp_path / "slide.svs").array
     assert array.dtype == np.uint8 and np.abs(array[:] - expected).max() <= 1
     np.testing.assert_array_equal(array[30:99, 11:70, 1:], array[:][30:99, 11:70, 1:])
 
@@ -86,7 +86,7 @@ def test_a_slide_that_does_not_say_how_large_its_pixels_are_has_no_areas(tmp_pat
     tifffile.imwrite(
         tmp_path / "slide.svs", PHOTOGRAPH, description=f"{slides.APERIO}|{said}", tile=(64, 64), metadata=None
     )
-    assert opened(tmp_path / "slide.svs").grid is None
+    assert open_image(tmp_path / "slide.svs").georeference is None
 
 
 def test_what_is_no_slide_is_one_sentence(tmp_path):
@@ -95,5 +95,5 @@ def test_what_is_no_slide_is_one_sentence(tmp_path):
     (tmp_path / "cut.ndpi").write_bytes((tmp_path / "cut.ndpi").read_bytes()[:5_000])
     for name in ("empty.svs", "cut.ndpi"):
         with pytest.raises(InputError, match=r"cannot be opened as an image|holds no image") as error:
-            opened(tmp_path / name)
+            open_image(tmp_path / name)
         assert "\n" not in str(error.value)

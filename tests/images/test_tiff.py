@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from streamgmm import segment
 from streamgmm.errors import InputError
-from streamgmm.images.formats import opened, whole
-from streamgmm.images.formats.tiff import Mapped, Segments
+from streamgmm.images.reading import open_image, whole
+from streamgmm.images.reading.tiff_reader import Mapped, Segments
 
 tifffile = pytest.importorskip("tifffile")
 
@@ -55,7 +55,7 @@ def test_every_layout_is_read_as_the_array_that_it_is_of(tmp_path, layout, plana
         byteorder=">" if big_endian else "<",
         **LAYOUTS[layout],
     )
-    raster = opened(tmp_path / "image.tif")
+    raster = open_image(tmp_path / "image.tif")
     assert raster.axes == ("CYX" if planar else "YXC")
     assert raster.array.shape == stored.shape and raster.array.dtype.newbyteorder("=") == values.dtype.newbyteorder("=")
     np.testing.assert_array_equal(raster.array[:], stored)
@@ -79,7 +79,7 @@ def test_any_part_of_any_tiling_is_that_part_of_the_array(tmp_path_factory, data
     options = {"compression": data.draw(st.sampled_from([None, "zlib"])), "photometric": "minisblack"}
     planarconfig = {} if values.ndim == 2 else {"planarconfig": "separate" if planar else "contig"}
     tifffile.imwrite(path, values, **options, **layout, **planarconfig)
-    array = opened(path).array
+    array = open_image(path).array
     part = tuple(
         slice(first, first + data.draw(st.integers(1, n - first)))
         for n in values.shape
@@ -90,7 +90,7 @@ def test_any_part_of_any_tiling_is_that_part_of_the_array(tmp_path_factory, data
 
 def test_only_the_tiles_that_are_asked_for_are_read(tmp_path, monkeypatch):
     tifffile.imwrite(tmp_path / "image.tif", scene("uint8", (320, 320, 3)), tile=(32, 32), compression="zlib")
-    array = opened(tmp_path / "image.tif").array
+    array = open_image(tmp_path / "image.tif").array
     decoded = []
     array[:1]  # opened
     cache = type(array.read._array.store._filecache)
@@ -105,7 +105,7 @@ def test_only_the_tiles_that_are_asked_for_are_read(tmp_path, monkeypatch):
 def test_threads_read_at_once(tmp_path):
     values = scene("uint16", (60, 210))
     tifffile.imwrite(tmp_path / "image.tif", values, tile=(16, 16), compression="zlib")
-    array = opened(tmp_path / "image.tif").array
+    array = open_image(tmp_path / "image.tif").array
     with ThreadPoolExecutor(8) as pool:
         for place, line in enumerate(pool.map(lambda number: array[number], range(60))):
             np.testing.assert_array_equal(line, values[place])
@@ -114,11 +114,11 @@ def test_threads_read_at_once(tmp_path):
 def test_what_is_not_compressed_is_mapped_and_what_is_has_tiles(tmp_path):
     tifffile.imwrite(tmp_path / "plain.tif", scene("uint8"))
     tifffile.imwrite(tmp_path / "tiles.tif", scene("uint8"), tile=(32, 32), compression="zlib")
-    plain, tiles = (opened(tmp_path / name).array for name in ("plain.tif", "tiles.tif"))
+    plain, tiles = (open_image(tmp_path / name).array for name in ("plain.tif", "tiles.tif"))
     assert isinstance(plain.read, Mapped) and isinstance(tiles.read, Segments)
     assert tiles.chunks == (32, 32, 3) and plain.chunks == (1, 98, 3)
     tifffile.imwrite(tmp_path / "grey.tif", scene("uint8", (75, 98)))
-    assert opened(tmp_path / "grey.tif").array.chunks == (1, 98)  # any lines can be read by themselves
+    assert open_image(tmp_path / "grey.tif").array.chunks == (1, 98)  # any lines can be read by themselves
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_stacks_have_the_axes_that_the_file_says(tmp_path, shape, metadata, axes
     tifffile.imwrite(
         tmp_path / "stack.tif", values, metadata=metadata, ome=ome, photometric="minisblack", tile=(16, 16)
     )
-    raster = opened(tmp_path / "stack.tif")
+    raster = open_image(tmp_path / "stack.tif")
     assert raster.axes == axes
     np.testing.assert_array_equal(raster.array[:], values)
     np.testing.assert_array_equal(raster.array[-1, ..., 3:20], values[-1, ..., 3:20])
@@ -146,7 +146,7 @@ def test_stacks_have_the_axes_that_the_file_says(tmp_path, shape, metadata, axes
 
 def test_axes_that_somebody_gives_are_believed(tmp_path):
     tifffile.imwrite(tmp_path / "stack.tif", scene("uint8", (5, 40, 50)), metadata={"axes": "ZYX"})
-    assert opened(tmp_path / "stack.tif", "cyx").axes == "CYX"
+    assert open_image(tmp_path / "stack.tif", "cyx").axes == "CYX"
 
 
 def test_ome_tiff_tells_lengths_and_channels(tmp_path):
@@ -161,10 +161,10 @@ def test_ome_tiff_tells_lengths_and_channels(tmp_path):
             "Channel": {"Name": ["nuclei", "membrane"]},
         },
     )
-    raster = opened(tmp_path / "cells.ome.tif")
+    raster = open_image(tmp_path / "cells.ome.tif")
     assert raster.axes == "ZCYX" and raster.bands == ("nuclei", "membrane")
-    assert dict(raster.grid.spacing) == {"Z": 2.0, "Y": 0.5, "X": 0.25}
-    assert raster.grid.unit == "micrometer" and raster.grid.pixel_size == (0.25, "µm³")
+    assert dict(raster.georeference.spacing) == {"Z": 2.0, "Y": 0.5, "X": 0.25}
+    assert raster.georeference.unit == "micrometer" and raster.georeference.pixel_size == (0.25, "µm³")
 
 
 def test_imagej_tells_lengths(tmp_path):
@@ -175,13 +175,13 @@ def test_imagej_tells_lengths(tmp_path):
         resolution=(4.0, 2.0),
         metadata={"axes": "ZYX", "unit": "um", "spacing": 1.5},
     )
-    grid = opened(tmp_path / "cells.tif").grid
+    grid = open_image(tmp_path / "cells.tif").georeference
     assert dict(grid.spacing) == {"Z": 1.5, "Y": 0.5, "X": 0.25} and grid.unit == "micrometer"
 
 
 def test_a_resolution_for_printers_is_no_length_of_pixels(tmp_path):
     tifffile.imwrite(tmp_path / "photo.tif", scene("uint8"), resolution=(72, 72), resolutionunit="inch")
-    assert opened(tmp_path / "photo.tif").grid is None
+    assert open_image(tmp_path / "photo.tif").georeference is None
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -193,7 +193,7 @@ def test_a_pixel_whose_alpha_is_0_is_nodata(tmp_path, layout, planar):
     stored = np.moveaxis(values, 2, 0) if planar else values
     options = {"photometric": "rgb", "extrasamples": ["unassalpha"], "planarconfig": "separate" if planar else "contig"}
     tifffile.imwrite(tmp_path / "image.tif", stored, **options, **LAYOUTS[layout])
-    raster = opened(tmp_path / "image.tif")
+    raster = open_image(tmp_path / "image.tif")
     axis = raster.axes.index("C")
     assert raster.array.shape[axis] == 3
     np.testing.assert_array_equal(np.moveaxis(raster.array[:], axis, 2), values[:, :, :3])
@@ -208,7 +208,7 @@ def test_a_mask_that_is_a_page_of_its_own_says_what_is_nodata(tmp_path, bands):
     with tifffile.TiffWriter(tmp_path / "image.tif") as file:
         file.write(values, tile=(32, 32), photometric="rgb" if bands == 3 else "minisblack", metadata=None)
         file.write(valid, tile=(32, 32), subfiletype=4, metadata=None)
-    raster = opened(tmp_path / "image.tif")
+    raster = open_image(tmp_path / "image.tif")
     np.testing.assert_array_equal(raster.array[:], values)
     np.testing.assert_array_equal(raster.mask[:], ~valid)
 
@@ -216,7 +216,7 @@ def test_a_mask_that_is_a_page_of_its_own_says_what_is_nodata(tmp_path, bands):
 def test_samples_that_are_no_alpha_are_bands(tmp_path):
     values = scene("uint8", (40, 50, 5))
     tifffile.imwrite(tmp_path / "image.tif", values, photometric="minisblack", planarconfig="contig")
-    raster = opened(tmp_path / "image.tif")
+    raster = open_image(tmp_path / "image.tif")
     assert raster.axes == "YXC" and raster.array.shape[2] == 5 and raster.mask is None
 
 
@@ -224,7 +224,7 @@ def test_numbers_of_a_palette_are_its_colours(tmp_path):
     numbers = scene("uint8", (40, 50))
     colours = np.random.default_rng(1).integers(0, 256, (3, 256)).astype(np.uint16)
     tifffile.imwrite(tmp_path / "image.tif", numbers, photometric="palette", colormap=colours * 257, tile=(16, 16))
-    raster = opened(tmp_path / "image.tif")
+    raster = open_image(tmp_path / "image.tif")
     assert raster.axes == "YXC" and raster.array.dtype == np.uint8
     np.testing.assert_array_equal(raster.array[:], colours.T[numbers])
 
@@ -237,11 +237,11 @@ def test_a_level_of_a_pyramid_is_chosen(tmp_path):
         for step in (2, 4):
             file.write(values[::step, ::step], subfiletype=1, tile=(32, 32))
     for level, step in ((None, 1), (0, 1), (1, 2), (2, 4)):
-        raster = opened(tmp_path / "slide.ome.tif", level=level)
+        raster = open_image(tmp_path / "slide.ome.tif", level=level)
         np.testing.assert_array_equal(raster.array[:], values[::step, ::step])
-        assert dict(raster.grid.spacing) == {"Y": 0.5 * step, "X": 0.5 * step}
+        assert dict(raster.georeference.spacing) == {"Y": 0.5 * step, "X": 0.5 * step}
     with pytest.raises(InputError, match=r"level=3 was asked for, but .* has 3 levels, counted from 0, the finest"):
-        opened(tmp_path / "slide.ome.tif", level=3)
+        open_image(tmp_path / "slide.ome.tif", level=3)
 
 
 def test_what_has_one_large_strip_is_refused_with_the_remedy(tmp_path, monkeypatch):
@@ -253,35 +253,35 @@ def test_what_has_one_large_strip_is_refused_with_the_remedy(tmp_path, monkeypat
         with pytest.raises(
             InputError, match=rf"a {piece} of shape .* decoded whole.*gdal_translate -co TILED=YES"
         ) as e:
-            opened(tmp_path / f"{name}.tif")
+            open_image(tmp_path / f"{name}.tif")
         assert "\n" not in str(e.value)
-    opened(tmp_path / "plain.tif")  # of which any part can be had
+    open_image(tmp_path / "plain.tif")  # of which any part can be had
 
 
 def test_a_file_of_several_images_is_refused_unless_the_first_is_the_largest(tmp_path):
     with tifffile.TiffWriter(tmp_path / "thumbnail.tif") as file:
         file.write(scene("uint8"))
         file.write(scene("uint8", (9, 12, 3)))
-    assert opened(tmp_path / "thumbnail.tif").array.shape == (75, 98, 3)
+    assert open_image(tmp_path / "thumbnail.tif").array.shape == (75, 98, 3)
     with tifffile.TiffWriter(tmp_path / "two.tif") as file:
         file.write(scene("uint8", (9, 12, 3)))
         file.write(scene("uint8"))
     with pytest.raises(InputError, match=r"holds 2 images, of shapes .*; save the one you mean by itself"):
-        opened(tmp_path / "two.tif")
+        open_image(tmp_path / "two.tif")
 
 
 def test_nodata_that_gdal_has_written_is_known(tmp_path):
     for name, value, expected in (("a", "0", 0), ("b", "-9999", None), ("c", "nan", None), ("d", "what", None)):
         tag = (42113, "s", 0, value, True)
         tifffile.imwrite(tmp_path / f"{name}.tif", scene("uint8", (40, 50)), extratags=[tag])
-        assert opened(tmp_path / f"{name}.tif").nodata == expected
+        assert open_image(tmp_path / f"{name}.tif").nodata == expected
 
 
 @pytest.mark.parametrize(("name", "axes"), [("multipage.tif", None), ("multipage_rgb.tif", None)])
 def test_the_stacks_of_scikit_image_are_read_as_it_reads_them(name, axes):
     skimage = pytest.importorskip("skimage")
     path = Path(skimage.__file__).parent / "data" / name
-    raster = opened(path)
+    raster = open_image(path)
     assert raster.axes == axes
     np.testing.assert_array_equal(raster.array[:], tifffile.imread(path))
 
@@ -306,7 +306,7 @@ def test_what_is_no_tiff_is_one_sentence(tmp_path):
         warnings.simplefilter("ignore")
         for name in ("broken.tif", "text.tif", "cut.tif"):
             with pytest.raises(InputError, match=r"cannot be opened as an image|ends before its image does") as error:
-                opened(tmp_path / name)
+                open_image(tmp_path / name)
             assert "\n" not in str(error.value)
 
 
@@ -318,7 +318,7 @@ def test_a_tile_that_is_damaged_is_named_and_not_read_as_something_else(tmp_path
     with path.open("r+b") as file:
         file.seek(start)
         file.write(bytes(length))
-    array = opened(path).array
+    array = open_image(path).array
     np.testing.assert_array_equal(array[100:120, 100:], scene("uint8", (400, 500))[100:120, 100:])
     with pytest.raises(InputError, match=r"A part of .*image.tif' cannot be read .*damaged or incomplete") as error:
         array[20:22, 130:140]

@@ -20,7 +20,7 @@ from streamgmm import GaussianMixture, segment
 from streamgmm.data.sources import as_source
 from streamgmm.errors import InputError, ResultError
 from streamgmm.images.picture import palette
-from streamgmm.images.raster import Georeference
+from streamgmm.images.reading.raster import Georeference
 from streamgmm.images.writers import Output, ome, staging, strips
 from streamgmm.images.writers.legend import Legend
 from streamgmm.results.atomic_folder import held

@@ -6,7 +6,7 @@ import zarr
 
 from streamgmm import segment
 from streamgmm.errors import InputError
-from streamgmm.images.formats import opened
+from streamgmm.images.reading import open_image
 
 SHAPES = {"YX": (70, 90), "CYX": (3, 70, 90), "ZYX": (5, 70, 90), "TCZYX": (2, 3, 4, 40, 50)}
 KINDS = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
@@ -46,13 +46,13 @@ def test_an_ome_zarr_image_is_its_finest_level_unless_another_is_chosen(tmp_path
     values = image(tmp_path / "scan.zarr", axes, version)
     for level in (None, 0, 1, 2):
         for given in (tmp_path / "scan.zarr", zarr.open(tmp_path / "scan.zarr", mode="r")):
-            raster = opened(given, level=level)
+            raster = open_image(given, level=level)
             step = 2 ** (level or 0)
             assert raster.axes == axes and isinstance(raster.array, zarr.Array)
             np.testing.assert_array_equal(raster.array[:], values[..., ::step, ::step])
             lengths = {"Z": 2.0, "Y": 0.25 * step, "X": 0.25 * step}
-            assert dict(raster.grid.spacing) == {axis: lengths[axis] for axis in axes if axis in "ZYX"}
-            assert raster.grid.unit == "micrometer"
+            assert dict(raster.georeference.spacing) == {axis: lengths[axis] for axis in axes if axis in "ZYX"}
+            assert raster.georeference.unit == "micrometer"
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # its own
@@ -62,21 +62,21 @@ def test_what_other_libraries_write_is_read(tmp_path):
 
     values = np.random.default_rng(0).integers(1, 200, (3, 300, 400)).astype("uint8")
     write_image(values, zarr.open_group(tmp_path / "scan.ome.zarr", mode="w"), axes="cyx")
-    raster = opened(tmp_path / "scan.ome.zarr")
+    raster = open_image(tmp_path / "scan.ome.zarr")
     assert raster.axes == "CYX"
     np.testing.assert_array_equal(raster.array[:], values)
 
 
 def test_scales_of_the_level_and_of_the_image_are_multiplied(tmp_path):
     image(tmp_path / "scan.zarr", "CYX", whole=[1.0, 10.0, 20.0])
-    assert dict(opened(tmp_path / "scan.zarr", level=1).grid.spacing) == {"Y": 5.0, "X": 10.0}
+    assert dict(open_image(tmp_path / "scan.zarr", level=1).georeference.spacing) == {"Y": 5.0, "X": 10.0}
 
 
 def test_labels_of_channels_are_names_of_bands(tmp_path):
     image(tmp_path / "scan.zarr", "CYX", names=["DAPI", "GFP", "RFP"])
-    assert opened(tmp_path / "scan.zarr").bands == ("DAPI", "GFP", "RFP")
+    assert open_image(tmp_path / "scan.zarr").bands == ("DAPI", "GFP", "RFP")
     image(tmp_path / "same.zarr", "CYX", names=["a", "a", "b"])
-    assert opened(tmp_path / "same.zarr").bands is None
+    assert open_image(tmp_path / "same.zarr").bands is None
 
 
 @pytest.mark.parametrize("version", ["0.1", "0.3"])
@@ -93,16 +93,16 @@ def test_older_versions_are_read(tmp_path, version):
     for dataset in multiscales["datasets"]:
         del dataset["coordinateTransformations"]
     path.write_text(json.dumps(said))
-    raster = opened(tmp_path / "scan.zarr", level=1)
-    assert raster.axes == axes and raster.grid.unit is None
+    raster = open_image(tmp_path / "scan.zarr", level=1)
+    assert raster.axes == axes and raster.georeference.unit is None
     np.testing.assert_array_equal(raster.array[:], values[..., ::2, ::2])
 
 
 def test_an_image_within_a_store_is_opened_by_its_path(tmp_path):
     zarr.create_group(tmp_path / "plate.zarr")
     values = image(tmp_path / "plate.zarr" / "3", "YX")
-    np.testing.assert_array_equal(opened(tmp_path / "plate.zarr" / "3").array[:], values)
-    np.testing.assert_array_equal(opened(tmp_path / "plate.zarr" / "3" / "s1").array[:], values[::2, ::2])
+    np.testing.assert_array_equal(open_image(tmp_path / "plate.zarr" / "3").array[:], values)
+    np.testing.assert_array_equal(open_image(tmp_path / "plate.zarr" / "3" / "s1").array[:], values[::2, ::2])
 
 
 def test_names_of_dimensions_are_axes(tmp_path):
@@ -110,8 +110,8 @@ def test_names_of_dimensions_are_axes(tmp_path):
     older = zarr.create_array(tmp_path / "b.zarr", shape=(4, 5), dtype="u1", zarr_format=2)
     older.attrs["_ARRAY_DIMENSIONS"] = ["lat", "lon"]
     other = zarr.create_array(tmp_path / "c.zarr", shape=(3, 4, 5), dtype="u1", dimension_names=["what", "y", "x"])
-    assert [opened(array).axes for array in (named, older, other)] == ["CYX", "YX", None]
-    assert opened(tmp_path / "a.zarr").axes == "CYX"
+    assert [open_image(array).axes for array in (named, older, other)] == ["CYX", "YX", None]
+    assert open_image(tmp_path / "a.zarr").axes == "CYX"
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_metadata_that_cannot_be_used_are_one_sentence(tmp_path, break_, message
     break_(said["attributes"]["ome"])
     path.write_text(json.dumps(said))
     with pytest.raises(InputError, match=message) as error:
-        opened(tmp_path / "scan.zarr")
+        open_image(tmp_path / "scan.zarr")
     assert "\n" not in str(error.value)
 
 
@@ -151,7 +151,7 @@ def test_what_is_neither_an_image_nor_one_array_is_one_sentence(tmp_path):
         ("array.zarr", 1, "level=1 was asked for, but .* holds no other resolutions"),
     ]:
         with pytest.raises(InputError, match=message):
-            opened(tmp_path / name, level=level)
+            open_image(tmp_path / name, level=level)
 
 
 def test_a_level_is_segmented(tmp_path):

@@ -7,4 +7,4 @@ EM on the table is EM on the pixels, to rounding, at a cost that does not depend
 from streamgmm.images.counting.direct import distinct
 from streamgmm.images.counting.table import LookUp, ValueCounts, countable, hashable
 
-__all__ = ["ValueCounts", "LookUp", "countable", "distinct", "hashable"]
+__all__ = ["LookUp", "ValueCounts", "countable", "distinct", "hashable"]

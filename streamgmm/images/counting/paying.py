@@ -25,7 +25,7 @@ def tables_of(images: Sequence[Image], *, learning: bool) -> list[ValueCounts] |
         always = countable(image.dtype, image.n_bands)
         if not always and not (learning and hashable(image.dtype, image.n_bands)):
             return None
-        table = ValueCounts.of(image.rows(counted=False)) if always else _hashed(image)
+        table = ValueCounts.of(image.to_rows(counted=False)) if always else _hashed(image)
         if table is None:
             return None
         tables.append(table)
@@ -44,4 +44,4 @@ def _hashed(image: Image) -> ValueCounts | None:
     most = min(MOST_VALUES, n_pixels // OFTEN)
     if n_pixels > LITTLE and expected_values(image) > most:
         return None
-    return ValueCounts.of(image.rows(counted=False), most)
+    return ValueCounts.of(image.to_rows(counted=False), most)

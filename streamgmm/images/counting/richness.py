@@ -31,8 +31,8 @@ GOLDEN = (5**0.5 - 1) / 2
 def expected_values(pixels: Image) -> float:
     """Number of values that the pixels have, by 16 runs of them spread over the image, of which some may be nodata."""
     n_pixels = prod(pixels.shape)
-    small = pixels.within(max(RUN, n_pixels // MOST_BLOCKS), (0,) * len(pixels.axes))
-    rows = small.rows(counted=False).array
+    small = pixels.rechunk(max(RUN, n_pixels // MOST_BLOCKS), (0,) * len(pixels.axes))
+    rows = small.to_rows(counted=False).array
     # by the golden section they are spread evenly, however many blocks there are in a line of the image
     order = np.argsort(np.arange(rows.numblocks[0]) * GOLDEN % 1.0, kind="stable")
     chunks = tuple(from_dask(rows.blocks[np.sort(order[:RUNS])]).chunks())

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.errors import InputError, InputTypeError
-from streamgmm.images.axes import AROUND
 from streamgmm.images.features.colour import LIGHTEST, check_colour, lab, rgb
 from streamgmm.images.features.scaling import Scaling
+from streamgmm.images.reading.axis_names import SPATIAL_AXES
 
 COLOURS = ("lab",)
 WIDEST = 255  # pixels: the side of a window beyond which it is no neighbourhood, and costs more than all else
@@ -92,7 +92,7 @@ class Features:
 
     def n_features(self, n_bands: int, axes: str) -> int:
         """Number of features of an image with some bands and axes."""
-        return self.n_scaled(n_bands) + (0 if self.coordinates is None else len(set(axes) & set(AROUND)))
+        return self.n_scaled(n_bands) + (0 if self.coordinates is None else len(set(axes) & set(SPATIAL_AXES)))
 
     def dtype(self, pixels: np.dtype[Any]) -> np.dtype[Any]:
         """Dtype of the features: as many digits as the pixels have, or more."""

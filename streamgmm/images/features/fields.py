@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from streamgmm.data.sources import Source
 from streamgmm.data.sources.dask_arrays import from_dask
 from streamgmm.errors import InputError
-from streamgmm.images.axes import AROUND
-from streamgmm.images.blocks import Lengths
 from streamgmm.images.features.features import Features
 from streamgmm.images.features.scaling import Scaling
 from streamgmm.images.features.windows import reach_of, surroundings
-from streamgmm.images.image import NO_PIXEL, Image
-from streamgmm.images.pixels import Place, infinite, infinite_error, lacking
+from streamgmm.images.image import NO_VALID_PIXEL, Image
+from streamgmm.images.image_chunks import Lengths
+from streamgmm.images.pixels import Place, find_infinite, find_nodata, infinite_pixel_error
+from streamgmm.images.reading.axis_names import SPATIAL_AXES
 
 BLOCK_BYTES = 2**26  # of the features of a block; for larger ones less of their surroundings is read twice
 AT_HAND_BYTES = 2**22  # of an image in memory, of which all threads shall have a part
@@ -34,7 +34,7 @@ def features_of(image: Image, features: Features) -> Image:
 
     Examples
     --------
-    >>> image = Image.of(np.array([[1.0, 3.0, np.nan, 7.0]]))
+    >>> image = Image.from_array(np.array([[1.0, 3.0, np.nan, 7.0]]))
     >>> features_of(image, Features(window=3)).values.compute()[0].T
     array([[ 1.,  3., nan,  7.],
            [ 2.,  2., nan,  7.],
@@ -45,9 +45,9 @@ def features_of(image: Image, features: Features) -> Image:
         return image
     n_features, dtype = features.n_features(image.n_bands, image.axes), features.dtype(image.dtype)
     reach = reach_of(image.axes, features.window)
-    most = AT_HAND_BYTES if image.at_hand else BLOCK_BYTES
-    cut = image.within(max(1, most // (n_features * dtype.itemsize)), reach)
-    values, mask = cut.around(reach)
+    most = AT_HAND_BYTES if image.in_memory else BLOCK_BYTES
+    cut = image.rechunk(max(1, most // (n_features * dtype.itemsize)), reach)
+    values, mask = cut.read_with_margin(reach)
     made = partial(
         _features,
         features=features,
@@ -60,7 +60,7 @@ def features_of(image: Image, features: Features) -> Image:
     arrays = [values] if mask is None else [values, mask[..., None]]
     chunks, meta = (*cut.lengths, (n_features,)), np.empty((0,) * values.ndim, dtype)
     lazy = da.map_blocks(made, *arrays, chunks=chunks, dtype=dtype, meta=meta)
-    return Image(lazy, image.axes, None, None, image.at_hand, origin=cut)
+    return Image(lazy, image.axes, None, None, image.in_memory, origin=cut)
 
 
 def standardized(images: Sequence[Image], features: Features) -> Features:
@@ -71,18 +71,18 @@ def standardized(images: Sequence[Image], features: Features) -> Features:
 
 
 def rows_together(images: Sequence[Image], *, counted: bool = True) -> Source:
-    """The pixels of several images that are not nodata, one image after the other; see `Image.rows`.
+    """The pixels of several images that are not nodata, one image after the other; see `Image.to_rows`.
 
     An image may be all nodata, but not every one; InputError then, if they are counted.
     """
     if len(images) == 1:
-        return images[0].rows(counted=counted)
-    rows = [image.rows(counted=False).array for image in images]
+        return images[0].to_rows(counted=counted)
+    rows = [image.to_rows(counted=False).array for image in images]
     together = da.concatenate(rows, allow_unknown_chunksizes=True)
     if counted:
         together = together.compute_chunk_sizes()
         if not len(together):
-            raise InputError(NO_PIXEL)
+            raise InputError(NO_VALID_PIXEL)
     return from_dask(together, kind="images")
 
 
@@ -100,7 +100,7 @@ def _features(
 ) -> NDArray[Any]:
     """Features of a block that was read with what lies around it."""
     reach = reach_of(place.axes, features.window)
-    without = lacking(block, mask, nodata)
+    without = find_nodata(block, mask, nodata)
     _check(block, without, features, place, block_id)
     valid = np.ones(block.shape[:-1], np.bool_) if without is None else ~without
     first = place.first(block_id)
@@ -138,9 +138,9 @@ def _check(
 ) -> None:
     """Refuse a pixel whose value cannot be used, and say where it is."""
     reach = reach_of(place.axes, features.window)
-    refused = infinite(block, without)
+    refused = find_infinite(block, without)
     if refused.any():
-        raise infinite_error(place.of(refused, block_id, reach))
+        raise infinite_pixel_error(place.of(refused, block_id, reach))
     if features.colour is not None and block.dtype.kind == "f":
         refused = np.any((block < 0) | (block > 1), axis=-1) & (True if without is None else ~without)
         if refused.any():
@@ -155,7 +155,7 @@ def _coordinates(axes: str, first: list[int], size: list[int], shape: tuple[int,
     """Middles of pixels along each axis that has neighbours; the longer of lines and columns is from 0 to 1."""
     longest = max(shape[axes.index(name)] for name in "YX")
     found = []
-    for name in AROUND:
+    for name in SPATIAL_AXES:
         if name in axes:
             axis = axes.index(name)
             unit = shape[axis] if name == "Z" else longest

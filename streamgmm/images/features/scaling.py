@@ -12,7 +12,7 @@ from streamgmm.data.execution import expect_all
 from streamgmm.data.shuffling import loaded
 from streamgmm.data.source import Source
 from streamgmm.errors import InputError
-from streamgmm.images.image import NO_PIXEL
+from streamgmm.images.image import NO_VALID_PIXEL
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.em import make_parameters
 
@@ -53,7 +53,7 @@ class Scaling:
             if len(first.rows):
                 break
         else:
-            raise InputError(NO_PIXEL)
+            raise InputError(NO_VALID_PIXEL)
         origin = np.asarray(first.rows.mean(axis=0, dtype=np.float64))[None]
         about = make_parameters(np.ones(1), origin, np.ones_like(origin), STRUCTURES["diag"])
         (moments,) = (found.statistics for found in expect_all(source, (about,)))

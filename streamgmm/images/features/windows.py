@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm.images.axes import AROUND
+from streamgmm.images.reading.axis_names import SPATIAL_AXES
 from streamgmm.kernels.local_moments import local_moments
 
-ORDER = "T" + AROUND  # in which windows are summed, whatever that of the axes is
+ORDER = "T" + SPATIAL_AXES  # in which windows are summed, whatever that of the axes is
 
 
 def reach_of(axes: str, window: int | None) -> tuple[int, ...]:
@@ -25,7 +25,7 @@ def reach_of(axes: str, window: int | None) -> tuple[int, ...]:
     >>> reach_of("TZYX", 5), reach_of("YX", None)
     ((0, 2, 2, 2), (0, 0))
     """
-    return tuple(0 if window is None or name not in AROUND else window // 2 for name in axes)
+    return tuple(0 if window is None or name not in SPATIAL_AXES else window // 2 for name in axes)
 
 
 def surroundings(
@@ -55,7 +55,7 @@ def surroundings(
     shape, full, known = [], [], []  # of what is asked for; with all that may lie around; where that is known
     for name, length in zip(ORDER, valid.shape, strict=True):
         part = inner[axes.index(name)] if name in axes else slice(0, 1)
-        pixels = window // 2 if name in axes and name in AROUND else 0
+        pixels = window // 2 if name in axes and name in SPATIAL_AXES else 0
         shape.append(part.stop - part.start)
         full.append(shape[-1] + 2 * pixels)
         known.append(slice(pixels - part.start, pixels - part.start + length))

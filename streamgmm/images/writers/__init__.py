@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from streamgmm.errors import InputError, InputTypeError
-from streamgmm.images.raster import Georeference
+from streamgmm.images.reading.raster import Georeference
 from streamgmm.results.provenance import Record
 
 if TYPE_CHECKING:
@@ -112,18 +112,18 @@ class Output:
 
             check_picture(shape, n_segments)
         elif self.kind == TIFF and _lies_somewhere(grid):
-            from streamgmm.images.formats.gdal import rasterio
+            from streamgmm.images.reading.gdal import import_rasterio
 
-            rasterio()
+            import_rasterio()
             if len(shape) != 2:
                 raise InputError(
                     f"Labels of shape {shape} lie somewhere on earth, which a TIFF of several pages cannot say; write "
                     "them to .zarr."
                 )
         elif self.kind == TIFF:
-            from streamgmm.images.formats.tiff import tifffile
+            from streamgmm.images.reading.tiff_reader import import_tifffile
 
-            tifffile()
+            import_tifffile()
 
     def write(
         self,
@@ -232,9 +232,9 @@ class Output:
             return zarr.open_array(self.path, mode="r")
         import dask.array as da
 
-        from streamgmm.images.formats import numbers
+        from streamgmm.images.reading import open_palette_indices
 
-        return da.from_array(numbers(self.path), name=False)
+        return da.from_array(open_palette_indices(self.path), name=False)
 
 
 def _in_order(axes: str, labels: Any) -> tuple[str, Any]:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from streamgmm.errors import InputError
-from streamgmm.images.formats.zarrs import ome_attributes
-from streamgmm.images.raster import Georeference
+from streamgmm.images.reading.raster import Georeference
+from streamgmm.images.reading.zarr_images import read_ome_attributes
 from streamgmm.images.writers.legend import Legend
 from streamgmm.images.writers.strips import windows
 from streamgmm.results.atomic_folder import complete_or_absent
@@ -117,7 +117,7 @@ def image_version(image: Path) -> str:
         group = zarr.open_group(image, mode="r")
     except (OSError, ValueError) as error:
         raise InputError(f"{image} is no zarr group, so that no labels can be put into it ({error}).") from None
-    if not ome_attributes(group).get("multiscales"):
+    if not read_ome_attributes(group).get("multiscales"):
         raise InputError(f"{image} is no OME-Zarr image, so that no labels can be put into it; choose NAME.ome.zarr.")
     return "0.5" if group.metadata.zarr_format == 3 else "0.4"
 
@@ -128,7 +128,7 @@ def listed(labels: Path) -> list[str]:
 
     if not any((labels / name).is_file() for name in ("zarr.json", ".zgroup")):
         return []
-    return list(ome_attributes(zarr.open_group(labels, mode="r")).get("labels", []))
+    return list(read_ome_attributes(zarr.open_group(labels, mode="r")).get("labels", []))
 
 
 def enlist(labels: Path, name: str, version: str) -> None:
@@ -138,7 +138,7 @@ def enlist(labels: Path, name: str, version: str) -> None:
     group = zarr.open_group(labels, mode="a", zarr_format=3 if version == "0.5" else 2)
     names = [*(one for one in listed(labels) if one != name), name]
     if version == "0.5":
-        group.attrs["ome"] = {"version": version, **ome_attributes(group), "labels": names}
+        group.attrs["ome"] = {"version": version, **read_ome_attributes(group), "labels": names}
     else:
         group.attrs["labels"] = names
     image = labels.parent

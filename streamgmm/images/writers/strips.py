@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
-from streamgmm.images.lazy import Slices
+from streamgmm.images.reading.lazy_arrays import Slices
 
 MOST_BYTES = 2**25
 

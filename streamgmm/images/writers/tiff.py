@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm.images.formats.tiff import tifffile
-from streamgmm.images.raster import Georeference
+from streamgmm.images.reading.raster import Georeference
+from streamgmm.images.reading.tiff_reader import import_tifffile
 from streamgmm.images.writers.legend import Legend
 from streamgmm.images.writers.strips import windows
 from streamgmm.results.atomic_folder import complete_or_absent
@@ -35,7 +35,7 @@ def write_tiff(
     options |= {"shape": labels.shape, "dtype": labels.dtype, "tile": (TILE, TILE), "compression": "zlib"}
     noted = [(GDAL_METADATA, "s", 0, _names(legend), True), (GDAL_NODATA, "s", 0, "0", True)]
     with complete_or_absent(path, overwrite=overwrite) as partial:
-        with tifffile().TiffWriter(partial, bigtiff=True) as file:
+        with import_tifffile().TiffWriter(partial, bigtiff=True) as file:
             file.write(_tiles(labels), metadata={"axes": axes}, extratags=noted, **options)
 
 

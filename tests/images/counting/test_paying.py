@@ -45,7 +45,7 @@ def noise(shape=(120, 160), seed=0):
 
 def table(image, **options):
     axes = "YXC" if image.ndim == 3 else "YX"
-    tables = tables_of([Image.of(image, axes=axes, **options)], learning=True)
+    tables = tables_of([Image.from_array(image, axes=axes, **options)], learning=True)
     return tables and tables[0]
 
 
@@ -92,7 +92,7 @@ def test_what_is_counted_is_labelled_as_its_pixels_would_be(kind, options):
     axes, hidden = "YXC"[: image.ndim], int(image[40, 50].flat[0])
     found = segment(image, 3, axes=axes, nodata=hidden, random_state=0, probabilities="largest", **options)
     assert found._tally is not None  # it was counted
-    pixels = Image.of(image, axes=axes, nodata=hidden)
+    pixels = Image.from_array(image, axes=axes, nodata=hidden)
     lazy = features_of(pixels, found.features).map(Labelling.by(found.model, np.dtype(np.uint8)), np.uint8)
     np.testing.assert_array_equal(found.labels, lazy.compute())
     np.testing.assert_array_equal(found.labels == 0, (image.reshape(*found.labels.shape, -1) == hidden).any(axis=2))
@@ -192,16 +192,18 @@ def test_floats_are_never_counted(dtype, n_bands):
 
 
 def test_several_images_are_all_counted_or_none():
-    one, few, many = (Image.of(image, axes="YXC") for image in (np.zeros((9, 9, 4), "u2"), HALF[:, :80], noise()))
+    one, few, many = (
+        Image.from_array(image, axes="YXC") for image in (np.zeros((9, 9, 4), "u2"), HALF[:, :80], noise())
+    )
     assert len(tables_of([one, few], learning=True)) == 2
     assert tables_of([one, few, many], learning=True) is None
     assert tables_of([one, few], learning=False) is None
-    always = Image.of(CHINA[:9, :9], axes="YXC")
+    always = Image.from_array(CHINA[:9, :9], axes="YXC")
     assert len(tables_of([always], learning=False)) == 1
 
 
 def test_the_tables_of_several_images_have_a_limit_together(monkeypatch):
-    images = [Image.of(np.resize(np.arange(50, dtype=np.uint32), (40, 40)), axes="YX")] * 4
+    images = [Image.from_array(np.resize(np.arange(50, dtype=np.uint32), (40, 40)), axes="YX")] * 4
     monkeypatch.setattr(paying, "MOST_TOGETHER", 200)
     assert len(tables_of(images, learning=True)) == 4
     assert tables_of([*images, images[0]], learning=True) is None

@@ -71,7 +71,7 @@ def test_noise_is_expected_to_be_all_different_wherever_it_is(where, chunks):
         "a tenth": np.s_[30:60],
     }[where]
     image[part] = noise(image[part].shape[:2])
-    expected = expected_values(Image.of(cut(image, chunks), axes="YXC"))
+    expected = expected_values(Image.from_array(cut(image, chunks), axes="YXC"))
     share = {"all": 1.0, "a tenth": 0.1}.get(where, 0.5)
     n_runs = 16 * share  # some more or fewer of the runs may be on it
     assert share * (1 - 2 / n_runs) < expected / 120_000 < share * (1 + 2.5 / n_runs)
@@ -81,9 +81,9 @@ def test_noise_is_expected_to_be_all_different_wherever_it_is(where, chunks):
 def test_nodata_is_no_value(chunks):
     image = np.random.default_rng(0).integers(0, 6, (300, 400, 4), np.uint8)
     image[:250, :] = 200
-    pixels = Image.of(cut(image, chunks), axes="YXC", nodata=200)
+    pixels = Image.from_array(cut(image, chunks), axes="YXC", nodata=200)
     assert expected_values(pixels) == pytest.approx(6**4, rel=0.3)
-    assert expected_values(Image.of(cut(image, chunks), axes="YXC", mask=np.ones((300, 400), bool))) == 0
+    assert expected_values(Image.from_array(cut(image, chunks), axes="YXC", mask=np.ones((300, 400), bool))) == 0
 
 
 def test_few_blocks_are_read_of_many_and_always_the_same():
@@ -94,8 +94,8 @@ def test_few_blocks_are_read_of_many_and_always_the_same():
         return block
 
     lazy = da.from_array(image, chunks=(16, 16, 4)).map_blocks(looked_at, dtype=image.dtype, meta=image[:0, :0, :0])
-    first = expected_values(Image.of(lazy, axes="YXC"))
+    first = expected_values(Image.from_array(lazy, axes="YXC"))
     lines, columns = ({place[axis] for place in read} for axis in (0, 1))
     assert len(read) == 16 and min(len(lines), len(columns)) >= 8  # of 32
-    assert expected_values(Image.of(lazy, axes="YXC")) == first
+    assert expected_values(Image.from_array(lazy, axes="YXC")) == first
     assert sorted(read[16:]) == sorted(read[:16])

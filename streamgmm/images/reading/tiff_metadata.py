@@ -10,8 +10,8 @@ from math import inf
 from typing import Any
 from xml.etree import ElementTree
 
-from streamgmm.images.formats.names import unit_of
-from streamgmm.images.raster import Georeference
+from streamgmm.images.reading.names import unit_of
+from streamgmm.images.reading.raster import Georeference
 
 CENTIMETRE, MICROMETRES = 3, 1e4  # what ResolutionUnit says of one, and how many there are
 

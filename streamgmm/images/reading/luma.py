@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm.images.lazy import Lazy, Slices
+from streamgmm.images.reading.lazy_arrays import LazyArray, Slices
 
 TO_RGB = np.array([[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]], np.float32)  # ITU-R BT.601, as in JFIF
 
 
-def from_luma(array: Any, axis: int) -> Lazy:
+def from_luma(array: Any, axis: int) -> LazyArray:
     """Red, green and blue, uint8, of an array that has luma, blue and red chroma along an axis.
 
     Examples
@@ -22,7 +22,7 @@ def from_luma(array: Any, axis: int) -> Lazy:
     array([[254,   0,   0],
            [128, 128, 128]], dtype=uint8)
     """
-    return Lazy.like(array, partial(_read, array=array, axis=axis))
+    return LazyArray.like(array, partial(_read, array=array, axis=axis))
 
 
 def _read(key: Slices, array: Any, axis: int) -> NDArray[np.uint8]:

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from streamgmm.errors import InputError
-from streamgmm.images.formats.whole import check_whole, no_levels
-from streamgmm.images.raster import Raster
+from streamgmm.images.reading.raster import Raster
+from streamgmm.images.reading.whole import check_whole, no_levels
 
 _MODES = {"L": "L", "I;16": "I;16", "RGB": "RGB", "LA": "LA", "RGBA": "RGBA", "1": "L", "P": "RGB", "PA": "RGBA"}
 _TRANSPARENT = {"1": "LA", "L": "LA", "P": "RGBA", "RGB": "RGBA"}  # with one colour that is
 _REMEDY = "convert it to a tiled TIFF (vips tiffsave FROM TO --tile), or to .zarr"
 
 
-def pillow() -> Any:
+def import_pillow() -> Any:
     """PIL.Image, or the remedy."""
     try:
         from PIL import Image
@@ -28,7 +28,7 @@ def pillow() -> Any:
 def open_picture(name: str, level: int | None) -> Raster:
     """A picture of grey levels or colours; palettes become colours."""
     no_levels(name, level)
-    Image = pillow()
+    Image = import_pillow()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its size is looked at here
         try:

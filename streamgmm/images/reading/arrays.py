@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamgmm.images.formats.whole import no_levels
-from streamgmm.images.raster import Raster
+from streamgmm.images.reading.raster import Raster
+from streamgmm.images.reading.whole import no_levels
 
 
 def open_npy(name: str, level: int | None) -> Raster:

@@ -6,11 +6,11 @@ from streamgmm.errors import InputError
 
 PLACES = {"T": "time", "Z": "plane", "Y": "line", "X": "column"}
 BANDS = "C"
-AROUND = "ZYX"  # along which pixels have neighbours, and coordinates
+SPATIAL_AXES = "ZYX"  # along which pixels have neighbours, and coordinates
 FEW, MANY = 4, 32  # bands at most, and lines and columns at least, of an image whose axes need not be named
 
 
-def named_axes(shape: tuple[int, ...], axes: str | None) -> str:
+def name_axes(shape: tuple[int, ...], axes: str | None) -> str:
     """Names of the axes of an image: T for time, Z for planes, Y for lines, X for columns and C for bands.
 
     Parameters
@@ -34,9 +34,9 @@ def named_axes(shape: tuple[int, ...], axes: str | None) -> str:
 
     Examples
     --------
-    >>> named_axes((427, 640, 3), None), named_axes((3, 427, 640), None), named_axes((12, 427, 640), "CYX")
+    >>> name_axes((427, 640, 3), None), name_axes((3, 427, 640), None), name_axes((12, 427, 640), "CYX")
     ('YXC', 'CYX', 'CYX')
-    >>> named_axes((20, 427, 640), "zyx")
+    >>> name_axes((20, 427, 640), "zyx")
     'ZYX'
     """
     if axes is not None:

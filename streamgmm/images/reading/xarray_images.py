@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from streamgmm.errors import InputError, InputTypeError
-from streamgmm.images.formats.names import letters, unit_of
-from streamgmm.images.raster import Georeference, Raster, possible_nodata
+from streamgmm.images.reading.names import letters, unit_of
+from streamgmm.images.reading.raster import Georeference, Raster, possible_nodata
 
 
 def from_xarray(image: Any, axes: str | None) -> Raster:
@@ -28,7 +28,9 @@ def from_xarray(image: Any, axes: str | None) -> Raster:
     if image.chunks is None and not image._in_memory:
         image = image.chunk()  # a file that was opened without chunks would be read whole
     grid = None if found is None else _grid(image, found)
-    return Raster(image.data, found, _bands(image, found), _nodata(image), scale=_scale(image, found), grid=grid)
+    return Raster(
+        image.data, found, _bands(image, found), _nodata(image), scale=_scale(image, found), georeference=grid
+    )
 
 
 def _bands(image: Any, axes: str | None) -> tuple[str, ...] | None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from streamgmm.errors import InputError
-from streamgmm.images.lazy import any_of, equals, rescaled
+from streamgmm.images.reading.lazy_arrays import any_of, equals, rescaled
 
 SPATIAL = "ZYX"
 SYMBOLS = {
@@ -97,7 +97,7 @@ class Raster:
         True where a pixel is nodata, lazily, along all axes but C; along C too where it is not the same for all bands.
     scale : tuple of (float, float), or None
         Factor and offset of each band, by which values become quantities; `scaled` applies them.
-    grid : Georeference or None
+    georeference : Georeference or None
         Where pixels lie.
     """
 
@@ -107,24 +107,26 @@ class Raster:
     nodata: float | None = None
     mask: Any = None
     scale: tuple[tuple[float, float], ...] | None = None
-    grid: Georeference | None = None
+    georeference: Georeference | None = None
 
     def named(self, axes: str | None) -> Raster:
         """The same with axes that somebody gave, who knows better than the format; what belonged to others is lost."""
         if axes is None or axes.upper() == self.axes:
             return self
         axes = axes.upper()
-        before, grid, mask = self.axes or "", self.grid, self.mask
-        if grid is not None and before:
-            kept = tuple((axis, length) for axis, length in grid.spacing if axes.find(axis) == before.find(axis))
-            grid = replace(grid, spacing=kept)
+        before, georeference, mask = self.axes or "", self.georeference, self.mask
+        if georeference is not None and before:
+            kept = tuple(
+                (axis, length) for axis, length in georeference.spacing if axes.find(axis) == before.find(axis)
+            )
+            georeference = replace(georeference, spacing=kept)
         if mask is not None and (len(axes) != len(before) or axes.find("C") != before.find("C")):
             raise InputError(
                 f"axes={axes!r} are not those of the file, {self.axes!r}, which says by them where pixels are nodata; "
                 "leave axes out, or open the array yourself."
             )
         bands = self.bands if axes.find("C") == before.find("C") else None
-        return replace(self, axes=axes, bands=bands, grid=grid)
+        return replace(self, axes=axes, bands=bands, georeference=georeference)
 
     def scaled(self, nodata: float | None = None) -> Raster:
         """Quantities instead of the numbers that are stored for them, as float32, and NaN where there are none.
@@ -140,7 +142,7 @@ class Raster:
         nodata = self.nodata if nodata is None else nodata
         return replace(self, array=rescaled(self.array, factors, offsets, nodata), nodata=None, scale=None)
 
-    def lacking(self, bands: Sequence[int] | None = None, mask: Any = None) -> Any:
+    def nodata_mask(self, bands: Sequence[int] | None = None, mask: Any = None) -> Any:
         """Where a pixel is nodata in any of some bands, by default all, or by another mask; None where nothing says so.
 
         By the mask, that is: neither by the value nor by NaN.

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.errors import InputError
-from streamgmm.images.formats.whole import check_whole, chosen_level, unreadable
-from streamgmm.images.lazy import Lazy, Slices, any_of, equals, looked_up, stacked
-from streamgmm.images.raster import Georeference, Raster, possible_nodata
+from streamgmm.images.reading.lazy_arrays import LazyArray, Slices, any_of, equals, looked_up, stacked
+from streamgmm.images.reading.raster import Georeference, Raster, possible_nodata
+from streamgmm.images.reading.whole import check_whole, chosen_level, unreadable
 
 _WARNINGS = threading.Lock()
 
 
-def rasterio() -> Any:
+def import_rasterio() -> Any:
     """The library, or the remedy."""
     try:
         import rasterio
@@ -31,7 +31,7 @@ def rasterio() -> Any:
 
 def open_gdal(name: str, level: int | None, *, colours: bool = True) -> Raster:
     """All bands of a dataset but alpha, which is a mask; ``colours`` says whether a palette is applied."""
-    rio = rasterio()
+    rio = import_rasterio()
     try:
         with _open(name, 0) as dataset:
             level = chosen_level(name, level, 1 + len(dataset.overviews(1)) if dataset.count else 1)
@@ -44,7 +44,7 @@ def open_gdal(name: str, level: int | None, *, colours: bool = True) -> Raster:
 
 def _open(name: str, level: int, *, placed: bool = False) -> Any:
     """A dataset; overviews are counted from the first that is coarser. That it lies nowhere on earth is no fault."""
-    rio = rasterio()
+    rio = import_rasterio()
     options = {"overview_level": level - 1} if level else {}
     if placed:
         return rio.open(name, **options)
@@ -79,7 +79,7 @@ class Windows:
             if len(key) == 2:
                 return np.asarray(read(self.bands[0], window=window))
             return np.asarray(read(list(self.bands[key[0]]), window=window))
-        except rasterio().errors.RasterioError as error:
+        except import_rasterio().errors.RasterioError as error:
             raise unreadable(self.name, error.__cause__ or error) from None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -111,11 +111,11 @@ def _raster(name: str, level: int, dataset: Any, colours: bool) -> Raster:
     placed = not dataset.transform.is_identity
     shape, chunks = (dataset.height, dataset.width), (min(lines, dataset.height), min(columns, dataset.width))
 
-    def windows(chosen: tuple[int, ...], dtype: Any, masks: bool = False) -> Lazy:
+    def windows(chosen: tuple[int, ...], dtype: Any, masks: bool = False) -> LazyArray:
         read = Windows(name, level, chosen, masks, placed, stamp)
         if len(chosen) == 1:
-            return Lazy(shape, np.dtype(dtype), chunks, read)
-        return Lazy((len(chosen), *shape), np.dtype(dtype), (len(chosen), *chunks), read)
+            return LazyArray(shape, np.dtype(dtype), chunks, read)
+        return LazyArray((len(chosen), *shape), np.dtype(dtype), (len(chosen), *chunks), read)
 
     values = windows(bands, np.result_type(*dtypes))
     nodata = [possible_nodata(dataset.nodatavals[place], dataset.dtypes[place]) for place in places]
@@ -124,7 +124,7 @@ def _raster(name: str, level: int, dataset: Any, colours: bool) -> Raster:
     palette = values.dtype in (np.uint8, np.uint16) and dataset.colorinterp[places[0]] == ColorInterp.palette
     if colours and len(bands) == 1 and palette:
         mask = any_of([mask, None if same is None else equals(values, same)])
-        return Raster(looked_up(values, _colours(dataset, bands[0])), "YXC", mask=mask, grid=_grid(dataset))
+        return Raster(looked_up(values, _colours(dataset, bands[0])), "YXC", mask=mask, georeference=_grid(dataset))
     names = [dataset.descriptions[place] for place in places]
     scale = tuple((float(dataset.scales[place]), float(dataset.offsets[place])) for place in places)
     return Raster(

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from streamgmm.errors import InputError
-from streamgmm.images.lazy import any_of, equals, nowhere, stacked, without
-from streamgmm.images.raster import Georeference, Raster
+from streamgmm.images.reading.lazy_arrays import any_of, equals, nowhere, stacked, without
+from streamgmm.images.reading.raster import Georeference, Raster
 
 NEAR = 1e-3  # of a pixel, by which grids may differ
 
@@ -38,7 +38,7 @@ def together(names: Sequence[str | PathLike[str]], parts: Sequence[Raster]) -> R
     names_ = stems if len(set(stems)) == len(stems) else tuple(paths)
     scale = tuple((1.0, 0.0) if part.scale is None else part.scale[0] for part in parts)
     told = scale if any(part.scale is not None for part in parts) else None
-    return Raster(array, f"C{first.axes}", names_, value, mask, told, first.grid)
+    return Raster(array, f"C{first.axes}", names_, value, mask, told, first.georeference)
 
 
 def is_one_band(raster: Raster) -> bool:
@@ -73,7 +73,7 @@ def _difference(one: Raster, other: Raster) -> str:
     """What is different about where two bands lie, in words; empty where nothing is."""
     if one.axes != other.axes or tuple(one.array.shape) != tuple(other.array.shape):
         return f"it has shape {tuple(other.array.shape)}, not {tuple(one.array.shape)}"
-    ours, theirs = one.grid or Georeference(), other.grid or Georeference()
+    ours, theirs = one.georeference or Georeference(), other.georeference or Georeference()
     if ours.crs != theirs.crs:
         return f"its CRS is {theirs.crs or 'not known'}, not {ours.crs or 'known of the other'}"
     if (ours.transform is None) != (theirs.transform is None):
@@ -95,10 +95,10 @@ def _remedy(to: Raster, path: str) -> str:
     """The command that puts a file onto a grid."""
     height, width = to.array.shape[-2:]
     size = f"-ts {width} {height}"
-    if to.grid is None or to.grid.transform is None:
+    if to.georeference is None or to.georeference.transform is None:
         return f"gdalwarp {size} {path} resampled.tif"
-    a, _, c, _, e, f = to.grid.transform
+    a, _, c, _, e, f = to.georeference.transform
     corners = sorted((c, c + a * width)), sorted((f, f + e * height))
     extent = " ".join(f"{value:.12g}" for value in (corners[0][0], corners[1][0], corners[0][1], corners[1][1]))
-    crs = f"-t_srs {to.grid.crs} " if to.grid.crs and ":" in to.grid.crs[:6] else ""
+    crs = f"-t_srs {to.georeference.crs} " if to.georeference.crs and ":" in to.georeference.crs[:6] else ""
     return f"gdalwarp {crs}-te {extent} {size} -r bilinear {path} resampled.tif"

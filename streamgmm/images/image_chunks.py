@@ -62,7 +62,7 @@ class Blocks:
         """Along the axes that are cut."""
         return tuple(int(self.array.shape[place]) for place in self._cut)
 
-    def within(self, most: int, reach: Sequence[int]) -> Blocks:
+    def rechunk(self, most: int, reach: Sequence[int]) -> Blocks:
         """The same in blocks of about ``most`` pixels, which are to be read with ``reach`` pixels around them.
 
         Their sides are alike where there is a reach, since then the least is read twice.

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.errors import InputError
-from streamgmm.images.formats.luma import from_luma
-from streamgmm.images.formats.physical import aperio_grid, hamamatsu_grid, imagej_grid, ome_bands, ome_grid
-from streamgmm.images.formats.whole import check_whole, chosen_level, unreadable
-from streamgmm.images.lazy import Lazy, Slices, equals, looked_up, picked
-from streamgmm.images.raster import Georeference, Raster, possible_nodata
+from streamgmm.images.reading.lazy_arrays import LazyArray, Slices, equals, looked_up, picked
+from streamgmm.images.reading.luma import from_luma
+from streamgmm.images.reading.raster import Georeference, Raster, possible_nodata
+from streamgmm.images.reading.tiff_metadata import aperio_grid, hamamatsu_grid, imagej_grid, ome_bands, ome_grid
+from streamgmm.images.reading.whole import check_whole, chosen_level, unreadable
 
 ALPHA = (1, 2)  # what ExtraSamples says of one
 PALETTE, LUMA = 3, 6  # what PhotometricInterpretation says
@@ -29,7 +29,7 @@ JPEGS = (6, 7, 34892, 33007)  # compressions whose decoders make colours of luma
 MASK = 4  # bit of NewSubfileType
 
 
-def tifffile() -> Any:
+def import_tifffile() -> Any:
     """The library, or the remedy."""
     try:
         import tifffile
@@ -40,13 +40,13 @@ def tifffile() -> Any:
 
 def is_geotiff(name: str) -> bool:
     """Whether a TIFF says where on the earth it lies."""
-    with tifffile().TiffFile(name) as file:
+    with import_tifffile().TiffFile(name) as file:
         return bool(file.pages[0].is_geotiff)
 
 
 def open_tiff(name: str, level: int | None, *, colours: bool = True) -> Raster:
     """The image of a TIFF, the largest if there are several; ``colours`` says whether a palette is applied."""
-    with tifffile().TiffFile(name) as file:
+    with import_tifffile().TiffFile(name) as file:
         series, mask = _chosen(name, file.series)
         level = chosen_level(name, level, len(series.levels))
         chosen = series.levels[level]
@@ -54,7 +54,9 @@ def open_tiff(name: str, level: int | None, *, colours: bool = True) -> Raster:
         page = chosen.keyframe
         lacking = None if mask is None else equals(_lazy(name, file.series, mask, level), 0)
         array = _lazy(name, file.series, 0, level)
-        raster = Raster(array, _axes(letters), nodata=_nodata(page), mask=lacking, grid=_grid(file, series, chosen))
+        raster = Raster(
+            array, _axes(letters), nodata=_nodata(page), mask=lacking, georeference=_grid(file, series, chosen)
+        )
         palette = page.colormap if colours and page.photometric == PALETTE else None
         luma = page.photometric == LUMA and page.compression not in JPEGS
         extra = page.extrasamples
@@ -102,7 +104,7 @@ class Segments:
                 # more than one, so that it decodes in threads
                 workers = max(2, os.cpu_count() or 1)
                 which = {"series": self.series, "level": self.level}
-                store = tifffile().imread(self.name, aszarr=True, maxworkers=workers, **which)
+                store = import_tifffile().imread(self.name, aszarr=True, maxworkers=workers, **which)
                 weakref.finalize(self, store.close)
                 self._array = zarr.open_array(store, mode="r")
             return self._array
@@ -140,7 +142,7 @@ def _chosen(name: str, found: Any) -> tuple[Any, int | None]:
     return found[0], next(fitting, None)
 
 
-def _lazy(name: str, found: Any, number: int, level: int) -> Lazy:
+def _lazy(name: str, found: Any, number: int, level: int) -> LazyArray:
     """The values of a series, with the axes of length 1 left out."""
     series = found[number].levels[level]
     status = os.stat(name)
@@ -154,12 +156,12 @@ def _lazy(name: str, found: Any, number: int, level: int) -> Lazy:
         dtype = np.dtype(series.dtype).newbyteorder(series.parent.byteorder)
         read: Any = Mapped(name, int(series.dataoffset), shape, dtype.str, stamp)
         line = series.get_axes(squeeze=True).index("X")
-        return Lazy(shape, dtype, (1,) * line + shape[line:], read)
+        return LazyArray(shape, dtype, (1,) * line + shape[line:], read)
     chunks = (1,) * (len(shape) - len(page.chunks)) + tuple(page.chunks)
     piece = "tile" if page.is_tiled else "strip"
     remedy = f"make tiles of it (gdal_translate -co TILED=YES {Path(name).name} tiled.tif), or write it to .zarr"
     check_whole(name, prod(chunks) * series.dtype.itemsize, f"a {piece} of shape {tuple(page.chunks)}", remedy)
-    return Lazy(shape, np.dtype(series.dtype), chunks, Segments(name, number, level, stamp))
+    return LazyArray(shape, np.dtype(series.dtype), chunks, Segments(name, number, level, stamp))
 
 
 def _axes(letters: str) -> str | None:
@@ -210,7 +212,7 @@ def _painted(raster: Raster, colours: NDArray[np.uint16]) -> Raster:
         raise InputError("A palette was found in a TIFF that has several samples or unknown axes; convert it to RGB.")
     mask = None if raster.nodata is None else equals(raster.array, raster.nodata)
     table = (np.asarray(colours).T >> 8).astype(np.uint8)
-    return Raster(looked_up(raster.array, table), raster.axes + "C", mask=mask, grid=raster.grid)
+    return Raster(looked_up(raster.array, table), raster.axes + "C", mask=mask, georeference=raster.georeference)
 
 
 def _without_alpha(raster: Raster, axis: int, extra: tuple[int, ...]) -> Raster:

@@ -18,7 +18,7 @@ Slices = tuple[slice, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lazy:
+class LazyArray:
     """An array that is stored somewhere, as far as dask needs to know it.
 
     Attributes
@@ -32,7 +32,7 @@ class Lazy:
 
     Examples
     --------
-    >>> squares = Lazy((6,), np.dtype(int), (2,), lambda key: np.arange(key[0].start, key[0].stop) ** 2)
+    >>> squares = LazyArray((6,), np.dtype(int), (2,), lambda key: np.arange(key[0].start, key[0].stop) ** 2)
     >>> squares[2:4], squares[::-2]
     (array([4, 9]), array([25,  9,  1]))
     """
@@ -89,7 +89,7 @@ def chunks_of(array: Any) -> tuple[int, ...]:
     return tuple(stored) if stored else (1,) * (array.ndim - 1) + tuple(array.shape[-1:])
 
 
-def picked(array: Any, axis: int, places: Sequence[int]) -> Lazy:
+def picked(array: Any, axis: int, places: Sequence[int]) -> LazyArray:
     """Only some places along an axis, in their order.
 
     Examples
@@ -101,10 +101,10 @@ def picked(array: Any, axis: int, places: Sequence[int]) -> Lazy:
     shape, chunks = list(array.shape), list(chunks_of(array))
     shape[axis] = len(places)
     chunks[axis] = min(chunks[axis], len(places))
-    return Lazy(tuple(shape), np.dtype(array.dtype), tuple(chunks), read)
+    return LazyArray(tuple(shape), np.dtype(array.dtype), tuple(chunks), read)
 
 
-def equals(array: Any, value: float, axis: int | None = None, place: int = 0) -> Lazy:
+def equals(array: Any, value: float, axis: int | None = None, place: int = 0) -> LazyArray:
     """Where values are equal to one; with an axis, where they are at one place along it, which the result then lacks.
 
     Examples
@@ -114,14 +114,14 @@ def equals(array: Any, value: float, axis: int | None = None, place: int = 0) ->
     """
     if axis is not None:
         array = without(picked(array, axis, [place]), axis)
-    return Lazy(tuple(array.shape), np.dtype(bool), chunks_of(array), partial(_equals, array=array, value=value))
+    return LazyArray(tuple(array.shape), np.dtype(bool), chunks_of(array), partial(_equals, array=array, value=value))
 
 
-def stacked(arrays: Sequence[Any], dtype: Any) -> Lazy:
+def stacked(arrays: Sequence[Any], dtype: Any) -> LazyArray:
     """Arrays of one shape along a new first axis."""
     read = partial(_stacked, arrays=tuple(arrays), dtype=np.dtype(dtype))
     first = arrays[0]
-    return Lazy((len(arrays), *first.shape), np.dtype(dtype), (1, *chunks_of(first)), read)
+    return LazyArray((len(arrays), *first.shape), np.dtype(dtype), (1, *chunks_of(first)), read)
 
 
 def any_of(masks: Sequence[Any]) -> Any:
@@ -131,7 +131,7 @@ def any_of(masks: Sequence[Any]) -> Any:
         return given[0] if given else None
     lazy = next((mask for mask in given if hasattr(mask, "dask")), None)
     if lazy is None:
-        return Lazy.like(given[0], partial(_any_of, masks=tuple(given)))
+        return LazyArray.like(given[0], partial(_any_of, masks=tuple(given)))
     import dask.array as da
 
     found = lazy
@@ -141,12 +141,12 @@ def any_of(masks: Sequence[Any]) -> Any:
     return found
 
 
-def without(array: Any, axis: int) -> Lazy:
+def without(array: Any, axis: int) -> LazyArray:
     """The same without an axis that has one place."""
     rest = [place for place in range(array.ndim) if place != axis]
     read = partial(_squeezed, array=array, axis=axis)
     shape, chunks = (tuple(lengths[place] for place in rest) for lengths in (array.shape, chunks_of(array)))
-    return Lazy(shape, np.dtype(array.dtype), chunks, read)
+    return LazyArray(shape, np.dtype(array.dtype), chunks, read)
 
 
 def rescaled(array: Any, factor: NDArray[Any], offset: NDArray[Any], nodata: float | None) -> Any:
@@ -164,15 +164,15 @@ def rescaled(array: Any, factor: NDArray[Any], offset: NDArray[Any], nodata: flo
         values = array * factor + offset
         return (values if nodata is None else da.where(array == nodata, np.nan, values)).astype(np.float32)
     read = partial(_rescaled, array=array, factor=factor, offset=offset, nodata=nodata)
-    return Lazy(tuple(array.shape), np.dtype(np.float32), chunks_of(array), read)
+    return LazyArray(tuple(array.shape), np.dtype(np.float32), chunks_of(array), read)
 
 
-def nowhere(array: Any) -> Lazy:
+def nowhere(array: Any) -> LazyArray:
     """False, everywhere in the shape of an array."""
-    return Lazy(tuple(array.shape), np.dtype(bool), chunks_of(array), _nowhere)
+    return LazyArray(tuple(array.shape), np.dtype(bool), chunks_of(array), _nowhere)
 
 
-def looked_up(array: Any, table: NDArray[Any]) -> Lazy:
+def looked_up(array: Any, table: NDArray[Any]) -> LazyArray:
     """Values as numbers of rows of a table, whose columns become a new last axis: the colours of a palette.
 
     Examples
@@ -183,7 +183,7 @@ def looked_up(array: Any, table: NDArray[Any]) -> Lazy:
     """
     n_columns = table.shape[1]
     read = partial(_looked_up, array=array, table=table)
-    return Lazy((*array.shape, n_columns), table.dtype, (*chunks_of(array), n_columns), read)
+    return LazyArray((*array.shape, n_columns), table.dtype, (*chunks_of(array), n_columns), read)
 
 
 def _rescaled(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from streamgmm.errors import InputError
-from streamgmm.images.formats.names import letters, unit_of
-from streamgmm.images.formats.whole import chosen_level, no_levels
-from streamgmm.images.raster import SPATIAL, Georeference, Raster
+from streamgmm.images.reading.names import letters, unit_of
+from streamgmm.images.reading.raster import SPATIAL, Georeference, Raster
+from streamgmm.images.reading.whole import chosen_level, no_levels
 
 
 def open_zarr(name: str, level: int | None) -> Raster:
@@ -23,7 +23,7 @@ def from_zarr(found: Any, level: int | None) -> Raster:
     if not hasattr(found, "arrays"):
         no_levels(name, level)
         return Raster(found, _dimensions(found))
-    attributes = ome_attributes(found)
+    attributes = read_ome_attributes(found)
     if attributes.get("multiscales"):
         return _ome_image(found, attributes, level, name)
     arrays = dict(found.arrays())
@@ -39,7 +39,7 @@ def from_zarr(found: Any, level: int | None) -> Raster:
     )
 
 
-def ome_attributes(group: Any) -> dict[str, Any]:
+def read_ome_attributes(group: Any) -> dict[str, Any]:
     """What a group says of itself as OME-Zarr, wherever its version has that."""
     attributes = dict(group.attrs)
     inner = attributes.get("ome")
@@ -72,7 +72,7 @@ def _ome_image(group: Any, attributes: dict[str, Any], level: int | None, name: 
     known = {unit for axis, unit in zip(axes, units, strict=True) if axis in SPATIAL}
     n_bands = array.shape[axes.index("C")] if "C" in axes else 1
     grid = Georeference(spacing=spacing, unit=unit_of(known.pop()) if len(known) == 1 else None)
-    return Raster(array, axes, _channels(attributes, n_bands), grid=grid)
+    return Raster(array, axes, _channels(attributes, n_bands), georeference=grid)
 
 
 def _axes(image: dict[str, Any], ndim: int) -> tuple[str, list[str | None]]:

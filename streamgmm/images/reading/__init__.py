@@ -12,21 +12,21 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from streamgmm.errors import InputError
-from streamgmm.images.formats.arrays import open_npy
-from streamgmm.images.formats.bands import is_one_band, together
-from streamgmm.images.formats.gdal import open_gdal
-from streamgmm.images.formats.labelled import from_xarray
-from streamgmm.images.formats.pictures import open_picture
-from streamgmm.images.formats.tiff import is_geotiff, open_tiff
-from streamgmm.images.formats.whole import no_levels
-from streamgmm.images.formats.zarrs import from_zarr, open_zarr
-from streamgmm.images.lazy import Lazy
-from streamgmm.images.raster import Raster
+from streamgmm.images.reading.arrays import open_npy
+from streamgmm.images.reading.band_files import is_one_band, together
+from streamgmm.images.reading.gdal import open_gdal
+from streamgmm.images.reading.lazy_arrays import LazyArray
+from streamgmm.images.reading.pictures import open_picture
+from streamgmm.images.reading.raster import Raster
+from streamgmm.images.reading.tiff_reader import is_geotiff, open_tiff
+from streamgmm.images.reading.whole import no_levels
+from streamgmm.images.reading.xarray_images import from_xarray
+from streamgmm.images.reading.zarr_images import from_zarr, open_zarr
 
-__all__ = ["is_bands", "numbers", "opened", "place"]
+__all__ = ["find_path", "is_band_list", "open_image", "open_palette_indices"]
 
 
-def opened(image: Any, axes: str | None = None, level: int | None = None) -> Raster:
+def open_image(image: Any, axes: str | None = None, level: int | None = None) -> Raster:
     """What an image is, and what is known of it; nothing is read that need not be.
 
     Parameters
@@ -65,7 +65,7 @@ def opened(image: Any, axes: str | None = None, level: int | None = None) -> Ras
     return raster.named(axes)
 
 
-def is_bands(image: Any) -> bool:
+def is_band_list(image: Any) -> bool:
     """Whether a list of paths is the bands of one image, a file each; else these are several images."""
     if not _are_paths(image):
         return False
@@ -79,13 +79,13 @@ def is_bands(image: Any) -> bool:
     return all(single)
 
 
-def numbers(path: Path) -> Lazy:
+def open_palette_indices(path: Path) -> LazyArray:
     """Values of a TIFF as they are stored, where a palette would make them colours."""
-    array: Lazy = _tiff(str(path), None, colours=False).array
+    array: LazyArray = _tiff(str(path), None, colours=False).array
     return array
 
 
-def place(image: Any) -> Path | None:
+def find_path(image: Any) -> Path | None:
     """Where an image is on disk, which nothing may be written to; None where it is not known to be."""
     if isinstance(image, str | PathLike):
         return Path(fspath(image))
