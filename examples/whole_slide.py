@@ -9,8 +9,8 @@ import numpy as np
 import zarr
 from sklearn.datasets import load_sample_image
 
+from demo.process_memory import peak_memory
 from streamgmm import segment
-from streamgmm.cli.memory import peak_memory
 
 TILE = 1024
 LENGTH = 0.5  # micrometers: the side of a pixel

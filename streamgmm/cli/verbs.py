@@ -242,9 +242,11 @@ def _tell_segments(found: Segmentation, output: Path, sheet: Path | None, *, fir
 
 
 def demo(given: Namespace) -> int:
-    """Segment the Blue Marble."""
-    from streamgmm.cli.demo import demonstrate
-    from streamgmm.cli.landscape import blue_marble
+    """Segment the Blue Marble by the code in ``examples/demo``."""
+    package = Path(streamgmm.__file__).parent
+    sys.path[:0] = [str(package / "examples"), str(package.parent / "examples")]  # in a wheel, in a clone
+    from demo.demonstration import demonstrate
+    from demo.pixel_features import blue_marble
 
     return 0 if demonstrate(blue_marble, given.folder, out=sys.stdout) else 1
 
