@@ -178,8 +178,9 @@ def test_batches_with_weights_and_without_are_of_one_sample(monkeypatch):
     assert model._stream.state.weight == plain._stream.state.weight == 6000
 
 
-def test_a_stream_of_an_earlier_version_learns_on():
-    model = load(Path(__file__).parent / "checkpoint" / "golden" / "format-1-stream.safetensors")
+def test_a_stepwise_stream_goes_on_variance_reduced_once_nothing_is_to_be_forgotten():
+    model = load(Path(__file__).parent / "persistence" / "golden" / "format-1-stream-half-life.safetensors")
+    model.set_params(half_life=None)
     seen = model.n_samples_seen_
     assert not isinstance(model._stream.state, VarianceReducedState)
     model.partial_fit(rows_of(300))

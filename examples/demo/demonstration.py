@@ -23,7 +23,7 @@ from streamgmm.data import threads
 from streamgmm.data.sources import as_source
 from streamgmm.data.subsample import sample
 from streamgmm.fitting.progress import rows_bar
-from streamgmm.results.atomic_folder import complete_or_absent
+from streamgmm.persistence.atomic import atomic_output
 from streamgmm.results.block_writer import write
 from streamgmm.results.provenance import Record
 
@@ -135,7 +135,7 @@ def demonstrate(
 def prepare(image: NDArray[np.uint8], features: Path) -> tuple[tuple[int, int], NDArray[np.uint8]]:
     """Write the features of an image; return its height and width, and a small copy of it."""
     height, width = image.shape[:2]
-    with rows_bar(height * width, "features") as bar, complete_or_absent(features, overwrite=True) as partial:
+    with rows_bar(height * width, "features") as bar, atomic_output(features, overwrite=True) as partial:
         write_features(image, partial, bar.update)
     return (height, width), downsample(image, step=max(1, width // PICTURE_WIDTH))
 

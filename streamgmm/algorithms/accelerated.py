@@ -18,10 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from math import expm1, inf, log1p, sqrt
 
 import numpy as np
 
+from streamgmm.algorithms.algorithm import AlgorithmState
 from streamgmm.algorithms.coordinates import at, seen_from
 from streamgmm.data.execution import ChunkGroup
 from streamgmm.errors import DegenerateError
@@ -29,6 +31,7 @@ from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.em import Expectation, MStepInfo, Surrogate, expected_log_density, maximize
 from streamgmm.model.parameters import Array, Parameters
 from streamgmm.model.reduction import Counter, push, total
+from streamgmm.persistence.codec import persistent
 
 FARTHEST = 0.0095  # length of a stride at most: by longer ones EM's way is lost
 NATS = 0.09  # in all, by which rows tell its ends apart: of few rows it may be as long as that
@@ -48,8 +51,9 @@ FADING = 0.8  # the same of what remained: on the way past a plateau the gradien
 Pairs = tuple[tuple[Array, Array], ...]
 
 
+@persistent("accelerated-1")
 @dataclass(frozen=True, slots=True, eq=False)
-class AcceleratedState:
+class AcceleratedState(AlgorithmState):
     """State of accelerated EM.
 
     Attributes
@@ -95,6 +99,13 @@ class AcceleratedState:
     slowness: float = 1.0
     remaining: float = inf
     chunk_groups: Counter[Expectation] = ()
+
+    def validate(self) -> None:
+        """Raise ValueError unless steps are finite and have as many numbers as the parameters."""
+        size = self.current.weights.size + self.current.means.size + self.current.covariances.size
+        vectors = [part for part in (self.step, self.own, *chain(*self.pairs)) if part is not None]
+        if not all(part.shape == (size,) and np.isfinite(part).all() for part in vectors):
+            raise ValueError("steps are not finite or of another mixture")
 
     @property
     def led_on(self) -> bool:

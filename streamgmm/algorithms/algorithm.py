@@ -12,6 +12,12 @@ from streamgmm.model.parameters import Parameters
 State = TypeVar("State")
 
 
+class AlgorithmState:
+    """Base of the states of algorithms, by which a checkpoint recognizes them."""
+
+    __slots__ = ()
+
+
 class Algorithm(Protocol[State]):
     """One algorithm. Its state is plain arrays and numbers, so that it can be saved and tested for free."""
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from streamgmm.model.em import Expectation
 from streamgmm.model.parameters import Array, Parameters
+from streamgmm.persistence.codec import persistent
 
 # A component without rows is left a weight of a few roundings of one row (`em.maximize`). Squares in units of its
 # expected count would make an alarm of the first outlier that it takes.
@@ -106,6 +107,7 @@ def _distance(shift: Array, excess: Array, rows: int, weight: float) -> float:
     return rows * float(np.sum((shift / weight) ** 2) + np.sum((excess / weight) ** 2))
 
 
+@persistent("drift-monitor-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class Monitor:
     """Watches consecutive batches for a drift that each alone may be too short to show.
@@ -174,6 +176,11 @@ class Monitor:
     component_shift: float = 0.0
     large: float = LARGE
     far: float = FAR
+
+    def validate(self) -> None:
+        """Raise ValueError where the window has sums of different numbers of components."""
+        if self.shift.ndim != 2 or self.excess.shape != self.shift.shape[:1]:
+            raise ValueError("shift and excess are of different numbers of components")
 
     @classmethod
     def of(cls, parameters: Parameters, span: int, *, large: float = LARGE, far: float = FAR) -> Monitor:

@@ -16,12 +16,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from streamgmm.algorithms.algorithm import AlgorithmState
+from streamgmm.algorithms.partition_columns import EntryColumns
 from streamgmm.algorithms.stepwise import Stepwise, StepwiseState
 from streamgmm.data.execution import ChunkGroup
 from streamgmm.model.em import Expectation, Surrogate
 from streamgmm.model.parameters import Array, Parameters
 from streamgmm.model.reduction import tree_sum
 from streamgmm.model.statistics import Statistics
+from streamgmm.persistence.codec import persistent
 
 
 class Node(NamedTuple):
@@ -33,7 +36,18 @@ class Node(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class IncrementalState:
+class IncrementalColumns:
+    """State of incremental EM as it is saved."""
+
+    origin: Array
+    kept: EntryColumns
+    moving: StepwiseState | None
+    visited: EntryColumns
+
+
+@persistent("incremental-1")
+@dataclass(frozen=True, slots=True, eq=False)
+class IncrementalState(AlgorithmState):
     """State of incremental EM.
 
     Attributes
@@ -55,6 +69,22 @@ class IncrementalState:
     root: Node | None = None
     moving: StepwiseState | None = None
     visited: tuple[tuple[int, Expectation], ...] = ()
+
+    def to_columns(self) -> IncrementalColumns:
+        """Return the entries as a few large arrays; the tree is made anew from them."""
+        kept = EntryColumns.from_entries(leaves(self), self.origin)
+        return IncrementalColumns(self.origin, kept, self.moving, EntryColumns.from_entries(self.visited))
+
+    @classmethod
+    def from_columns(cls, columns: IncrementalColumns) -> IncrementalState:
+        """Return the state that `to_columns` made arrays of."""
+        state = cls(columns.origin, moving=columns.moving, visited=tuple(columns.visited.entries()))
+        return placed(state, dict(columns.kept.entries()))
+
+    def validate(self) -> None:
+        """Raise ValueError unless the origin is a finite matrix."""
+        if self.origin.ndim != 2 or not np.isfinite(self.origin).all():
+            raise ValueError("the origin of the entries is none")
 
 
 @dataclass(frozen=True, slots=True)

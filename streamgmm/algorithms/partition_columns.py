@@ -1,6 +1,6 @@
-"""Entries of incremental EM as a few large arrays: thousands of small ones would take longer than the fit may wait.
+"""Entries of incremental EM as a few large arrays: thousands of small ones would take too long to save.
 
-Of symmetric products the triangles are kept, which are little more than half of them.
+Of symmetric products only the lower triangles are kept.
 """
 
 from __future__ import annotations
@@ -12,122 +12,110 @@ from math import isqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm.algorithms.incremental import IncrementalState, leaves, placed
-from streamgmm.algorithms.stepwise import StepwiseState
 from streamgmm.model.em import Expectation
 from streamgmm.model.likelihood import LogLikelihood
 from streamgmm.model.parameters import Array
 from streamgmm.model.statistics import Statistics, is_products_shape
+from streamgmm.persistence.codec import persistent
 
 
+@persistent("partition-entries-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class EntryColumns:
-    """Entries, one row each."""
+    """Entries of partitions, one row each.
 
-    origins: Array  # of shape (k, d) where all have the same, else (n, k, d)
+    Attributes
+    ----------
+    origins : ndarray of shape (k, d) or (n, k, d)
+        Origin of the statistics; one where all entries have the same.
+    places : ndarray of shape (n,)
+        Partition of each entry.
+    counts, sums : ndarray of shape (n, k), (n, k, d)
+    products : ndarray of shape (n, ...)
+        Of symmetric matrices (d, d) the d·(d + 1)/2 numbers of a triangle, row by row.
+    tallies : ndarray of shape (n, 4)
+        Log-likelihood, entropy, classification and weight.
+    rows : ndarray of shape (n,)
+    versions : ndarray of shape (n,)
+        Version of the parameters; -1 for None.
+    """
+
+    origins: Array
     places: NDArray[np.int64]
     counts: Array
     sums: Array
-    products: Array  # of symmetric matrices (d, d) the d·(d+1)/2 numbers of a triangle, line by line
+    products: Array
     tallies: Array
     rows: NDArray[np.int64]
-    versions: NDArray[np.int64]  # -1 for None
-
-    def agree(self) -> bool:
-        """Whether these are columns of entries of one number of components and features, and finite."""
-        n = len(self.places)
-        if not self.places.shape == self.rows.shape == self.versions.shape == (n,):
-            return False
-        if not all((column >= 0).all() for column in (self.places, self.rows, self.versions + 1)):
-            return False
-        if n == 0:
-            return all(column.shape == (0,) for column in (self.counts, self.sums, self.products, self.tallies))
-        if self.sums.ndim != 3 or self.tallies.shape != (n, 4):
-            return False
-        _, k, d = self.sums.shape
-        shape, triangles = self.products.shape[1:], ((k, _triangle(d)), (1, _triangle(d)))
-        shapes_agree = (
-            self.counts.shape == (n, k)
-            and self.sums.shape[0] == n == len(self.products)
-            and (shape in triangles or is_products_shape(shape, k, d))
-            and self.origins.shape in ((k, d), (n, k, d))
-        )
-        moments = (self.origins, self.counts, self.sums, self.products)
-        return shapes_agree and all(np.isfinite(column).all() for column in moments)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TreeColumns:
-    """State of incremental EM, whose tree is made anew."""
-
-    origin: Array
-    kept: EntryColumns
-    moving: StepwiseState | None
-    visited: EntryColumns
+    versions: NDArray[np.int64]
 
     @classmethod
-    def of(cls, state: IncrementalState) -> TreeColumns:
-        """The columns of a state."""
-        return cls(state.origin, _columns(leaves(state), state.origin), state.moving, _columns(state.visited))
+    def from_entries(cls, entries: Sequence[tuple[int, Expectation]], origin: Array | None = None) -> EntryColumns:
+        """Return the columns of entries, which share ``origin`` if it is given."""
+        statistics = [entry.statistics for _, entry in entries]
+        tallies = [entry.likelihood for _, entry in entries]
+        return cls(
+            np.array([part.origin for part in statistics]) if origin is None else origin,
+            np.array([place for place, _ in entries], np.int64),
+            np.array([part.counts for part in statistics]),
+            np.array([part.sums for part in statistics]),
+            _pack_triangles(np.array([part.products for part in statistics])),
+            np.array([(tally.total, tally.entropy, tally.classification, tally.weight) for tally in tallies]),
+            np.array([tally.rows for tally in tallies], np.int64),
+            np.array([-1 if tally.version is None else tally.version for tally in tallies], np.int64),
+        )
 
-    def entries(self) -> IncrementalState:
-        """The state."""
-        state = IncrementalState(self.origin, moving=self.moving, visited=tuple(_rows_of(self.visited)))
-        return placed(state, dict(_rows_of(self.kept)))
+    def entries(self) -> Iterator[tuple[int, Expectation]]:
+        """Yield the entries, each with its partition."""
+        numbers = (self.places.tolist(), self.tallies.tolist(), self.rows.tolist(), self.versions.tolist())
+        packed = self.products.ndim == 3 and self.products.shape[2] not in (1, self.sums.shape[2])
+        moments = (self.counts, self.sums, _unpack_triangles(self.products) if packed else self.products)
+        for index, (place, tally, n, version) in enumerate(zip(*numbers, strict=True)):
+            origin = self.origins if self.origins.ndim == 2 else self.origins[index]
+            total, entropy, classification, weight = tally
+            likelihood = LogLikelihood(total, entropy, classification, weight, n, None if version < 0 else version)
+            yield place, Expectation(Statistics(origin, *(part[index] for part in moments)), likelihood)
 
-
-def _columns(entries: Sequence[tuple[int, Expectation]], origin: Array | None = None) -> EntryColumns:
-    statistics = [entry.statistics for _, entry in entries]
-    tallies = [entry.likelihood for _, entry in entries]
-    return EntryColumns(
-        np.array([part.origin for part in statistics]) if origin is None else origin,
-        np.array([place for place, _ in entries], np.int64),
-        np.array([part.counts for part in statistics]),
-        np.array([part.sums for part in statistics]),
-        _without_mirrors([part.products for part in statistics]),
-        np.array([(tally.total, tally.entropy, tally.classification, tally.weight) for tally in tallies]),
-        np.array([tally.rows for tally in tallies], np.int64),
-        np.array([-1 if tally.version is None else tally.version for tally in tallies], np.int64),
-    )
-
-
-def _rows_of(columns: EntryColumns) -> Iterator[tuple[int, Expectation]]:
-    """What `_columns` made arrays of."""
-    shared = columns.origins.ndim == 2
-    numbers = (columns.places.tolist(), columns.tallies.tolist(), columns.rows.tolist(), columns.versions.tolist())
-    products = columns.products
-    if products.ndim == 3 and products.shape[2] not in (1, columns.sums.shape[2]):
-        products = _mirrored(products)
-    moments = (columns.counts, columns.sums, products)
-    for turn, (place, tally, n, version) in enumerate(zip(*numbers, strict=True)):
-        origin = columns.origins if shared else columns.origins[turn]
-        total, entropy, classification, weight = tally
-        likelihood = LogLikelihood(total, entropy, classification, weight, n, None if version < 0 else version)
-        yield place, Expectation(Statistics(origin, *(part[turn] for part in moments)), likelihood)
-
-
-def _triangle(d: int) -> int:
-    return d * (d + 1) // 2
-
-
-def _without_mirrors(products: Sequence[Array]) -> Array:
-    """Products of all entries, (n, ..., d, d) as (n, ..., d·(d+1)/2) where they are symmetric to the bit."""
-    whole = np.array(products)
-    if whole.ndim < 4 or whole.shape[-1] == 1:
-        return whole
-    n, k, d, _ = whole.shape
-    lines, columns = np.tril_indices(d)
-    flat = whole.reshape(-1, d * d)
-    triangles = flat.take(d * lines + columns, axis=1)
-    symmetric = np.array_equal(triangles, flat.take(d * columns + lines, axis=1))
-    return triangles.reshape(n, k, -1) if symmetric else whole
+    def validate(self) -> None:
+        """Raise ValueError unless the columns belong to entries of one mixture and are finite."""
+        n = len(self.places)
+        columns = (self.counts, self.sums, self.products, self.tallies)
+        if not self.places.shape == self.rows.shape == self.versions.shape == (n,):
+            raise ValueError("columns of entries have different lengths")
+        if (self.places < 0).any() or (self.rows < 0).any() or (self.versions < -1).any():
+            raise ValueError("entries have negative counts")
+        if n == 0 and all(column.shape == (0,) for column in columns):
+            return
+        if self.sums.ndim != 3 or self.tallies.shape != (n, 4) or not n == len(self.sums) == len(self.products):
+            raise ValueError("columns of entries have different lengths")
+        _, k, d = self.sums.shape
+        shape, triangle = self.products.shape[1:], (d * (d + 1) // 2,)
+        if (
+            self.counts.shape != (n, k)
+            or not (is_products_shape(shape, k, d) or shape in ((k, *triangle), (1, *triangle)))
+            or self.origins.shape not in ((k, d), (n, k, d))
+        ):
+            raise ValueError("entries are of different numbers of components or features")
+        if not all(np.isfinite(column).all() for column in (self.origins, self.counts, self.sums, self.products)):
+            raise ValueError("entries are not finite")
 
 
-def _mirrored(triangles: Array) -> Array:
-    """The inverse of `_without_mirrors`."""
+def _pack_triangles(products: Array) -> Array:
+    """Return products (n, ..., d, d) as (n, ..., d·(d + 1)/2) where all are symmetric to the bit."""
+    if products.ndim < 4 or products.shape[-1] == 1:
+        return products
+    n, k, d, _ = products.shape
+    rows, columns = np.tril_indices(d)
+    flat = products.reshape(-1, d * d)
+    triangles = flat.take(d * rows + columns, axis=1)
+    symmetric = np.array_equal(triangles, flat.take(d * columns + rows, axis=1))
+    return triangles.reshape(n, k, -1) if symmetric else products
+
+
+def _unpack_triangles(triangles: Array) -> Array:
     d = (isqrt(8 * triangles.shape[2] + 1) - 1) // 2
-    lines, columns = np.tril_indices(d)
-    whole = np.empty((*triangles.shape[:2], d, d))
-    whole[:, :, lines, columns] = triangles
-    whole[:, :, columns, lines] = triangles
-    return whole
+    rows, columns = np.tril_indices(d)
+    products = np.empty((*triangles.shape[:2], d, d))
+    products[:, :, rows, columns] = triangles
+    products[:, :, columns, rows] = triangles
+    return products

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from streamgmm.persistence.codec import persistent
+
 
 class Schedule(Protocol):
     """A rule for step sizes."""
@@ -21,6 +23,7 @@ class Schedule(Protocol):
         """Step of a batch of ``rows`` after ``before`` rows, where ``batch_size`` rows are a step of the formula."""
 
 
+@persistent("schedule-power-1")
 @dataclass(frozen=True, slots=True)
 class PowerDecay:
     """``γ = t^−α`` at ``t = before / batch_size`` (Cappé & Moulines, 2009; Nguyen, Forbes & McLachlan, 2020).
@@ -58,6 +61,7 @@ class PowerDecay:
         return _of_rows(min(1.0, (before / batch_size) ** -self.exponent) if before > 0 else 1.0, rows / batch_size)
 
 
+@persistent("schedule-constant-1")
 @dataclass(frozen=True, slots=True)
 class Constant:
     """The same step for every ``batch_size`` rows; the past is forgotten at a constant rate.
@@ -89,6 +93,7 @@ class Constant:
         return _of_rows(self.step, rows / batch_size)
 
 
+@persistent("schedule-reciprocal-1")
 @dataclass(frozen=True, slots=True)
 class Reciprocal:
     """``1/t``: the weight of the batch over that of everything learnt, so that every row counts alike for ever.
@@ -109,6 +114,7 @@ class Reciprocal:
         return rows / (before + rows)
 
 
+@persistent("schedule-half-life-1")
 @dataclass(frozen=True, slots=True)
 class HalfLife:
     """A row counts half as much once ``rows`` more have come.

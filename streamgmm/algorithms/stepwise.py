@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from streamgmm.algorithms.algorithm import AlgorithmState
 from streamgmm.algorithms.schedules import Schedule
 from streamgmm.data.execution import ChunkGroup
 from streamgmm.model.covariances import CovarianceStructure
@@ -23,12 +24,14 @@ from streamgmm.model.em import Expectation, Surrogate, pseudo_statistics
 from streamgmm.model.parameters import Parameters
 from streamgmm.model.reduction import Counter, push, total
 from streamgmm.model.statistics import Statistics
+from streamgmm.persistence.codec import persistent
 
 ENOUGH = 10  # rows for each free parameter
 
 
+@persistent("stepwise-1")
 @dataclass(frozen=True, slots=True, eq=False)
-class StepwiseState:
+class StepwiseState(AlgorithmState):
     """State of stepwise EM.
 
     Attributes

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from streamgmm.algorithms.algorithm import AlgorithmState
 from streamgmm.algorithms.drift import Monitor, degrees_of_freedom
 from streamgmm.data import execution
 from streamgmm.data.execution import ChunkGroup
@@ -26,6 +27,7 @@ from streamgmm.model.em import Expectation, MStepInfo, Surrogate, pseudo_statist
 from streamgmm.model.parameters import Array, Parameters
 from streamgmm.model.reduction import Counter, push, total
 from streamgmm.model.statistics import Statistics
+from streamgmm.persistence.codec import persistent
 
 SAMPLE, SAMPLE_BYTES = 2**16, 2**24  # rows of a sample, and what it may take, since it is saved with its model
 GROWTH = 1 / 16  # of the rows, after which the anchor moves
@@ -40,8 +42,9 @@ BELIEVED = 0.1  # of what the sample alone says of a count or a variance: with l
 Restart = Callable[[Subsample], Parameters | None]  # the best start from some rows; None where there is none
 
 
+@persistent("variance-reduced-1")
 @dataclass(frozen=True, slots=True, eq=False)
-class VarianceReducedState:
+class VarianceReducedState(AlgorithmState):
     """State.
 
     Attributes
@@ -94,6 +97,15 @@ class VarianceReducedState:
     searched: int
     storm: Monitor
     batch: Counter[Expectation] = ()
+
+    def validate(self) -> None:
+        """Raise ValueError where parts are of different numbers of components or features."""
+        origins = [part.origin for part in (self.fixed, self.moved, self.ahead) if part is not None]
+        origins += [] if self.covered is None else [self.covered.statistics.origin]
+        shapes = {self.anchor.means.shape, self.storm.shift.shape, *(origin.shape for origin in origins)}
+        samples = [part.rows.shape[1] for part in (self.sample, self.fresh) if part is not None]
+        if shapes != {self.start.means.shape} or {*samples, self.start.n_features} != {self.start.n_features}:
+            raise ValueError("parts are of different numbers of components or features")
 
     @property
     def statistics(self) -> Statistics | None:

@@ -8,18 +8,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from streamgmm.algorithms.algorithm import AlgorithmState
 from streamgmm.data.execution import ChunkGroup
 from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.em import Expectation, Surrogate, pseudo_statistics
 from streamgmm.model.parameters import Array, Parameters
 from streamgmm.model.reduction import tree_sum
 from streamgmm.model.statistics import Statistics
+from streamgmm.persistence.codec import persistent
 
 PARTS = 64  # entries of a full window: it is exact to three of them
 
 
+@persistent("window-1")
 @dataclass(frozen=True, slots=True, eq=False)
-class WindowState:
+class WindowState(AlgorithmState):
     """State of a sliding window.
 
     Attributes

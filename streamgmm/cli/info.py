@@ -20,7 +20,7 @@ from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.criteria import Criterion, HeldOut
 from streamgmm.model.information_criteria import likelihood_criteria
 from streamgmm.persistence.container import Arrays
-from streamgmm.persistence.store import Generation, generations, verified
+from streamgmm.persistence.store import Generation, generations, read_generation
 from streamgmm.results.provenance import model_digest
 from streamgmm.results.stored_array import StoredArray
 from streamgmm.selection.checkpoints import SelectionContents, held_choice
@@ -115,7 +115,7 @@ def _describe_generations(folder: Path, place: Callable[[Generation, dict[str, A
         line = f"generation {generation.number:,}"
         try:
             status = (folder / generation.name).stat()
-            where = place(generation, *verified(folder, generation))
+            where = place(generation, *read_generation(folder, generation))
         except CheckpointError as error:
             print(f"{line}: not valid. {error}")
             continue

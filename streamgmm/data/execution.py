@@ -28,6 +28,7 @@ from streamgmm.model.likelihood import RunningMoments
 from streamgmm.model.parameters import Array, Parameters
 from streamgmm.model.reduction import Counter, push, total, tree_sum
 from streamgmm.model.statistics import LARGEST
+from streamgmm.persistence.codec import persistent
 
 if TYPE_CHECKING:
     from streamgmm.kernels.kernel import Kernel
@@ -196,6 +197,7 @@ def expect(chunk_group: ChunkGroup, candidates: Sequence[Parameters]) -> list[tu
     return [tuple(expectation[place] for expectation in expectations) for place in range(len(candidates))]
 
 
+@persistent("evaluation-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class EvaluationState:
     """A pass under frozen parameters, as far as it has come.

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from streamgmm.data.shuffling import loaded
 from streamgmm.data.source import Chunk, Source
+from streamgmm.persistence.codec import persistent
 
 LOOKED_AT = 256  # rows of a chunk
 
 
+@persistent("fingerprint-1")
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
     """What is known of rows without reading them all.

@@ -19,6 +19,7 @@ from streamgmm.data.ranges import Ranges
 from streamgmm.data.shuffling import PART_ROWS, Group, dealt, in_groups, read
 from streamgmm.data.source import Chunk, Source
 from streamgmm.errors import InputError
+from streamgmm.persistence.codec import persistent
 
 MOST_ENTRIES = 4096
 ENTRIES_BYTES = 2**28  # what the statistics of all pieces may take
@@ -30,6 +31,7 @@ UNKNOWN = (
 Places = NDArray[np.int64]
 
 
+@persistent("partitions-1")
 @dataclass(frozen=True, eq=False)
 class Partitions:
     """The cut of a source.
@@ -50,6 +52,11 @@ class Partitions:
     chunks: int
     lengths: Places
     withdrawn: Ranges = field(default_factory=Ranges)
+
+    def validate(self) -> None:
+        """Raise ValueError where numbers of rows are none."""
+        if self.rows < 1 or self.chunks < 1 or self.lengths.ndim != 1 or (self.lengths < 0).any():
+            raise ValueError("partitions have impossible lengths")
 
     @classmethod
     def of(cls, source: Source, rows: int, most: int) -> Partitions:

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 from math import inf
 
+import numpy as np
+from numpy.typing import NDArray
 
+from streamgmm.persistence.codec import persistent
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RangeColumns:
+    """First and last integer of each range, as `Ranges` are saved."""
+
+    ends: NDArray[np.int64]
+
+
+@persistent("ranges-1")
 @dataclass(frozen=True, slots=True)
 class Ranges:
     """A set of integers that come in runs; never changed.
@@ -28,6 +42,20 @@ class Ranges:
     """
 
     spans: tuple[tuple[int, int], ...] = ()
+
+    def to_columns(self) -> RangeColumns:
+        """Return the ends of all ranges as one array; the last integers, since those behind them may have 65 bits."""
+        ends = [(first, stop - 1) for first, stop in self.spans]
+        return RangeColumns(np.array(ends, np.int64).reshape(-1, 2))
+
+    @classmethod
+    def from_columns(cls, columns: RangeColumns) -> Ranges:
+        """Return the set that `to_columns` made an array of; ValueError where ranges overlap."""
+        spans = tuple((first, last + 1) for first, last in columns.ends.reshape(-1, 2).tolist())
+        ends = [end for span in spans for end in span]
+        if any(end >= after for end, after in pairwise(ends)):
+            raise ValueError("ranges overlap")
+        return cls(spans)
 
     def __contains__(self, number: int) -> bool:
         """Whether an integer is in the set."""

@@ -24,6 +24,7 @@ from streamgmm.errors import InputError
 from streamgmm.model.em import NO_WEIGHT
 from streamgmm.model.parameters import Array
 from streamgmm.model.statistics import LARGEST
+from streamgmm.persistence.codec import persistent
 
 OF_A_BLOCK = 1_024  # rows to keep that are drawn together
 LEAST = 2.0**-40  # threshold that is as good as 0
@@ -61,6 +62,7 @@ class Subsample:
         return Subsample(self.rows[chosen], weights)
 
 
+@persistent("keyed-rows-1")
 @dataclass(frozen=True, slots=True)
 class KeyedRows:
     """Rows with their keys."""
@@ -68,6 +70,13 @@ class KeyedRows:
     keys: Array
     rows: NDArray[Any]
     weights: Array | None
+
+    def validate(self) -> None:
+        """Raise ValueError unless each row has a key, and a weight where there are any."""
+        keyed = self.keys.shape == self.rows.shape[:1] and not np.isnan(self.keys).any()
+        weighted = self.weights is None or self.weights.shape == self.keys.shape
+        if not (keyed and weighted and self.rows.ndim == 2 and self.rows.dtype.kind in "biuf"):
+            raise ValueError("rows, keys and weights contradict each other")
 
     def subsample(self, size: int) -> Subsample:
         """At most ``size`` of the rows, with weights that stand for all that they were drawn from."""
@@ -77,6 +86,7 @@ class KeyedRows:
         return Subsample(self.rows[chosen], weights)
 
 
+@persistent("subsample-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class SubsampleState:
     """A sample in the middle of its reading.

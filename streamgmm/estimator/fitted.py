@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from os import PathLike
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -16,12 +18,14 @@ from streamgmm.data.sources import Source, as_source
 from streamgmm.errors import InputError
 from streamgmm.estimator import prediction
 from streamgmm.estimator.attributes import columns_of, parameters_of
-from streamgmm.estimator.model_file import record, save
+from streamgmm.estimator.model_file import record
+from streamgmm.estimator.restoring import read_model
 from streamgmm.estimator.sampling import draw
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.criteria import Criterion, HeldOut, Prequential, n_parameters
 from streamgmm.model.likelihood import LogLikelihood
 from streamgmm.model.parameters import Array, Parameters
+from streamgmm.persistence.container import save_file
 
 
 class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
@@ -252,7 +256,7 @@ class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         if not hasattr(self, "_waiting"):
             self._check_is_fitted()
         self._check_settings()
-        save(path, *record(self))
+        save_file(path, *record(self), partial(read_model, type(self), Path(path)))
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether there are parameters; rows alone, waiting for more, are not enough."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -18,9 +19,9 @@ from streamgmm.errors import CheckpointError, CheckpointMismatch, CheckpointWarn
 from streamgmm.estimator.fitted import FittedMixture
 from streamgmm.estimator.interruption import Interruption
 from streamgmm.estimator.model_file import GIVEN, record
-from streamgmm.estimator.restoring import CONTRADICTIONS, restored
+from streamgmm.estimator.restoring import restored
 from streamgmm.fitting.driver import FitState, FitTask
-from streamgmm.persistence.codec import packed, unpacked
+from streamgmm.persistence.codec import MALFORMED, decode, encode
 from streamgmm.persistence.container import Arrays
 from streamgmm.persistence.store import Generation
 from streamgmm.persistence.writer import Checkpoint, CheckpointWriter, environment, new_run
@@ -80,17 +81,17 @@ class CheckpointContents(Generic[Mixture]):
         try:
             model = restored(kind, manifest, arrays)
             kept = manifest["kept"]
-            task = unpacked(kept["task"], arrays, FitTask | None)
-            fit_state = unpacked(kept["moment"], arrays, FitState | None)
-            run = unpacked(kept["run"], arrays, str)
-            made_in = {name: unpacked(what, arrays, str) for name, what in kept["environment"].items()}
+            task = decode(kept["task"], arrays, FitTask | None)
+            fit_state = decode(kept["moment"], arrays, FitState | None)
+            run = decode(kept["run"], arrays, str)
+            made_in = {name: decode(what, arrays, str) for name, what in kept["environment"].items()}
             held = cls(model, _settings(manifest, arrays), run, task, fit_state, made_in)
             model.set_params(checkpoint=_elsewhere(model.checkpoint, folder))
             model._run = (run, generation.number)
-            token = unpacked(kept["token"], arrays, NDArray[np.int64] | str | bytes | None)
+            token = decode(kept["token"], arrays, NDArray[np.int64] | str | bytes | None)
             if token is not None:
                 model.durable_token_ = model._token = int(token[0]) if isinstance(token, np.ndarray) else token
-        except CONTRADICTIONS as error:
+        except MALFORMED as error:
             raise CheckpointError(f"{folder / generation.name} is not a valid checkpoint: {error}.") from None
         return held
 
@@ -175,7 +176,7 @@ class KeptMixture(FittedMixture):
         if self.resume == "never":
             return None
         folder = checkpoint_writer.checkpoint.folder
-        held = checkpoint_writer.store.newest(lambda *found: CheckpointContents.of(type(self), folder, *found))
+        held = checkpoint_writer.store.read_newest(partial(CheckpointContents.of, type(self), folder))
         if held is None and self.resume == "must":
             raise CheckpointError(
                 f"{folder} holds nothing to go on with, and resume='must'; give the folder of the earlier fit, or set "
@@ -249,7 +250,7 @@ class KeptMixture(FittedMixture):
     def _keep(self, after: Self) -> Self:
         """Become what was learnt online, once it is kept where that is due."""
         checkpoint_writer: CheckpointWriter | None = getattr(self, "_keeper", None)
-        if checkpoint_writer is not None and checkpoint_writer.due(again=True):
+        if checkpoint_writer is not None and checkpoint_writer.is_due(retry=True):
             after._write(checkpoint_writer)
         self._become(after)
         return self
@@ -259,24 +260,21 @@ class KeptMixture(FittedMixture):
         checkpoint_writer: CheckpointWriter,
         task: FitTask | None = None,
         fit_state: FitState | None = None,
-        *,
-        patient: bool = False,
-    ) -> Generation | None:
-        """Write a generation of what this model is, which then says which one; or leave it, if that can wait."""
+    ) -> Generation:
+        """Write a generation of what this model is, which then says which one."""
         manifest, arrays = record(self)
         token = getattr(self, "_token", None)
         if token is not None and not isinstance(token, str | bytes):
             token = np.array([token], np.int64)  # it may be negative
         manifest["kept"] = {
             "run": checkpoint_writer.run,
-            "task": packed(task, "task", arrays),
-            "moment": packed(fit_state, "moment", arrays),
+            "task": encode(task, "task", arrays),
+            "moment": encode(fit_state, "moment", arrays),
             "environment": environment(),
-            "token": packed(token, "token", arrays),
+            "token": encode(token, "token", arrays),
         }
-        if patient and not checkpoint_writer.worth(arrays):
-            return None
-        generation = checkpoint_writer.write(manifest, arrays)
+        read = partial(CheckpointContents.of, type(self), checkpoint_writer.checkpoint.folder)
+        generation = checkpoint_writer.write(manifest, arrays, read)
         self._run = (checkpoint_writer.run, generation.number)
         if token is not None:
             self.durable_token_ = self._token
@@ -297,7 +295,7 @@ class CheckpointSession(Generic[State, Made]):
     left : callable
         What is to be had of it if it is left at a moment.
     write : callable
-        Writes that, and the moment; or nothing, if it may wait and is too large to be written yet.
+        Writes that, and the moment.
     take_over : callable
         Takes it, where it is interrupted.
     """
@@ -308,7 +306,7 @@ class CheckpointSession(Generic[State, Made]):
         checkpoint_writer: CheckpointWriter | None,
         fit_state: State,
         left: Callable[[State], Made],
-        write: Callable[[Made, State, bool], Generation | None],
+        write: Callable[[Made, State], Generation],
         take_over: Callable[[Made], None],
     ) -> None:
         self._what = what
@@ -340,15 +338,15 @@ class CheckpointSession(Generic[State, Made]):
         """Take a step."""
         self._moment = fit_state
         self._interruption.check()
-        if self._keeper is not None and self._keeper.due():
-            self._write(self._left(fit_state), patient=True)
+        if self._keeper is not None and self._keeper.is_due():
+            self._write(self._left(fit_state))
 
-    def _write(self, made: Made, *, patient: bool = False) -> Generation | None:
+    def _write(self, made: Made) -> Generation | None:
         """Write a generation; a fit does not end because there is no room for it: the one before is still there."""
         if self._keeper is None:
             return None
         try:
-            return self._write_out(made, self._moment, patient)
+            return self._write_out(made, self._moment)
         except CheckpointWriteError as error:
             warnings.warn(f"{error} The {self._what} goes on without.", CheckpointWarning, stacklevel=2)
             return None

@@ -8,9 +8,9 @@ from pathlib import Path
 from streamgmm.errors import CheckpointError
 from streamgmm.estimator import GaussianMixture
 from streamgmm.estimator.keeping import CheckpointContents
-from streamgmm.estimator.model_file import read
-from streamgmm.estimator.restoring import CONTRADICTIONS, restored
-from streamgmm.persistence.store import newest
+from streamgmm.estimator.restoring import read_model
+from streamgmm.persistence.container import load_file
+from streamgmm.persistence.store import read_newest
 
 
 def load(path: str | os.PathLike[str]) -> GaussianMixture:
@@ -49,16 +49,10 @@ def load(path: str | os.PathLike[str]) -> GaussianMixture:
     """
     if os.path.isdir(path):
         folder = Path(path)
-        held: CheckpointContents[GaussianMixture] | None = newest(
+        held: CheckpointContents[GaussianMixture] | None = read_newest(
             folder, lambda *found: CheckpointContents.of(GaussianMixture, folder, *found)
         )
         if held is None:
             raise CheckpointError(f"{path} is a folder without a generation of a checkpoint; there is nothing to load.")
         return held.model
-    manifest, arrays = read(Path(path))
-    if "selected" in manifest:
-        raise CheckpointError(f"{path} holds a selection; Selection.load reads it.")
-    try:
-        return restored(GaussianMixture, manifest, arrays)
-    except CONTRADICTIONS as error:
-        raise CheckpointError(f"{path} is not a valid model: {error}. Save it again from a fitted model.") from None
+    return read_model(GaussianMixture, Path(path), *load_file(Path(path)))

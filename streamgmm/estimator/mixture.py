@@ -16,6 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+from streamgmm.algorithms.incremental import IncrementalState
 from streamgmm.algorithms.schedules import Schedule
 from streamgmm.data.sources import Source, as_source
 from streamgmm.errors import InputError, SinglePassError
@@ -407,9 +408,9 @@ class GaussianMixture(RevisableMixture):
                 after._remember(source, learning, trajectory, trajectory.covered, task.algorithm, fit_state.restarts)
             return after
 
-        def write(after: GaussianMixture, fit_state: FitState, patient: bool) -> Generation | None:
+        def write(after: GaussianMixture, fit_state: FitState) -> Generation:
             assert checkpoint_writer is not None  # or nothing is due
-            return after._write(checkpoint_writer, task, fit_state.lean, patient=patient)
+            return after._write(checkpoint_writer, task, fit_state.lean)
 
         with (
             Progress.of(source, self.verbose, self.verbose_interval) as progress,
@@ -424,7 +425,7 @@ class GaussianMixture(RevisableMixture):
             ending, covered, fit_state = course.run(fit_state, watch)
         after = copy(self)
         after._remember(source, learning, ending.winner, covered, task.algorithm, fit_state.restarts)
-        if ending.pieces is not None and ending.winner.state is not None:
+        if ending.pieces is not None and isinstance(ending.winner.state, IncrementalState):
             after._ledger = PartitionStatistics(ending.pieces, ending.winner.state, source.weighted)
         self._become(after)
         if checkpoint_writer is not None:

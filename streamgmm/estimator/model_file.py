@@ -1,10 +1,7 @@
-"""What is kept of a model, and a model in one file of the user's choosing."""
+"""What is kept of a model."""
 
 from __future__ import annotations
 
-import errno
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +13,8 @@ from streamgmm.fitting.tokens import Tokens
 from streamgmm.initialization.multistart import Restarts
 from streamgmm.iteration.history import History
 from streamgmm.model.em import Expectation
-from streamgmm.persistence.atomic import Disk, write_whole
-from streamgmm.persistence.codec import packed
-from streamgmm.persistence.container import Arrays, decoded, encoded
+from streamgmm.persistence.codec import encode
+from streamgmm.persistence.container import Arrays
 
 ARRAYS = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_", "lower_bounds_")
 NUMBERS: dict[str, Any] = {
@@ -43,19 +39,6 @@ LEARNING: dict[str, Any] = {
 GIVEN = ("weights_init", "means_init", "precisions_init")
 
 
-def save(path: str | os.PathLike[str], manifest: dict[str, Any], arrays: Arrays) -> None:
-    """Write a file of the user's choosing; one that was there is replaced once the new one is safe."""
-    target = Path(os.path.realpath(path))
-    if not target.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(target.parent))
-    write_whole(Disk(), target, encoded(manifest, arrays), mode=0o644)
-
-
-def read(path: Path) -> tuple[dict[str, Any], Arrays]:
-    """Manifest and arrays of a file whose digest agrees; raises CheckpointError."""
-    return decoded(Disk().read(path, follow=True), path)
-
-
 def record(model: BaseEstimator) -> tuple[dict[str, Any], Arrays]:
     """What a model is, fitted or not, as a manifest and arrays."""
     settings = dict(model.get_params(deep=False))
@@ -66,12 +49,12 @@ def record(model: BaseEstimator) -> tuple[dict[str, Any], Arrays]:
             arrays[name] = np.asarray(value, np.float64)
     if not isinstance(settings["random_state"], int | np.integer):
         settings["random_state"] = None
-    kept = {name: packed(getattr(model, name, None), name, arrays) for name in LEARNING}
+    kept = {name: encode(getattr(model, name, None), name, arrays) for name in LEARNING}
     manifest: dict[str, Any] = {
-        "settings": {name: packed(value, name, arrays) for name, value in settings.items()},
-        "fitted": {name: packed(getattr(model, name), name, arrays) for name in NUMBERS if hasattr(model, name)},
+        "settings": {name: encode(value, name, arrays) for name, value in settings.items()},
+        "fitted": {name: encode(getattr(model, name), name, arrays) for name in NUMBERS if hasattr(model, name)},
         "criteria": {
-            kind: packed(criterion, kind, arrays) for kind, criterion in getattr(model, "criteria_", {}).items()
+            kind: encode(criterion, kind, arrays) for kind, criterion in getattr(model, "criteria_", {}).items()
         },
         "learning": kept,
         "feature_names": [str(name) for name in getattr(model, "feature_names_in_", ())],

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from streamgmm.estimator.fitted import FittedMixture
+from streamgmm.errors import CheckpointError
 from streamgmm.estimator.model_file import ARRAYS, GIVEN, LEARNING, NUMBERS
 from streamgmm.fitting.streaming import PendingRows
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.criteria import Criterion, HeldOut, Prequential
-from streamgmm.persistence.codec import unpacked
+from streamgmm.persistence.codec import MALFORMED, decode
 from streamgmm.persistence.container import Arrays
 
-Mixture = TypeVar("Mixture", bound=FittedMixture)
+Mixture = TypeVar("Mixture")
 
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 KINDS: dict[str, type[Criterion | Prequential | HeldOut]] = {
@@ -23,24 +24,34 @@ KINDS: dict[str, type[Criterion | Prequential | HeldOut]] = {
     "prequential": Prequential,
     "heldout": HeldOut,
 }
-CONTRADICTIONS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
-def restored(kind: type[Mixture], manifest: dict[str, Any], arrays: Arrays) -> Mixture:
-    """The model that was saved, fitted or not; one of CONTRADICTIONS where that is of no model."""
-    settings: dict[str, Any] = {name: unpacked(value, arrays) for name, value in manifest["settings"].items()}
+def read_model(kind: type[Mixture], path: Path, manifest: dict[str, Any], arrays: Arrays) -> Mixture:
+    """Return the model of a file; CheckpointError where it contradicts itself, or holds a selection."""
+    if "selected" in manifest:
+        raise CheckpointError(f"{path} holds a selection; Selection.load reads it.")
+    try:
+        model: Mixture = restored(kind, manifest, arrays)
+    except MALFORMED as error:
+        raise CheckpointError(f"{path} is not a valid model: {error}. Save it again from a fitted model.") from None
+    return model
+
+
+def restored(kind: type[Mixture], manifest: dict[str, Any], arrays: Arrays) -> Any:
+    """The model that was saved, fitted or not; one of MALFORMED where that is of no model."""
+    settings: dict[str, Any] = {name: decode(value, arrays) for name, value in manifest["settings"].items()}
     settings.update({name: arrays.get(name) for name in GIVEN})
-    model = kind(**settings)
+    model: Any = kind(**settings)
     model._validate_params()
     for name, value in manifest["fitted"].items():
-        setattr(model, name, unpacked(value, arrays, NUMBERS[name]))
-    criteria = {name: unpacked(criterion, arrays, KINDS[name]) for name, criterion in manifest["criteria"].items()}
+        setattr(model, name, decode(value, arrays, NUMBERS[name]))
+    criteria = {name: decode(criterion, arrays, KINDS[name]) for name, criterion in manifest["criteria"].items()}
     for name, kept in LEARNING.items():
-        value = unpacked(manifest["learning"][name], arrays, kept)
+        value = decode(manifest["learning"][name], arrays, kept)
         if value is not None:
             setattr(model, name, value)
     if "recipe" in manifest:
-        model._recipe = unpacked(manifest["recipe"], arrays, str)
+        model._recipe = decode(manifest["recipe"], arrays, str)
     names = manifest["feature_names"]
     if names != []:
         if type(names) is not list or [type(name) for name in names] != [str] * model.n_features_in_:
@@ -65,7 +76,7 @@ def restored(kind: type[Mixture], manifest: dict[str, Any], arrays: Arrays) -> M
     return model
 
 
-def _agrees(model: FittedMixture, arrays: Arrays) -> bool:
+def _agrees(model: Any, arrays: Arrays) -> bool:
     """Whether all arrays are of the model's own shape, and a mixture."""
     k, d = model.n_components, model.n_features_in_
     shape = tuple(STRUCTURES[model.covariance_type].public_shape(k, d))

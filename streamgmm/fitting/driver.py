@@ -37,11 +37,13 @@ from streamgmm.iteration.loop import Step, of
 from streamgmm.iteration.run import Run, Stage, Trajectory, best, fit, halfway
 from streamgmm.model.em import Expectation
 from streamgmm.model.parameters import Parameters
+from streamgmm.persistence.codec import persistent
 
 STRIDES = ("batch", "accelerated")  # stages that end a fit by passes over all rows alike
 TRIED = 3  # passes after which the worse of two starts is left
 
 
+@persistent("final-pass-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class FinalPassState:
     """A fit of which only the likelihood of all rows is wanting.
@@ -61,6 +63,7 @@ class FinalPassState:
     evaluation: EvaluationState = field(default_factory=EvaluationState)
 
 
+@persistent("fit-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class FitState:
     """What a fit goes on from.
@@ -105,6 +108,7 @@ class FitState:
         return f"in pass {run.passes + run.position.number}{what}, {read_so_far(run.position.taken)} of it read"
 
 
+@persistent("fit-task-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class FitTask:
     """What a fit was begun with, beside its settings: it can only be gone on with by the same.
@@ -131,6 +135,12 @@ class FitTask:
     random: tuple[Any, ...]
     before: Parameters | None
     previous: float
+
+    def validate(self) -> None:
+        """Raise ValueError where there is no state of a generator."""
+        if any(isinstance(part, np.ndarray) and part.dtype != np.uint32 for part in self.random):
+            raise ValueError("the state of the generator has another dtype")
+        RandomState().set_state(self.random)
 
 
 def read_so_far(number: int) -> str:

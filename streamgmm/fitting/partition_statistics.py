@@ -20,8 +20,10 @@ from streamgmm.iteration.stopping import MaxPasses
 from streamgmm.model.em import Expectation, Surrogate
 from streamgmm.model.em import update as m_step
 from streamgmm.model.parameters import Parameters
+from streamgmm.persistence.codec import persistent
 
 
+@persistent("partition-statistics-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class PartitionStatistics:
     """Which rows a model has learnt, and what it keeps of them.
@@ -96,6 +98,7 @@ def revised(
         reg_covar=learning.reg_covar,
         max_iter=1,
     )
+    assert isinstance(trajectory.state, IncrementalState)
     return replace(ledger, entries=trajectory.state), trajectory
 
 

@@ -33,6 +33,7 @@ from streamgmm.iteration.run import Run, Stage, Trajectory, best, fit
 from streamgmm.iteration.stopping import AcceleratedStop
 from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.parameters import Parameters
+from streamgmm.persistence.codec import persistent
 
 ALIKE = 1e-4  # nats a row of theirs, up to which two components are one
 NEAR = 0.1  # squared standard deviations, beyond which they are not
@@ -76,6 +77,7 @@ def refined(candidates: list[Parameters], score: float, trials: ValidationSplit)
     return [one for one, now in zip(settled, scores, strict=True) if now > score + WORTH]
 
 
+@persistent("refinement-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class RefinementState:
     """Where the finish of a fit stands.

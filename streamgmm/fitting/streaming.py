@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -31,10 +32,12 @@ from streamgmm.model.em import Expectation
 from streamgmm.model.em import update as m_step
 from streamgmm.model.likelihood import LogLikelihood
 from streamgmm.model.parameters import Array, Parameters
+from streamgmm.persistence.codec import persistent
 
 SPAN = 100  # rows, for each degree of freedom, of a window of the drift monitor
 
 
+@persistent("stream-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class Stream:
     """What a stream has come to.
@@ -66,6 +69,7 @@ class Stream:
     history: History = field(default_factory=History)
 
 
+@persistent("pending-rows-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class PendingRows:
     """Rows that came before there were enough to start from."""
@@ -73,6 +77,25 @@ class PendingRows:
     rows: tuple[NDArray[Any], ...] = ()
     weights: tuple[NDArray[np.float64] | None, ...] = ()
     n_rows: int = 0
+
+    def to_columns(self) -> PendingRows:
+        """Return the same rows in as few arrays as possible: calls with a row each would make a file of names."""
+
+        def kind(part: tuple[NDArray[Any], NDArray[Any] | None]) -> tuple[Any, bool]:
+            return part[0].dtype, part[1] is None
+
+        rows, weights = [], []
+        for (_, unweighted), parts in groupby(zip(self.rows, self.weights, strict=True), kind):
+            run, run_weights = zip(*parts, strict=True)
+            rows.append(np.concatenate(run))
+            weights.append(None if unweighted else np.concatenate(run_weights))
+        return PendingRows(tuple(rows), tuple(weights), self.n_rows)
+
+    def validate(self) -> None:
+        """Raise ValueError unless rows have two axes, and a weight each where there are any."""
+        for rows, weights in zip(self.rows, self.weights, strict=True):
+            if rows.ndim != 2 or (weights is not None and weights.shape != rows.shape[:1]):
+                raise ValueError("rows and weights contradict each other")
 
     def joined(self, rows: NDArray[Any], weights: NDArray[np.float64] | None) -> PendingRows:
         """These rows and more; copies, since the caller may write over its arrays."""
@@ -247,6 +270,7 @@ def collected(waiting: PendingRows, source: Source, needed: float) -> tuple[Pend
     return waiting, RemainingChunks(source, chunks)
 
 
+@persistent("segments-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class Segments:
     """Moments of rows that are stored together, of as many segments as were looked at.

@@ -6,10 +6,25 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from streamgmm.data.ranges import Ranges
 from streamgmm.errors import InputError, InputTypeError
+from streamgmm.persistence.codec import persistent
+
+DIGEST_BYTES = 16
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenColumns:
+    """Tokens as they are saved: one row a digest."""
+
+    numbers: Ranges
+    digests: NDArray[np.uint8]
+
+
+@persistent("tokens-1")
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """A set of integers, kept as ranges, and of strings and bytes, kept as digests of 16 bytes.
@@ -23,6 +38,17 @@ class Tokens:
 
     numbers: Ranges = field(default_factory=Ranges)
     digests: tuple[frozenset[bytes], ...] = ()  # each larger than the next, so that one more is little work
+
+    def to_columns(self) -> TokenColumns:
+        """Return all digests as one array."""
+        digests = b"".join(sorted(frozenset().union(*self.digests)))
+        return TokenColumns(self.numbers, np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES))
+
+    @classmethod
+    def from_columns(cls, columns: TokenColumns) -> Tokens:
+        """Return the set that `to_columns` made an array of."""
+        digests = frozenset(row.tobytes() for row in columns.digests.reshape(-1, DIGEST_BYTES))
+        return cls(columns.numbers, (digests,) if digests else ())
 
     def __contains__(self, token: Any) -> bool:
         """Whether a token was seen."""
@@ -56,4 +82,4 @@ def _integer(token: Any) -> int:
 
 def _digest(token: str | bytes) -> bytes:
     kind, content = (b"s", token.encode(errors="surrogatepass")) if isinstance(token, str) else (b"b", token)
-    return hashlib.blake2b(kind + content, digest_size=16).digest()
+    return hashlib.blake2b(kind + content, digest_size=DIGEST_BYTES).digest()

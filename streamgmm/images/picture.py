@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from streamgmm.errors import InputError
 from streamgmm.images.labelling import label_dtype
 from streamgmm.images.reading.pictures import import_pillow
-from streamgmm.results.atomic_folder import complete_or_absent
+from streamgmm.persistence.atomic import atomic_output
 
 MOST_PIXELS = 2**26
 
@@ -32,7 +32,7 @@ def write_picture(labels: NDArray[np.uint8], colours: NDArray[np.uint8], path: P
     """Write labels as a PNG; ``colours``, shape (k, 3), are red, green and blue of labels 1 to k; 0 is transparent."""
     picture = import_pillow().fromarray(labels)
     picture.putpalette(np.concatenate([np.zeros((1, 3), np.uint8), colours]).tobytes())
-    with complete_or_absent(path, overwrite=overwrite) as partial:
+    with atomic_output(path, overwrite=overwrite) as partial:
         picture.save(partial, format="PNG", transparency=0)
 
 

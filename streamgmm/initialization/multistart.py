@@ -27,6 +27,7 @@ from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.criteria import n_parameters
 from streamgmm.model.em import ILL_DEFINED
 from streamgmm.model.parameters import Array, Parameters
+from streamgmm.persistence.codec import persistent
 
 PLACED = 2_048  # rows on which starts are found
 
@@ -56,6 +57,7 @@ class HalvingRound:
 HALVING_ROUNDS = HalvingRound(5, 1, False, False), HalvingRound(8, 3, True, False), HalvingRound(20, 8, True, True)
 
 
+@persistent("restarts-1")
 @dataclass(frozen=True, slots=True)
 class Restarts:
     """What became of the starts that were tried on a sample.
@@ -89,6 +91,11 @@ class Restarts:
     held_out: bool
     gains: tuple[float, ...]
     disagreement: float
+
+    def validate(self) -> None:
+        """Raise ValueError unless there are starts, and as many scores."""
+        if not len(self.ways) == len(self.scores) > 0:
+            raise ValueError("starts and scores differ in number")
 
     def __repr__(self) -> str:
         best = max(self.scores)

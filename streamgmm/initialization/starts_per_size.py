@@ -25,6 +25,7 @@ from streamgmm.initialization.user_start import UserStart
 from streamgmm.initialization.validation import ValidationSplit, at_hand
 from streamgmm.model.criteria import n_parameters
 from streamgmm.model.parameters import Array, Parameters
+from streamgmm.persistence.codec import persistent
 
 STARTS = 6  # of each size at most
 PASSES = 30  # of accelerated EM on the sample, from what a neighbour suggests
@@ -32,6 +33,7 @@ LAST_PASSES = 100  # of what is judged by rows held out
 FAR = 3  # components more or less, beyond which a neighbour says too little
 
 
+@persistent("starts-of-size-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class StartsOfSize:
     """Starts of one size.

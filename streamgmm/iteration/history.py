@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.model.parameters import Array
+from streamgmm.persistence.codec import persistent
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +64,19 @@ class Record:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class HistoryColumns:
+    """Records of a history, one entry each, as it is saved."""
+
+    stage: tuple[str, ...]
+    rows: NDArray[np.int64]
+    log_likelihood: Array
+    occupancy: Array
+    drift: Array
+    updates: NDArray[np.int64]
+
+
+@persistent("history-1")
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class History(Sequence[Record]):
     """Records of one fit, oldest first; immutable.
@@ -88,6 +102,23 @@ class History(Sequence[Record]):
     LIMIT: ClassVar[int] = 1024
 
     records: tuple[Record, ...] = ()
+
+    def to_columns(self) -> HistoryColumns:
+        """Return the records as a few arrays."""
+        columns = self.columns()
+        return HistoryColumns(tuple(columns.pop("stage").tolist()), **columns)
+
+    @classmethod
+    def from_columns(cls, columns: HistoryColumns) -> History:
+        """Return the history that `to_columns` made arrays of; ValueError where they are of different lengths."""
+        numbers = (columns.rows, columns.log_likelihood, columns.drift, columns.updates)
+        if any(column.shape != (len(columns.stage),) for column in numbers) or columns.occupancy.ndim != 2:
+            raise ValueError("columns of the history have different lengths")
+        if (columns.rows < 0).any() or (columns.updates < 0).any():
+            raise ValueError("the history has negative counts")
+        rows, likelihoods, drifts, updates = (column.tolist() for column in numbers)
+        parts = zip(columns.stage, rows, likelihoods, columns.occupancy, drifts, updates, strict=True)
+        return cls(tuple(Record(*part) for part in parts))
 
     def appended(self, record: Record) -> History:
         """The history with one more record."""

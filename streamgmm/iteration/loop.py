@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from streamgmm.algorithms.algorithm import Algorithm
+from streamgmm.algorithms.algorithm import Algorithm, AlgorithmState
 from streamgmm.data import execution
 from streamgmm.data.execution import ChunkGroup
 from streamgmm.errors import DegenerateError, InputError
@@ -18,6 +18,8 @@ from streamgmm.model.em import Expectation, MStepInfo
 from streamgmm.model.em import update as m_step
 from streamgmm.model.likelihood import LogLikelihood
 from streamgmm.model.parameters import Parameters
+from streamgmm.model.reduction import Counter
+from streamgmm.persistence.codec import persistent
 
 Kind = TypeVar("Kind")
 
@@ -56,6 +58,7 @@ class Update:
         return self.latest.likelihood
 
 
+@persistent("position-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class Position:
     """What the loop goes on from: with it, it takes the same steps as if it had not been left.
@@ -72,7 +75,12 @@ class Position:
 
     number: int
     taken: int
-    candidates: tuple[tuple[int, Parameters, Any], ...]
+    candidates: tuple[tuple[int, Parameters, AlgorithmState | Counter[Expectation]], ...]
+
+    def validate(self) -> None:
+        """Raise ValueError where the pass is none."""
+        if self.number < 1:
+            raise ValueError("passes count from 1")
 
     def of(self, chosen: Collection[int]) -> Position:
         """The same for some of the candidates."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from streamgmm.algorithms.algorithm import Algorithm
+from streamgmm.algorithms.algorithm import Algorithm, AlgorithmState
 from streamgmm.algorithms.drift import score
 from streamgmm.data.execution import ChunkGroup
 from streamgmm.data.partitions import Partitions
@@ -20,6 +20,8 @@ from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.em import Expectation, expected_log_density
 from streamgmm.model.em import update as m_step
 from streamgmm.model.parameters import Parameters
+from streamgmm.model.reduction import Counter
+from streamgmm.persistence.codec import persistent
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Stage:
     recorded: bool = True
 
 
+@persistent("trajectory-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class Trajectory:
     """What became of one start.
@@ -83,7 +86,7 @@ class Trajectory:
     converged: bool = False
     starved: tuple[int, ...] = ()
     covered: Expectation | None = None
-    state: Any = None
+    state: AlgorithmState | Counter[Expectation] | None = None
     history: History = field(default_factory=History)
 
     @property
@@ -92,6 +95,7 @@ class Trajectory:
         return self.lower_bounds[-1] if self.lower_bounds else -np.inf
 
 
+@persistent("run-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
     """A fit in the middle of its passes: all that it goes on from.
@@ -119,6 +123,13 @@ class Run:
     bounds: tuple[tuple[float, ...], ...] = ()
     updates: tuple[tuple[float, tuple[int, ...]], ...] = ()
     position: Position | None = None
+
+    def validate(self) -> None:
+        """Raise ValueError where the loop is at candidates that are not there."""
+        if self.position is not None:
+            last = max((candidate for candidate, *_ in self.position.candidates), default=0)
+            if not len(self.bounds) == len(self.updates) == len(self.trajectories) > last:
+                raise ValueError("candidates contradict each other")
 
     @property
     def lean(self) -> Run:

@@ -12,6 +12,7 @@ from streamgmm.errors import InputError
 from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.information_criteria import find_criterion
 from streamgmm.model.likelihood import LogLikelihood, RunningMoments
+from streamgmm.persistence.codec import persistent
 
 
 def n_parameters(structure: CovarianceStructure, n_components: int, n_features: int) -> int:
@@ -26,6 +27,7 @@ def n_parameters(structure: CovarianceStructure, n_components: int, n_features: 
     return n_components - 1 + n_components * n_features + structure.n_parameters(n_components, n_features)
 
 
+@persistent("criterion-1")
 @dataclass(frozen=True, slots=True)
 class Criterion:
     """Log-likelihood of rows and the information criteria that follow from it; lower is better.
@@ -100,6 +102,7 @@ class Criterion:
         return self.value("icl")
 
 
+@persistent("prequential-1")
 @dataclass(frozen=True, slots=True)
 class Prequential:
     """Log-likelihood of rows scored before they were learnt, each batch under the parameters of that time.
@@ -129,6 +132,7 @@ class Prequential:
         return self.log_likelihood / self.n_samples
 
 
+@persistent("held-out-1")
 @dataclass(frozen=True, slots=True)
 class HeldOut:
     """Log-likelihood of rows that were not learnt; no penalty is added and it has no BIC.

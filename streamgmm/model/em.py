@@ -11,10 +11,12 @@ from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.likelihood import LogLikelihood
 from streamgmm.model.parameters import Array, Parameters
 from streamgmm.model.statistics import Statistics, expand_covariances, reduce_products
+from streamgmm.persistence.codec import persistent
 
 STARVED = 1e-6  # rows below which a component's own moments are rounding, not data
 
 
+@persistent("expectation-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class Expectation:
     """What the E-step says of some rows under one set of parameters."""
@@ -45,6 +47,7 @@ class Surrogate:
     maximum: tuple[Parameters, MStepInfo] | None = None
 
 
+@persistent("m-step-1")
 @dataclass(frozen=True, slots=True)
 class MStepInfo:
     """What the M-step had to decide.

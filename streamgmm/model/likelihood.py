@@ -11,7 +11,10 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from streamgmm.persistence.codec import persistent
 
+
+@persistent("log-likelihood-1")
 @dataclass(frozen=True, slots=True)
 class LogLikelihood:
     """Sums over rows, in nats; they add up.

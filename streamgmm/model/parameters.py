@@ -12,11 +12,13 @@ from functools import cached_property
 
 import numpy as np
 
-from streamgmm.model.statistics import Array, expand_covariances
+from streamgmm.model.statistics import Array, check_moments, expand_covariances
+from streamgmm.persistence.codec import persistent
 
 __all__ = ["Array", "Parameters"]
 
 
+@persistent("parameters-1")
 @dataclass(frozen=True, eq=False)
 class Parameters:
     """Weights, means, covariances and factors of the precisions.
@@ -38,6 +40,12 @@ class Parameters:
     means: Array
     covariances: Array
     precision_factors: Array
+
+    def validate(self) -> None:
+        """Raise ValueError unless the arrays belong to one mixture and are finite."""
+        check_moments(self.means, self.weights, self.means, self.covariances, self.precision_factors)
+        if self.covariances.shape != self.precision_factors.shape:
+            raise ValueError("covariances and precision factors have different shapes")
 
     @property
     def n_components(self) -> int:

@@ -22,11 +22,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from streamgmm.persistence.codec import persistent
+
 Array = NDArray[np.float64]
 
 LARGEST = np.float64(1e150)  # magnitude of a value whose square, summed over any number of rows, is still a float64
 
 
+@persistent("statistics-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class Statistics:
     """Counts, sums and products of weighted responsibilities, taken about one origin per component.
@@ -57,6 +60,10 @@ class Statistics:
     counts: Array
     sums: Array
     products: Array
+
+    def validate(self) -> None:
+        """Raise ValueError unless the arrays belong to one mixture and are finite."""
+        check_moments(self.origin, self.counts, self.sums, self.products)
 
     def __add__(self, other: Statistics) -> Statistics:
         """Merge: the statistics of all rows of both. Raises ValueError if the origins or shapes differ."""
@@ -99,6 +106,17 @@ class Statistics:
             combine(self.sums, other.sums),
             combine(self.products, other.products),
         )
+
+
+def check_moments(means: Array, counts: Array, sums: Array, *products: Array) -> None:
+    """Raise ValueError unless arrays are finite and of one mixture: (k, d), (k,), (k, d), and shapes of products."""
+    if means.ndim != 2 or counts.shape != means.shape[:1] or sums.shape != means.shape:
+        raise ValueError("moments are of different numbers of components or features")
+    k, d = means.shape
+    if not all(is_products_shape(part.shape, k, d) for part in products):
+        raise ValueError(f"second moments are of no shape that {k} components in {d} dimensions have")
+    if not all(np.isfinite(array).all() for array in (means, counts, sums, *products)):
+        raise ValueError("moments are not finite")
 
 
 def reduce_products(products: Array, shape: tuple[int, ...]) -> Array:

@@ -1,1 +1,1 @@
-"""Durable files: atomic writes, a self-verifying container, a codec and a store of generations. It knows no mixtures."""
+"""Durable files: atomic writes, self-verifying container, codec, store of generations. It knows nothing of mixtures."""

@@ -1,4 +1,4 @@
-"""How often a fit or a stream is kept, and where."""
+"""Checkpoint of a fit or stream: where it is, how often it is written, and the writer that is asked after a batch."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ import uuid
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
 
 from streamgmm.errors import InputError
-from streamgmm.persistence.container import Arrays
-from streamgmm.persistence.store import KEPT, Generation, Store
+from streamgmm.persistence.codec import persistent
+from streamgmm.persistence.container import Arrays, Manifest
+from streamgmm.persistence.store import MIN_KEPT, Generation, Reader, Store
 
-SHARE = 0.01  # of the time that a fit takes may be spent on its checkpoint, unless more was asked for
-PACE = 1e-8  # seconds a byte, until one of at least so many was written:
-TELLING = 2**20
+PAUSE = 50  # times as long as a generation took to write, until the next is due: at most 2 % of a fit
 
 
+@persistent("checkpoint-setting-1")
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A folder for the generations of a fit or stream, and how often one is written.
+    """Folder for the generations of a fit or stream, and how often one is written.
 
-    Without ``seconds`` and ``batches``, as often as takes a hundredth of the time: where batches are few and far
-    between, after each. In any case when a fit has ended or is interrupted.
+    Without ``seconds`` and ``batches`` a generation is due at most once a second, and 50 times as long after one as it
+    took to write: that costs at most 2 % of the time. One is always written when a fit ends or is interrupted.
 
     Parameters
     ----------
     path : str or path-like
         The folder; made where there is none, in a folder that exists.
     seconds : float, optional
-        After which one is due.
+        Seconds after which a generation is due.
     batches : int, optional
-        After which one is due, whatever the time: calls of `partial_fit`, or waves of a pass of `fit`.
+        Batches after which a generation is due, whatever the time: calls of `partial_fit`, or chunk groups of a pass
+        of `fit`.
     kept : int, default=3
-        Generations that are not removed, all verified; at least 3.
+        Verified generations that are not removed; at least 3.
 
     Raises
     ------
     InputError
-        A value cannot be meant; a ValueError.
+        A value is out of range; a ValueError.
 
     Examples
     --------
@@ -52,7 +52,7 @@ class Checkpoint:
     path: str | os.PathLike[str]
     seconds: float | None = None
     batches: int | None = None
-    kept: int = KEPT
+    kept: int = MIN_KEPT
 
     def __post_init__(self) -> None:
         if not isinstance(self.path, str | os.PathLike) or not os.fspath(self.path):
@@ -61,8 +61,8 @@ class Checkpoint:
             raise InputError(f"seconds={self.seconds!r} is no time between two generations; give at least 0.")
         if self.batches is not None and not (isinstance(self.batches, Integral) and self.batches >= 1):
             raise InputError(f"batches={self.batches!r} is no number of batches; give at least 1.")
-        if not (isinstance(self.kept, Integral) and self.kept >= KEPT):
-            raise InputError(f"kept={self.kept!r} generations are too few to survive damage; keep at least {KEPT}.")
+        if not (isinstance(self.kept, Integral) and self.kept >= MIN_KEPT):
+            raise InputError(f"kept={self.kept!r} generations are too few to survive damage; keep at least {MIN_KEPT}.")
 
     @property
     def folder(self) -> Path:
@@ -71,75 +71,57 @@ class Checkpoint:
 
 
 class CheckpointWriter:
-    """Writes generations of one fit or stream, when they are due.
+    """Writer of the generations of one fit or stream.
 
     Parameters
     ----------
     checkpoint : Checkpoint
         Where and how often.
-    least : float
-        Seconds between two generations at least, where no other time was asked for.
+    min_seconds : float
+        Least time between two generations, where ``checkpoint`` has none.
     """
 
-    def __init__(self, checkpoint: Checkpoint, least: float) -> None:
+    def __init__(self, checkpoint: Checkpoint, min_seconds: float) -> None:
         self.checkpoint = checkpoint
         self.store = Store(checkpoint.folder, checkpoint.kept)
         self.run = new_run()
-        self._least = least
-        self._cost = 0.0
-        self._postponed = 0.0  # to so long after the last one
-        self._pace = PACE
-        self._since = self._asked = time.monotonic()
+        self._min_seconds = min_seconds
+        self._duration = 0.0  # of the last write, encoding included
+        self._written_at = self._asked_at = time.monotonic()
         self._batches = 0
         self._failed = False
 
-    def due(self, *, again: bool = False) -> bool:
-        """Whether a generation should be made and written after one more batch; ``again``, if the last one failed."""
+    def is_due(self, *, retry: bool = False) -> bool:
+        """Count a batch, and return whether a generation is due; with ``retry`` also if the last one failed."""
         self._batches += 1
-        self._asked = time.monotonic()
-        elapsed = self._asked - self._since
+        self._asked_at = time.monotonic()
+        elapsed = self._asked_at - self._written_at
         seconds, batches = self.checkpoint.seconds, self.checkpoint.batches
-        if (again and self._failed) or (batches is not None and self._batches >= batches):
+        if (retry and self._failed) or (batches is not None and self._batches >= batches):
             return True
         if seconds is not None:
             return elapsed >= seconds
-        return batches is None and elapsed >= max(self._least, self._cost / SHARE, self._postponed)
+        return batches is None and elapsed >= max(self._min_seconds, PAUSE * self._duration)
 
-    def worth(self, arrays: Arrays) -> bool:
-        """Whether what is due shall be written now that its size is known; if not, it is due again later."""
-        if self.checkpoint.seconds is not None or self.checkpoint.batches is not None:
-            return True
-        elapsed, needed = self._asked - self._since, self._pace * _size(arrays) / SHARE
-        looking = time.monotonic() - self._asked  # takes its time as well
-        self._postponed = min(needed, max(2 * elapsed, elapsed + looking / SHARE))  # it may be smaller by then
-        return elapsed >= needed
-
-    def write(self, manifest: dict[str, Any], arrays: Arrays) -> Generation:
-        """Write one; raises CheckpointWriteError, after which the next is due as if it had been written."""
+    def write(self, manifest: Manifest, arrays: Arrays, read: Reader[object]) -> Generation:
+        """Write a generation; after a CheckpointWriteError the next is due as if it had been written."""
         self._failed = True
         try:
-            generation = self.store.write(manifest, arrays)
+            generation = self.store.write(manifest, arrays, read)
             self._failed = False
             return generation
         finally:
-            self._since = time.monotonic()
-            self._cost, self._batches, self._postponed = self._since - self._asked, 0, 0.0
-            if _size(arrays) >= TELLING:
-                self._pace = self._cost / _size(arrays)
-
-
-def _size(arrays: Arrays) -> int:
-    """Bytes of arrays, beside which the manifest is small."""
-    return sum(array.nbytes for array in arrays.values())
+            self._written_at = time.monotonic()
+            self._duration, self._batches = self._written_at - self._asked_at, 0
 
 
 def new_run() -> str:
-    """A name for a fit or a stream that is begun."""
+    """Return a name for a fit or a stream that begins."""
     return uuid.uuid4().hex
 
 
 def environment() -> dict[str, str]:
-    """What the bits of a result depend on beside the rows and the settings."""
+    """Return what the bits of a result depend on beside the rows and the settings."""
     import llvmlite
     import numba
     import numpy

@@ -19,7 +19,7 @@ from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
 from streamgmm.errors import ResultError
-from streamgmm.results.atomic_folder import complete_or_absent, remove
+from streamgmm.persistence.atomic import atomic_output, remove_path
 from streamgmm.results.provenance import Record
 from streamgmm.results.stored_array import ATTRIBUTE, Block, StoredArray
 
@@ -84,7 +84,7 @@ def write(
     if result.chunks != normalize_chunks(lengths, result.shape):
         result = result.rechunk(lengths)
     if path.suffix.lower() == ".npy":
-        with complete_or_absent(path, protected=protected, overwrite=overwrite) as partial:
+        with atomic_output(path, protected=protected, overwrite=overwrite) as partial:
             target = np.lib.format.open_memmap(partial, "w+", result.dtype, result.shape)
 
             def put_into(block: Block, values: NDArray[Any]) -> None:
@@ -97,7 +97,7 @@ def write(
             target.flush()
         return 0
     tiles = tuple(_tile(n, tile if axis < places else None) for axis, n in enumerate(lengths))
-    with complete_or_absent(path, protected=protected, overwrite=overwrite, restartable=True) as partial:
+    with atomic_output(path, protected=protected, overwrite=overwrite, restartable=True) as partial:
         stored, lacking = _begun(partial, result, tiles, record)
         n_lacking = sum(_n_places(stored.region(block), places) for block in lacking)
         there: int = prod(result.shape[:places]) - n_lacking
@@ -135,7 +135,7 @@ def _begun(partial: Path, result: Any, tile: Block, record: Record) -> tuple[Sto
             return stored, _swept(stored)
         warnings.warn(f"{partial} is not gone on with, but replaced: {reason}", stacklevel=4)
         for entry in partial.iterdir():
-            remove(entry)
+            remove_path(entry)
     stored = StoredArray.create(partial, result, tile, record)
     return stored, stored.blocks()
 
@@ -146,7 +146,7 @@ def _swept(stored: StoredArray) -> list[Block]:
     kept = {stored.file(block) for block in stored.blocks() if block not in faults} | {stored.path / "zarr.json"}
     for folder, _, names in os.walk(stored.path):
         for file in {Path(folder, name) for name in names} - kept:
-            remove(file)
+            remove_path(file)
     return list(faults)
 
 

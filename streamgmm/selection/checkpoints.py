@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,11 +15,10 @@ from streamgmm.data.fingerprint import Fingerprint
 from streamgmm.data.sources import Source
 from streamgmm.errors import CheckpointError, CheckpointMismatch, CheckpointWarning, CheckpointWriteError
 from streamgmm.estimator.keeping import REMEDY, state_of, warn_of_changes
-from streamgmm.estimator.restoring import CONTRADICTIONS
 from streamgmm.fitting.driver import FitTask
-from streamgmm.persistence.codec import packed, unpacked
+from streamgmm.persistence.codec import MALFORMED, decode, encode
 from streamgmm.persistence.container import Arrays
-from streamgmm.persistence.store import Generation, newest
+from streamgmm.persistence.store import Generation, read_newest
 from streamgmm.persistence.writer import Checkpoint, CheckpointWriter, environment
 from streamgmm.selection.files import KEY
 from streamgmm.selection.procedure import SelectionState
@@ -67,11 +67,11 @@ class SelectionContents:
             raise CheckpointMismatch(f"{folder} holds a fit or a stream, not a selection; choose another folder.")
         try:
             kept = manifest["selection"]
-            settings = {name: unpacked(value, arrays) for name, value in kept["settings"].items()}
-            made_in = {name: unpacked(value, arrays, str) for name, value in kept["environment"].items()}
-            task, choice = unpacked(kept["task"], arrays, FitTask), unpacked(kept["choice"], arrays, SelectionState)
-            return cls(settings, task, choice, unpacked(kept["run"], arrays, str), generation.number, made_in)
-        except CONTRADICTIONS as error:
+            settings = {name: decode(value, arrays) for name, value in kept["settings"].items()}
+            made_in = {name: decode(value, arrays, str) for name, value in kept["environment"].items()}
+            task, choice = decode(kept["task"], arrays, FitTask), decode(kept["choice"], arrays, SelectionState)
+            return cls(settings, task, choice, decode(kept["run"], arrays, str), generation.number, made_in)
+        except MALFORMED as error:
             raise CheckpointError(f"{folder / generation.name} is not a valid checkpoint: {error}.") from None
 
     def check(self, settings: Settings, rows: Fingerprint, folder: Path) -> None:
@@ -115,7 +115,7 @@ class SelectionCheckpoint:
         self.choice = SelectionState()
         self._settings = dict(settings)
         self.checkpoint_writer = CheckpointWriter(
-            checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint), least=1.0
+            checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint), min_seconds=1.0
         )
         self._resume = resume
         self._number = 0
@@ -131,7 +131,7 @@ class SelectionCheckpoint:
         try:
             held = None
             if self._resume != "never":
-                held = store.newest(lambda *found: SelectionContents.of(folder, *found))
+                held = store.read_newest(partial(SelectionContents.of, folder))
             if held is None and self._resume == "must":
                 raise CheckpointError(
                     f"{folder} holds nothing to go on with, and resume='must'; give the folder of the earlier "
@@ -151,19 +151,18 @@ class SelectionCheckpoint:
     def __exit__(self, *_: object) -> None:
         self.checkpoint_writer.store.close()
 
-    def write(self, choice: SelectionState, *, patient: bool = False) -> Generation | None:
-        """Write a generation; or leave it, if that can wait."""
+    def write(self, choice: SelectionState) -> Generation:
+        """Write a generation."""
         arrays: Arrays = {}
         kept = {
-            "settings": {name: packed(value, name, arrays) for name, value in self._settings.items()},
+            "settings": {name: encode(value, name, arrays) for name, value in self._settings.items()},
             "run": self.checkpoint_writer.run,
-            "task": packed(self.task, "task", arrays),
-            "choice": packed(choice, "choice", arrays),
+            "task": encode(self.task, "task", arrays),
+            "choice": encode(choice, "choice", arrays),
             "environment": environment(),
         }
-        if patient and not self.checkpoint_writer.worth(arrays):
-            return None
-        generation = self.checkpoint_writer.write({"selection": kept}, arrays)
+        read = partial(SelectionContents.of, self.checkpoint_writer.checkpoint.folder)
+        generation = self.checkpoint_writer.write({"selection": kept}, arrays, read)
         self._number = generation.number
         return generation
 
@@ -178,6 +177,6 @@ class SelectionCheckpoint:
 def held_choice(folder: Path) -> SelectionContents | None:
     """What a folder holds of a selection; None where it holds something else, or nothing."""
     try:
-        return newest(folder, lambda *found: SelectionContents.of(folder, *found))
+        return read_newest(folder, partial(SelectionContents.of, folder))
     except CheckpointMismatch:
         return None

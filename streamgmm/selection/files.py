@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,11 @@ from numpy.typing import NDArray
 from streamgmm.errors import CheckpointError, CheckpointMismatch
 from streamgmm.estimator import GaussianMixture
 from streamgmm.estimator.keeping import warn_of_changes
-from streamgmm.estimator.model_file import read, record, save
-from streamgmm.estimator.restoring import CONTRADICTIONS, restored
-from streamgmm.persistence.codec import packed, unpacked
-from streamgmm.persistence.container import Arrays
-from streamgmm.persistence.store import Generation, newest
+from streamgmm.estimator.model_file import record
+from streamgmm.estimator.restoring import restored
+from streamgmm.persistence.codec import MALFORMED, decode, encode
+from streamgmm.persistence.container import Arrays, load_file, save_file
+from streamgmm.persistence.store import Generation, read_newest
 from streamgmm.persistence.writer import Checkpoint, CheckpointWriter, environment
 
 if TYPE_CHECKING:
@@ -29,15 +30,15 @@ ComponentArrays = dict[str, Any]  # arguments of `Selection`
 
 def save_selection(selection: Selection, path: str | os.PathLike[str]) -> None:
     """Write a selection to one file; one that was there is replaced once the new one is safe."""
-    save(path, *_recorded(selection))
+    save_file(path, *_recorded(selection), partial(_parts, Path(path)))
 
 
 def load_parts(path: str | os.PathLike[str]) -> ComponentArrays:
     """What makes the selection in a file, or in the newest valid generation of a checkpoint; CheckpointError."""
     if not os.path.isdir(path):
-        return _parts(Path(path), *read(Path(path)))
+        return _parts(Path(path), *load_file(Path(path)))
     folder = Path(path)
-    held = newest(folder, lambda *generation: held_parts(folder, *generation))
+    held = read_newest(folder, partial(held_parts, folder))
     if held is None:
         raise CheckpointError(f"{path} is a folder without a generation of a checkpoint; there is nothing to load.")
     warn_of_changes(folder, held.pop("environment"), environment())
@@ -53,8 +54,8 @@ def held_parts(folder: Path, generation: Generation, manifest: dict[str, Any], a
         )
     parts = _parts(folder / generation.name, manifest, arrays)
     try:
-        made_in = {name: unpacked(value, arrays, str) for name, value in manifest["environment"].items()}
-    except CONTRADICTIONS as error:
+        made_in = {name: decode(value, arrays, str) for name, value in manifest["environment"].items()}
+    except MALFORMED as error:
         raise CheckpointError(f"{folder / generation.name} is not a valid checkpoint: {error}.") from None
     return {**parts, "checkpoint": folder, "place": _place(generation, manifest, arrays), "environment": made_in}
 
@@ -62,11 +63,11 @@ def held_parts(folder: Path, generation: Generation, manifest: dict[str, Any], a
 def opened(checkpoint: Any, place: tuple[str, int]) -> CheckpointWriter:
     """The right to write generations that go on from one; CheckpointMismatch where the newest is another."""
     checkpoint_writer = CheckpointWriter(
-        checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint), least=1.0
+        checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint), min_seconds=1.0
     )
     store, folder = checkpoint_writer.store.open(), checkpoint_writer.checkpoint.folder
     try:
-        if store.newest(_place) != place:
+        if store.read_newest(_place) != place:
             raise CheckpointMismatch(
                 f"{folder} holds something else than this selection has learnt; Selection.load goes on with that, or "
                 "choose another folder."
@@ -81,17 +82,17 @@ def opened(checkpoint: Any, place: tuple[str, int]) -> CheckpointWriter:
 def write(checkpoint_writer: CheckpointWriter, selection: Selection) -> tuple[str, int]:
     """Write a generation; which one it is."""
     manifest, arrays = _recorded(selection)
-    generation = checkpoint_writer.write(
-        {**manifest, "run": checkpoint_writer.run, "environment": environment()}, arrays
-    )
+    manifest |= {"run": checkpoint_writer.run, "environment": environment()}
+    read = partial(held_parts, checkpoint_writer.checkpoint.folder)
+    generation = checkpoint_writer.write(manifest, arrays, read)
     return checkpoint_writer.run, generation.number
 
 
 def _place(generation: Generation, manifest: dict[str, Any], _: Arrays) -> tuple[str, int]:
     """Which selection a generation is of, and its number."""
     try:
-        run: str = unpacked(manifest.get("selection", manifest)["run"], {}, str)
-    except CONTRADICTIONS as error:
+        run: str = decode(manifest.get("selection", manifest)["run"], {}, str)
+    except MALFORMED as error:
         raise CheckpointError(f"generation {generation.number} names no selection: {error}.") from None
     return run, generation.number
 
@@ -104,13 +105,13 @@ def _recorded(selection: Selection) -> tuple[dict[str, Any], Arrays]:
         arrays |= {f"{place}.{name}": array for name, array in own.items()}
         models.append(manifest or None)
     table = [
-        [name, packed(column if column.dtype.kind != "U" else tuple(column.tolist()), f"table.{name}", arrays)]
+        [name, encode(column if column.dtype.kind != "U" else tuple(column.tolist()), f"table.{name}", arrays)]
         for name, column in selection.table.items()
     ]
     parts = {
         "best": next(place for place, model in enumerate(selection.models) if model is selection.best),
         "criterion": selection.criterion,
-        "worth": packed(float(selection.worth), "worth", arrays),
+        "worth": encode(float(selection.worth), "worth", arrays),
         "models": models,
         "table": table,
     }
@@ -123,12 +124,12 @@ def _parts(path: Path, manifest: dict[str, Any], arrays: Arrays) -> ComponentArr
     try:
         kept = manifest[KEY]
         models = tuple(_model(place, one, arrays) for place, one in enumerate(kept["models"]))
-        table = {name: _column(unpacked(column, arrays)) for name, column in kept["table"]}
-        best, criterion = models[unpacked(kept["best"], arrays, int)], unpacked(kept["criterion"], arrays, str)
+        table = {name: _column(decode(column, arrays)) for name, column in kept["table"]}
+        best, criterion = models[decode(kept["best"], arrays, int)], decode(kept["criterion"], arrays, str)
         if best is None or criterion not in {*table, "gain"} or any(len(one) != len(models) for one in table.values()):
             raise ValueError("its table is of other candidates")
-        worth = unpacked(kept["worth"], arrays, float)
-    except CONTRADICTIONS as error:
+        worth = decode(kept["worth"], arrays, float)
+    except MALFORMED as error:
         raise CheckpointError(f"{path} is not a valid selection: {error}.") from None
     return {"best": best, "table": table, "criterion": criterion, "models": models, "worth": worth}
 
@@ -138,7 +139,7 @@ def _model(place: int, manifest: dict[str, Any] | None, arrays: Arrays) -> Gauss
         return None
     prefix = f"{place}."
     own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-    model = restored(GaussianMixture, manifest, own)
+    model: GaussianMixture = restored(GaussianMixture, manifest, own)
     if not hasattr(model, "means_"):
         raise ValueError("a candidate is not fitted")
     return model

@@ -28,10 +28,12 @@ from streamgmm.model.em import ILL_DEFINED
 from streamgmm.model.information_criteria import CRITERIA
 from streamgmm.model.parameters import Array
 from streamgmm.model.reduction import total
+from streamgmm.persistence.codec import persistent
 from streamgmm.selection.comparison import HeldOutLead, Key, Outcome, best_start, held_out
 from streamgmm.selection.racing import RaceCandidate, RaceState, run_race
 
 
+@persistent("selection-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class SelectionState:
     """What a selection goes on from.
@@ -55,6 +57,11 @@ class SelectionState:
     judged: Array = field(default_factory=lambda: np.empty((0, 2)))
     contest: RaceState | None = None
     complete: bool = False
+
+    def validate(self) -> None:
+        """Raise ValueError unless rows held out score every candidate."""
+        if self.judged.shape != (len(self.starts_by_size), 2):
+            raise ValueError("candidates and scores differ in number")
 
     @property
     def lean(self) -> SelectionState:

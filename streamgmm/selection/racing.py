@@ -21,6 +21,7 @@ from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.criteria import n_parameters
 from streamgmm.model.information_criteria import SelectionCriterion
 from streamgmm.model.parameters import Parameters
+from streamgmm.persistence.codec import persistent
 from streamgmm.selection.comparison import HeldOutLead
 
 SAFETY = 10.0  # times what is left to gain by a candidate's own estimate, which it is granted before it is dropped
@@ -48,6 +49,7 @@ class RaceCandidate:
         return n_parameters(self.structure, *self.start.means.shape)
 
 
+@persistent("race-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class RaceState:
     """A contest as far as it has come: all that it goes on from.
@@ -71,6 +73,12 @@ class RaceState:
     ended: tuple[tuple[int, Trajectory], ...] = ()
     dropped: tuple[int, ...] = ()
     degenerate: tuple[int, ...] = ()
+
+    def validate(self) -> None:
+        """Raise ValueError where unknown candidates are in the run, or have left it."""
+        known = {*self.places, *(index for index, _ in self.ended)}
+        if len(self.places) != len(self.run.trajectories) or not known >= {*self.dropped, *self.degenerate}:
+            raise ValueError("candidates contradict each other")
 
     @classmethod
     def of(cls, starts: Sequence[Parameters]) -> RaceState:

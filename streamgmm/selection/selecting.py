@@ -282,9 +282,9 @@ def _chosen(
     )
     begin = SelectionState() if kept is None else kept.choice
 
-    def write(choice: SelectionState, _: SelectionState, patient: bool) -> Generation | None:
+    def write(choice: SelectionState, _: SelectionState) -> Generation:
         assert kept is not None  # or nothing is due
-        return kept.write(choice, patient=patient)
+        return kept.write(choice)
 
     checkpoint_writer = None if kept is None else kept.checkpoint_writer
     with (

@@ -143,7 +143,7 @@ class Selection:
         checkpoint_writer = self._keeper if self._keeper is not None and self._keeper.store.is_open else None
         checkpoint_writer = self._keeper = checkpoint_writer or saving.opened(self.checkpoint, self._place)
         after = copy(self)._learn(as_source(X, sample_weight), token)
-        if checkpoint_writer.due(again=True):
+        if checkpoint_writer.is_due(retry=True):
             after._place = saving.write(checkpoint_writer, after)
         self.__dict__ = after.__dict__
         return self

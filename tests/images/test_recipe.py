@@ -111,10 +111,10 @@ def test_a_model_of_the_callers_own_is_left_as_it_is(tmp_path):
 
 def test_a_file_whose_recipe_is_no_text_is_refused(tmp_path):
     from streamgmm.estimator.model_file import record
-    from streamgmm.persistence.container import encoded
+    from streamgmm.persistence.container import to_bytes
 
     manifest, arrays = record(segment(PHOTOGRAPH, 2, random_state=0, max_iter=5, tol=1.0).model)
     assert json.loads(manifest["recipe"])["dtype"] == "uint8"
-    (tmp_path / "m").write_bytes(encoded({**manifest, "recipe": 3}, arrays))
+    (tmp_path / "m").write_bytes(to_bytes({**manifest, "recipe": 3}, arrays))
     with pytest.raises(CheckpointError, match="not a valid model"):
         load(tmp_path / "m")

@@ -23,7 +23,7 @@ from streamgmm.images.picture import palette
 from streamgmm.images.reading.raster import Georeference
 from streamgmm.images.writers import Output, ome, staging, strips
 from streamgmm.images.writers.legend import Legend
-from streamgmm.results.atomic_folder import held
+from streamgmm.persistence.atomic import folder_lock
 from streamgmm.results.block_writer import write
 from streamgmm.results.provenance import Record
 
@@ -335,14 +335,14 @@ def test_a_conversion_that_fails_leaves_nothing_under_the_name_and_is_gone_on_wi
     failing.clear()
     chunk, kept = stage / "labels.zarr" / "c" / "1" / "0", []
     before = chunk.stat().st_mtime_ns
-    remove = staging.remove
+    remove_path = staging.remove_path
 
     def remembering(path):
         if path == stage:
             kept.append(chunk.stat().st_mtime_ns)
-        remove(path)
+        remove_path(path)
 
-    monkeypatch.setattr(staging, "remove", remembering)
+    monkeypatch.setattr(staging, "remove_path", remembering)
     found = segment(image, **options)
     assert kept == [before]  # no label was written again
     np.testing.assert_array_equal(np.asarray(found.labels), expected.labels)
@@ -404,7 +404,7 @@ def test_labels_that_are_not_listed_yet_are_listed_by_the_same_call(tmp_path, mo
 
 def test_two_processes_do_not_write_the_same_labels(tmp_path, written):
     with (
-        held(tmp_path / "labels.tif.partial.zarr"),
+        folder_lock(tmp_path / "labels.tif.partial.zarr"),
         pytest.raises(ResultError, match="being written by another process"),
     ):
         written("labels.tif", labels(shape=(20, 30)))

@@ -4,14 +4,14 @@ import os
 import pytest
 
 from streamgmm.errors import InputError, ResultError
-from streamgmm.results.atomic_folder import complete_or_absent
+from streamgmm.persistence.atomic import atomic_output
 
 
 def test_a_folder_that_is_no_array_is_never_replaced(tmp_path):
     precious = tmp_path / "x.zarr" / "thesis.tex"
     precious.parent.mkdir()
     precious.write_text("years of work")
-    with pytest.raises(InputError, match="no zarr array"), complete_or_absent(precious.parent, overwrite=True):
+    with pytest.raises(InputError, match="no zarr array"), atomic_output(precious.parent, overwrite=True):
         pass
     assert precious.read_text() == "years of work"
 
@@ -19,12 +19,12 @@ def test_a_folder_that_is_no_array_is_never_replaced(tmp_path):
 @pytest.mark.parametrize("restartable", [False, True])
 def test_the_name_appears_when_the_block_ends(tmp_path, restartable):
     path = tmp_path / "x"
-    with complete_or_absent(path, restartable=restartable) as partial:
+    with atomic_output(path, restartable=restartable) as partial:
         partial.mkdir(exist_ok=True)
         (partial / "file").write_text("complete")
         assert not path.exists()
     assert (path / "file").read_text() == "complete"
-    with pytest.raises(FileExistsError, match="it exists"), complete_or_absent(path):
+    with pytest.raises(FileExistsError, match="it exists"), atomic_output(path):
         pass
 
 
@@ -32,7 +32,7 @@ def test_the_name_appears_when_the_block_ends(tmp_path, restartable):
 def test_what_is_there_before_and_after_a_failure_is_kept_only_where_it_is_of_use(tmp_path, restartable):
     (tmp_path / "x.partial").mkdir()
     (tmp_path / "x.partial" / "before").touch()
-    with pytest.raises(OSError, match="full"), complete_or_absent(tmp_path / "x", restartable=restartable) as partial:
+    with pytest.raises(OSError, match="full"), atomic_output(tmp_path / "x", restartable=restartable) as partial:
         assert partial.is_dir() == restartable
         partial.mkdir(exist_ok=True)
         raise OSError("the disk is full")
@@ -47,7 +47,7 @@ def test_what_the_disk_could_not_take_is_never_tried_again(tmp_path, restartable
     monkeypatch.setattr(os, "fsync", fail)
     with (
         pytest.raises(ResultError, match=r"x\.partial could not be made durable \(Input/output error\) and is removed"),
-        complete_or_absent(tmp_path / "x", restartable=restartable) as partial,
+        atomic_output(tmp_path / "x", restartable=restartable) as partial,
     ):
         partial.mkdir(exist_ok=True)
     assert not list(tmp_path.iterdir())
@@ -58,7 +58,7 @@ def test_everything_is_durable_before_it_has_its_name_and_the_name_after_it(tmp_
     log, sync, rename = [], os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda descriptor: (log.append(os.fstat(descriptor).st_ino), sync(descriptor)))
     monkeypatch.setattr(os, "replace", lambda source, target: (log.append(target.name), rename(source, target)))
-    with complete_or_absent(tmp_path / "x", restartable=restartable) as partial:
+    with atomic_output(tmp_path / "x", restartable=restartable) as partial:
         (partial / "c").mkdir(parents=True)
         for name in ("zarr.json", "c/0", "c/1"):
             (partial / name).touch()

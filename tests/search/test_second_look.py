@@ -22,7 +22,7 @@ from streamgmm.fitting.driver import TRIED, FitProcedure
 from streamgmm.initialization.outliers import OutlierSampler, distances, radius
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.em import make_parameters
-from streamgmm.persistence.container import encoded
+from streamgmm.persistence.container import to_bytes
 from streamgmm.testing.examples import law
 
 FAMILIES = list(STRUCTURES)
@@ -172,7 +172,7 @@ def test_what_is_no_component_changes_no_bit(spoil, monkeypatch):
         model = GaussianMixture(4, random_state=seed, max_iter=10).fit(rows)
         assert repairs(model) == []
         whole = without_look(monkeypatch, rows, 4, random_state=seed, max_iter=10)
-        assert encoded(*record(model)) == encoded(*record(whole))
+        assert to_bytes(*record(model)) == to_bytes(*record(whole))
 
 
 @pytest.mark.parametrize("size", [1e20, 1e60, 1e140])
@@ -346,7 +346,7 @@ def test_a_fit_that_is_killed_while_it_looks_or_tries_ends_in_the_same_bits(kind
             GaussianMixture(**settings, checkpoint=checkpoint).fit(again())
         model = GaussianMixture(**settings, checkpoint=checkpoint, resume="must").fit(again())
         model.set_params(checkpoint=None, resume="auto")
-        assert encoded(*record(model)) == encoded(*record(whole))
+        assert to_bytes(*record(model)) == to_bytes(*record(whole))
 
 
 # ---------------------------------------------------------------------- the race

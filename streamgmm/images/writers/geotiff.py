@@ -13,7 +13,7 @@ from streamgmm.images.reading.raster import Georeference
 from streamgmm.images.writers.legend import Legend
 from streamgmm.images.writers.strips import windows
 from streamgmm.images.writers.tiff import TILE, class_tags
-from streamgmm.results.atomic_folder import complete_or_absent
+from streamgmm.persistence.atomic import atomic_output
 
 
 def write_geotiff(labels: Any, path: Path, legend: Legend, grid: Georeference, *, overwrite: bool = False) -> None:
@@ -42,7 +42,7 @@ def write_geotiff(labels: Any, path: Path, legend: Legend, grid: Georeference, *
     if min(height, width) >= 16:  # a tile has whole multiples of 16
         profile |= {"tiled": True, "blockxsize": TILE, "blockysize": TILE}
     n_values = np.iinfo(labels.dtype).max + 1
-    with complete_or_absent(path, overwrite=overwrite) as partial:
+    with atomic_output(path, overwrite=overwrite) as partial:
         with rio.open(partial, "w", **profile) as file:
             if n_values <= 2**16:
                 colours = enumerate(legend.table(n_values, 255)[: len(legend.names) + 1].tolist())
@@ -61,5 +61,5 @@ def _write_names(path: Path, legend: Legend) -> None:
     names = SubElement(SubElement(dataset, "PAMRasterBand", band="1"), "CategoryNames")
     for name in ("nodata", *legend.names):
         SubElement(names, "Category").text = name
-    with complete_or_absent(path.with_name(f"{path.name}.aux.xml"), overwrite=True) as partial:
+    with atomic_output(path.with_name(f"{path.name}.aux.xml"), overwrite=True) as partial:
         partial.write_bytes(tostring(dataset, encoding="utf-8"))

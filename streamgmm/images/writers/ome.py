@@ -17,7 +17,7 @@ from streamgmm.images.reading.raster import Georeference
 from streamgmm.images.reading.zarr_images import read_ome_attributes
 from streamgmm.images.writers.legend import Legend
 from streamgmm.images.writers.strips import windows
-from streamgmm.results.atomic_folder import complete_or_absent
+from streamgmm.persistence.atomic import atomic_output
 
 VERSIONS = ("0.5", "0.4")
 CHUNK = 512
@@ -92,7 +92,7 @@ def write_ome(labels: Any, path: Path, stated: Stated, *, overwrite: bool = Fals
     """Write labels, which end in lines and columns, as a group, which appears once it is complete."""
     import zarr
 
-    with complete_or_absent(path, overwrite=overwrite) as partial:
+    with atomic_output(path, overwrite=overwrite) as partial:
         group = zarr.open_group(partial, mode="w", zarr_format=3 if stated.version == "0.5" else 2)
         level = _level(group, "0", labels.shape, labels.dtype, stated)
         for key in windows(level, *_unit(level)):

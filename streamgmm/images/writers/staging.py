@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from streamgmm.results.atomic_folder import held, remove
+from streamgmm.persistence.atomic import folder_lock, remove_path
 from streamgmm.results.block_writer import write
 from streamgmm.results.provenance import Record
 
@@ -17,10 +17,10 @@ def staged(
     labels: Any, folder: Path, record: Record, tile: int | None, wrote: Callable[[int], object]
 ) -> Iterator[Any]:
     """Give finished zarr, made in a folder that is gone once the block ends; if that fails, it is gone on from."""
-    with held(folder):
+    with folder_lock(folder):
         path = folder / "labels.zarr"
         if path.exists():  # what is complete is gone on with like what is not: nothing lacks
-            remove(path.with_name(path.name + ".partial"))
+            remove_path(path.with_name(path.name + ".partial"))
             path.rename(path.with_name(path.name + ".partial"))
         write(labels, path, record, tile=tile, places=labels.ndim, wrote=wrote)
         import zarr
@@ -30,4 +30,4 @@ def staged(
         except BaseException as error:
             error.add_note(f"run the same again: it goes on from {folder}")
             raise
-        remove(folder)
+        remove_path(folder)

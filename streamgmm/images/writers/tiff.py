@@ -13,7 +13,7 @@ from streamgmm.images.reading.raster import Georeference
 from streamgmm.images.reading.tiff_reader import import_tifffile
 from streamgmm.images.writers.legend import Legend
 from streamgmm.images.writers.strips import windows
-from streamgmm.results.atomic_folder import complete_or_absent
+from streamgmm.persistence.atomic import atomic_output
 
 TILE = 512
 GDAL_METADATA, GDAL_NODATA = 42112, 42113
@@ -34,7 +34,7 @@ def write_tiff(
         options |= {"resolution": resolution, "resolutionunit": "centimeter"}
     options |= {"shape": labels.shape, "dtype": labels.dtype, "tile": (TILE, TILE), "compression": "zlib"}
     noted = [(GDAL_METADATA, "s", 0, _names(legend), True), (GDAL_NODATA, "s", 0, "0", True)]
-    with complete_or_absent(path, overwrite=overwrite) as partial:
+    with atomic_output(path, overwrite=overwrite) as partial:
         with import_tifffile().TiffWriter(partial, bigtiff=True) as file:
             file.write(_tiles(labels), metadata={"axes": axes}, extratags=noted, **options)
 
