@@ -13,9 +13,9 @@ ROOT = Path(streamgmm.__file__).parent
 # A module may import from its own line and from the lines above it.
 LAYERS = [
     ["errors"],
+    ["persistence"],
     ["model"],
     ["kernels"],
-    ["persistence"],
     ["data"],
     ["algorithms"],
     ["iteration"],

@@ -17,6 +17,7 @@ from streamgmm.estimator.model_file import record
 from streamgmm.fitting.plan import EMSettings
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.em import make_parameters
+from streamgmm.model.information_criteria import CRITERIA
 from streamgmm.persistence.codec import decode, encode
 from streamgmm.persistence.container import to_bytes
 from streamgmm.persistence.store import generations
@@ -121,7 +122,7 @@ def test_a_contest_that_a_candidate_degenerates_in_is_gone_on_with_from_any_wave
     def ran(begin, watch):
         source, learning = as_source(da.from_array(rows, chunks=(50, 2))), EMSettings(full, 0.0, tol=1e-4)
         with small(), np.errstate(all="ignore"):
-            return run_race(source, candidates, learning, begin, max_iter=30, drop_by="bic", watch=watch)
+            return run_race(source, candidates, learning, begin, max_iter=30, drop_by=CRITERIA["bic"], watch=watch)
 
     moments = []
     whole = ran(RaceState.of([one.start for one in candidates]), lambda step, contest: moments.append(contest.lean))

@@ -221,15 +221,15 @@ def test_threads_that_an_interruption_leaves_behind_write_nothing_after_it(tmp_p
     assert {entry.name for entry in tmp_path.rglob("*")} <= {"x.zarr.partial", "zarr.json"}
 
 
-@pytest.mark.parametrize("rename", [1, 2])
-def test_a_replacement_that_is_stopped_at_a_rename_is_finished_by_the_next(tmp_path, record, monkeypatch, fit_state):
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_replacement_that_is_stopped_at_a_rename_is_finished_by_the_next(tmp_path, record, monkeypatch, number):
     path, renamed, original = tmp_path / "x.zarr", [], os.replace
     write(da.ones(10, chunks=5, dtype=int), path, record)
 
     def rename(source, target):
         if str(tmp_path) in str(source) and Path(source).parent == tmp_path:
             renamed.append(source)
-            if len(renamed) == fit_state:
+            if len(renamed) == number:
                 raise KeyboardInterrupt
         original(source, target)
 
