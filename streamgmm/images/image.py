@@ -1,6 +1,6 @@
-"""An image as rows of a mixture: a pixel a row, a band a column, block by block as it is stored; some are nodata.
+"""Image as rows of a mixture: a pixel a row, a band a column, chunk by chunk, some of them nodata.
 
-It knows arrays and where pixels lie in them, nothing of models.
+It knows arrays and positions of pixels, nothing of models.
 """
 
 from __future__ import annotations
@@ -20,31 +20,34 @@ from streamgmm.data.checks import as_dtype, usable_dtype
 from streamgmm.data.sources.dask_arrays import DaskSource, from_dask
 from streamgmm.data.sources.storage import TASK_BYTES
 from streamgmm.errors import InputError, InputTypeError, NonFiniteError
-from streamgmm.images.image_chunks import Blocks, Lengths, starts_of
-from streamgmm.images.pixels import Place, find_infinite, find_nodata, infinite_pixel_error
-from streamgmm.images.reading.axis_names import BANDS, name_axes
+from streamgmm.images.image_chunks import ChunkedArray, Chunks, chunk_start
+from streamgmm.images.reading.axis_names import AXIS_NAMES, BAND_AXIS, name_axes
+from streamgmm.model.statistics import LARGEST
+
+MAX_PERSISTED_BYTES = 2**28  # of features of an image in memory
+NO_VALID_PIXEL = "Every pixel of the image is nodata; check nodata, mask and bands."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Image:
-    """Pixels in blocks.
+    """Pixels in chunks.
 
     Attributes
     ----------
     values : dask.array.Array of shape (..., n_bands)
-        All bands of a block together; before them the axes of the array that was given, in its order.
+        All bands of a chunk together. The axes before them are those of the array, in its order.
     axes : str
-        These, a letter each: T time, Z planes, Y lines, X columns.
+        A letter for each of these axes: T time, Z plane, Y row, X column.
     mask : dask.array.Array of the shape of the image, or None
-        True where a pixel is nodata, in the blocks of the values.
+        True where a pixel is nodata, in the chunks of the values.
     nodata : int, float or None
-        Value that says so, in any band. NaN does always.
+        Value that marks a pixel as nodata if any band has it. NaN always does.
     in_memory : bool
-        Whether the image is in memory, so that results are too.
-    stored : tuple of Blocks
-        What the values and the mask are read from, if they are to be cut otherwise.
+        True if the image is in memory; results are then computed, otherwise lazy.
+    stored : tuple of ChunkedArray
+        Sources of the values and the mask, from which other chunks can be read.
     origin : Image or None
-        Pixels that these were made of at a cost, which are nodata where these are, in the same blocks.
+        Pixels from which these features were computed: the same chunks, the same nodata.
 
     Examples
     --------
@@ -60,7 +63,7 @@ class Image:
     mask: Any
     nodata: float | None
     in_memory: bool
-    stored: tuple[Blocks, ...] = ()
+    stored: tuple[ChunkedArray, ...] = ()
     origin: Image | None = None
 
     @classmethod
@@ -73,36 +76,36 @@ class Image:
         nodata: float | None = None,
         mask: Any = None,
     ) -> Image:
-        """Image out of a NumPy, dask or zarr array; the arguments are those of `segment`. Nothing is read."""
-        array, in_memory = _array(image, "image")
+        """Make an image of a NumPy, dask or zarr array, reading nothing; the arguments are those of `segment`."""
+        array, in_memory = _check_array(image, "image")
         dtype = usable_dtype(array.dtype)
-        names = name_axes(array.shape, axes)
+        axes = name_axes(array.shape, axes)
         if 0 in array.shape:
             raise InputError(f"The image has shape {array.shape}, so that there is no pixel; pass one with some.")
-        space = names.replace(BANDS, "")
-        order = [names.index(name) for name in space + BANDS * (BANDS in names)]
-        n_bands = array.shape[order[-1]] if BANDS in names else 1
-        chosen = tuple(range(n_bands)) if bands is None else _checked_bands(bands, n_bands)
-        most = TASK_BYTES // (array.dtype.itemsize * len(chosen))
-        blocks = Blocks.of(array, order, chosen if BANDS in names else None, most)
-        stored = (blocks, *_checked_mask(mask, blocks))
-        values, masked = _read(stored)
-        return cls(values, space, masked, _checked_nodata(nodata, dtype), in_memory, stored)
+        has_bands, pixel_axes = BAND_AXIS in axes, axes.replace(BAND_AXIS, "")
+        order = [axes.index(axis) for axis in pixel_axes + BAND_AXIS * has_bands]
+        n_bands = array.shape[order[-1]] if has_bands else 1
+        used = tuple(range(n_bands)) if bands is None else _check_bands(bands, n_bands)
+        max_pixels = TASK_BYTES // (array.dtype.itemsize * len(used))
+        chunked = ChunkedArray.from_array(array, order, used if has_bands else None, max_pixels)
+        stored = (chunked,) if mask is None else (chunked, _check_mask(mask, chunked))
+        values, masked = _to_dask(stored)
+        return cls(values, pixel_axes, masked, _check_nodata(nodata, dtype), in_memory, stored)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Along its axes, without bands: that of labels."""
+        """Shape of the labels: that of the image without bands."""
         return tuple(int(length) for length in self.values.shape[:-1])
 
     @property
-    def lengths(self) -> Lengths:
-        """Of the blocks along each axis."""
-        lengths: Lengths = self.values.chunks[:-1]
-        return lengths
+    def chunks(self) -> Chunks:
+        """Lengths of the chunks along each axis."""
+        chunks: Chunks = self.values.chunks[:-1]
+        return chunks
 
     @property
     def n_bands(self) -> int:
-        """Number of bands that are used."""
+        """Number of used bands."""
         return int(self.values.shape[-1])
 
     @property
@@ -113,51 +116,52 @@ class Image:
 
     @property
     def may_have_nodata(self) -> bool:
-        """Whether a pixel may be nodata."""
+        """True if a pixel can be nodata."""
         return self.mask is not None or self.nodata is not None or self.dtype.kind == "f"
 
-    def rechunk(self, most: int, reach: Sequence[int]) -> Image:
-        """The same in blocks of about ``most`` pixels, each of which can be had with ``reach`` pixels around it."""
-        blocks, *masks = self.stored
-        blocks = blocks.rechunk(most, reach)
-        stored = (blocks, *(mask.cut_as(blocks.lengths) for mask in masks))
-        values, masked = _read(stored)
+    def rechunk(self, max_pixels: int, margin: Sequence[int]) -> Image:
+        """Divide into chunks of about ``max_pixels`` that suit reading with ``margin`` pixels around each."""
+        chunked, *masks = self.stored
+        chunked = chunked.rechunk(max_pixels, margin)
+        stored = (chunked, *(replace(mask, chunks=chunked.chunks) for mask in masks))
+        values, masked = _to_dask(stored)
         return replace(self, values=values, mask=masked, stored=stored)
 
-    def read_with_margin(self, reach: Sequence[int]) -> tuple[Any, Any]:
-        """Values and mask whose blocks have ``reach`` pixels more on both sides of each axis, as far as there are."""
-        return _read(self.stored, reach)
+    def read_with_margin(self, margin: Sequence[int]) -> tuple[Any, Any]:
+        """Return values and mask whose chunks have up to ``margin`` pixels more on both sides of each axis."""
+        return _to_dask(self.stored, margin)
 
     def persist(self) -> Image:
-        """The same, computed once, where it was made of an image in memory and is not much larger."""
-        dear = self.origin is not None and self.in_memory and self.values.nbytes <= HELD_BYTES
-        return replace(self, values=self.values.persist()) if dear else self
+        """Compute features of an image in memory once, unless they are large."""
+        worthwhile = self.origin is not None and self.in_memory and self.values.nbytes <= MAX_PERSISTED_BYTES
+        return replace(self, values=self.values.persist()) if worthwhile else self
 
     def to_weighted_rows(self) -> DaskSource:
-        """All pixels, block by block; the weight of one that is masked is 0."""
-        weights = None if self.mask is None else _in_rows(~self.mask, len(self.axes)).astype(np.float64)
-        return from_dask(_in_rows(self.values, len(self.axes)), weights, kind="image")
+        """Return all pixels as rows, chunk by chunk; the weight of a masked pixel is 0."""
+        n_axes = len(self.axes)
+        weights = None if self.mask is None else _flatten_pixels(~self.mask, n_axes).astype(np.float64)
+        return from_dask(_flatten_pixels(self.values, n_axes), weights, kind="image")
 
     def to_rows(self, *, counted: bool = True) -> DaskSource:
-        """The pixels that are not nodata, block by block.
+        """Return the pixels that are not nodata as rows, chunk by chunk.
 
         Parameters
         ----------
         counted : bool, default=True
-            Whether it shall be known how many there are in each block, for which all are read if any may be nodata.
+            Count the rows of each chunk, which reads the image once if it may have nodata.
         """
-        rows, *mask = self._all_rows()
+        rows, *mask = self._flatten()
         if self.may_have_nodata:
-            n_rows = (self.origin or self)._n_valid() if counted else (nan,) * rows.numblocks[0]
+            n_rows = (self.origin or self)._count_valid() if counted else (nan,) * rows.numblocks[0]
             chunks, meta = (n_rows, (self.n_bands,)), np.empty((0, 0), self.dtype)
-            kept = partial(_valid_rows, nodata=self.nodata)
-            rows = da.map_blocks(kept, rows, *mask, chunks=chunks, dtype=self.dtype, meta=meta)
+            select = partial(_select_valid, nodata=self.nodata)
+            rows = da.map_blocks(select, rows, *mask, chunks=chunks, dtype=self.dtype, meta=meta)
         return from_dask(rows, kind="image")
 
     def map(self, function: Callable[[NDArray[Any]], NDArray[Any]], dtype: Any) -> Any:
-        """Results of ``function``, which takes rows, of every pixel, and 0 for nodata; a lazy array of its shape."""
+        """Return a lazy array of ``function``, which takes rows, of every pixel; nodata gives 0."""
         arrays = [self.values] if self.mask is None else [self.values, self.mask[..., None]]
-        mapped = partial(_mapped, dtype=np.dtype(dtype), nodata=self.nodata, place=self.place())
+        mapped = partial(_map_valid, dtype=np.dtype(dtype), nodata=self.nodata, axes=self.axes, chunks=self.chunks)
         return da.map_blocks(
             mapped,
             *arrays,
@@ -167,80 +171,109 @@ class Image:
             meta=np.empty((0,) * len(self.axes), dtype),
         )
 
-    def place(self) -> Place:
-        """Where the pixels of its blocks lie."""
-        return Place(self.axes, starts_of(self.lengths))
-
-    def _all_rows(self) -> list[Any]:
-        """Rows of all pixels, and of the mask where there is one."""
+    def _flatten(self) -> list[Any]:
+        """Return rows of all pixels, and those of the mask if there is one."""
         n_axes = len(self.axes)
-        mask = [] if self.mask is None else [_in_rows(self.mask, n_axes)[:, None]]
-        return [_in_rows(self.values, n_axes), *mask]
+        mask = [] if self.mask is None else [_flatten_pixels(self.mask, n_axes)[:, None]]
+        return [_flatten_pixels(self.values, n_axes), *mask]
 
-    def _n_valid(self) -> tuple[int, ...]:
-        """How many pixels of each block are not nodata, from one reading."""
-        rows, *mask = self._all_rows()
-        count = partial(_n_rows, nodata=self.nodata)
+    def _count_valid(self) -> tuple[int, ...]:
+        """Count the pixels of each chunk that are not nodata."""
+        rows, *mask = self._flatten()
+        count = partial(_count_rows, nodata=self.nodata)
         chunks, meta = ((1,) * rows.numblocks[0],), np.empty(0, np.int64)
-        found = da.map_blocks(count, rows, *mask, drop_axis=1, chunks=chunks, dtype=np.int64, meta=meta).compute()
-        if not found.any():
+        counts = da.map_blocks(count, rows, *mask, drop_axis=1, chunks=chunks, dtype=np.int64, meta=meta).compute()
+        if not counts.any():
             raise InputError(NO_VALID_PIXEL)
-        return tuple(found.tolist())
+        return tuple(counts.tolist())
 
 
-HELD_BYTES = 2**28  # of what was made of an image in memory
-NO_VALID_PIXEL = "Every pixel of the image is nodata; check nodata, mask and bands."
+def find_nodata(block: NDArray[Any], mask: NDArray[np.bool_] | None, nodata: float | None) -> NDArray[np.bool_] | None:
+    """Return True for masked pixels (..., n_bands) and those with NaN or ``nodata`` in any band; None without any."""
+    is_nodata = np.zeros(block.shape[:-1], np.bool_) if mask is None else mask.reshape(block.shape[:-1]).copy()
+    for band in range(block.shape[-1]):
+        if nodata is not None:
+            is_nodata |= block[..., band] == nodata
+        if block.dtype.kind == "f":
+            is_nodata |= np.isnan(block[..., band])
+    return is_nodata if is_nodata.any() else None
 
 
-def _read(stored: tuple[Blocks, ...], reach: Sequence[int] | None = None) -> tuple[Any, Any]:
-    """Values, with an axis of bands, and mask."""
-    blocks, *masks = stored
-    values = blocks.lazy(reach)
-    if blocks.bands is None:
+def find_infinite(block: NDArray[Any], is_nodata: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """Return True for pixels (..., n_bands), other than nodata, with a value that cannot be squared."""
+    is_infinite = np.zeros(block.shape[:-1], np.bool_)
+    if block.dtype.kind == "f":
+        for band in range(block.shape[-1]):
+            values = block[..., band]
+            is_infinite |= ~np.isfinite(values) if block.dtype.itemsize <= 4 else ~(np.abs(values) <= LARGEST)
+    return is_infinite if is_nodata is None else is_infinite & ~is_nodata
+
+
+def describe_pixel(axes: str, start: Sequence[int], selected: NDArray[np.bool_]) -> str:
+    """Return the position, in words, of the first selected pixel of a region that starts at ``start``."""
+    offsets = np.argwhere(selected)[0]
+    return ", ".join(
+        f"{AXIS_NAMES[axis]} {first + offset}" for axis, first, offset in zip(axes, start, offsets, strict=True)
+    )
+
+
+def infinite_pixel_error(position: str) -> NonFiniteError:
+    """Return the error for an infinite pixel at a position."""
+    return NonFiniteError(
+        f"The image holds a value that is infinite or too large to be squared at {position}; make it NaN, which is "
+        "nodata, or pass a mask."
+    )
+
+
+def _to_dask(stored: tuple[ChunkedArray, ...], margin: Sequence[int] | None = None) -> tuple[Any, Any]:
+    """Return values, with an axis of bands, and mask."""
+    chunked, *masks = stored
+    values = chunked.to_dask(margin)
+    if chunked.bands is None:
         values = values[..., None]
     dtype = usable_dtype(values.dtype)
     if values.dtype != dtype:
         values = values.map_blocks(as_dtype, dtype, dtype=dtype)
-    return values, next((mask.lazy(reach) for mask in masks), None)
+    return values, masks[0].to_dask(margin) if masks else None
 
 
-def _array(given: Any, what: str) -> tuple[Any, bool]:
-    """What can be cut into blocks, and whether it is in memory."""
-    if isinstance(given, da.Array):
-        if any(isnan(length) for length in given.shape):
-            raise InputError(f"The {what} is a dask array of unknown shape; call compute_chunk_sizes() first.")
-        return given, False
-    if isinstance(given, np.ma.MaskedArray):
-        raise InputTypeError(f"The {what} is a masked array; pass its .data, and what is masked as mask=.")
-    if type(given).__module__.partition(".")[0] == "xarray":
-        raise InputTypeError(f"The {what} is a {type(given).__name__}; pass its .data, and axes= for its dims.")
-    if all(hasattr(given, name) for name in ("shape", "dtype", "chunks")):
-        return given, False
-    return np.asarray(given), True
-
-
-def _in_rows(array: Any, n_axes: int) -> Any:
-    """Its first axes as one: within each block C order, blocks one after the other."""
+def _flatten_pixels(array: Any, n_axes: int) -> Any:
+    """Join the first axes: C order within each chunk, one chunk after the other."""
     shape = (prod(array.shape[:n_axes]), *array.shape[n_axes:])
     if shape[0] == 1:
         return array[(0,) * (n_axes - 1)]
-    # dask gives another shape where an axis of one place is among several
+    # dask returns another shape where one of several axes has length 1
     return da.reshape_blockwise(array[tuple(0 if n == 1 else slice(None) for n in array.shape[:n_axes])], shape)
 
 
-def _checked_bands(bands: Sequence[int], n_bands: int) -> tuple[int, ...]:
-    chosen = tuple(int(band) for band in bands)
-    if not chosen or len(set(chosen)) < len(chosen) or not all(0 <= band < n_bands for band in chosen):
+def _check_array(array: Any, name: str) -> tuple[Any, bool]:
+    """Return an array that can be divided into chunks, and True if it is in memory."""
+    if isinstance(array, da.Array):
+        if any(isnan(length) for length in array.shape):
+            raise InputError(f"The {name} is a dask array of unknown shape; call compute_chunk_sizes() first.")
+        return array, False
+    if isinstance(array, np.ma.MaskedArray):
+        raise InputTypeError(f"The {name} is a masked array; pass its .data, and what is masked as mask=.")
+    if type(array).__module__.partition(".")[0] == "xarray":
+        raise InputTypeError(f"The {name} is a {type(array).__name__}; pass its .data, and axes= for its dims.")
+    if all(hasattr(array, attribute) for attribute in ("shape", "dtype", "chunks")):
+        return array, False
+    return np.asarray(array), True
+
+
+def _check_bands(bands: Sequence[int], n_bands: int) -> tuple[int, ...]:
+    used = tuple(int(band) for band in bands)
+    if not used or len(set(used)) < len(used) or not all(0 <= band < n_bands for band in used):
         raise InputError(
             f"bands={list(bands)} cannot be taken of an image with {n_bands} bands; pass different numbers from 0 to "
             f"{n_bands - 1}."
         )
-    return chosen
+    return used
 
 
-def _checked_nodata(nodata: float | None, dtype: np.dtype[Any]) -> float | None:
+def _check_nodata(nodata: float | None, dtype: np.dtype[Any]) -> float | None:
     if nodata is None or (isnan(nodata) and dtype.kind == "f"):
-        return None  # NaN is nodata always
+        return None  # NaN always is nodata
     if dtype.kind == "f":
         return float(nodata)
     limits = np.iinfo(dtype)
@@ -249,29 +282,29 @@ def _checked_nodata(nodata: float | None, dtype: np.dtype[Any]) -> float | None:
     return int(nodata)
 
 
-def _checked_mask(mask: Any, blocks: Blocks) -> list[Blocks]:
-    if mask is None:
-        return []
-    array, _ = _array(mask, "mask")
-    if array.dtype != np.bool_ or tuple(array.shape) != blocks.shape:
+def _check_mask(mask: Any, chunked: ChunkedArray) -> ChunkedArray:
+    array, _ = _check_array(mask, "mask")
+    if array.dtype != np.bool_ or tuple(array.shape) != chunked.shape:
         raise InputError(
-            f"The mask is {array.dtype} of shape {tuple(array.shape)}; pass booleans of shape {blocks.shape}, True "
+            f"The mask is {array.dtype} of shape {tuple(array.shape)}; pass booleans of shape {chunked.shape}, True "
             "where a pixel is nodata."
         )
-    return [Blocks(array, tuple(range(array.ndim)), None, blocks.lengths)]
+    return ChunkedArray(array, tuple(range(array.ndim)), None, chunked.chunks)
 
 
-def _valid_rows(rows: NDArray[Any], mask: NDArray[np.bool_] | None = None, *, nodata: float | None) -> NDArray[Any]:
-    without = find_nodata(rows, mask, nodata)
-    return rows if without is None else rows[~without]
+def _select_valid(rows: NDArray[Any], mask: NDArray[np.bool_] | None = None, *, nodata: float | None) -> NDArray[Any]:
+    is_nodata = find_nodata(rows, mask, nodata)
+    return rows if is_nodata is None else rows[~is_nodata]
 
 
-def _n_rows(rows: NDArray[Any], mask: NDArray[np.bool_] | None = None, *, nodata: float | None) -> NDArray[np.int64]:
-    without = find_nodata(rows, mask, nodata)
-    return np.array([len(rows) - (0 if without is None else without.sum())], np.int64)
+def _count_rows(
+    rows: NDArray[Any], mask: NDArray[np.bool_] | None = None, *, nodata: float | None
+) -> NDArray[np.int64]:
+    is_nodata = find_nodata(rows, mask, nodata)
+    return np.array([len(rows) - (0 if is_nodata is None else is_nodata.sum())], np.int64)
 
 
-def _mapped(
+def _map_valid(
     block: NDArray[Any],
     mask: NDArray[np.bool_] | None = None,
     *,
@@ -279,18 +312,20 @@ def _mapped(
     function: Callable[[NDArray[Any]], NDArray[Any]],
     dtype: np.dtype[Any],
     nodata: float | None,
-    place: Place,
+    axes: str,
+    chunks: Chunks,
 ) -> NDArray[Any]:
-    without = find_nodata(block, mask, nodata)
+    is_nodata = find_nodata(block, mask, nodata)
     rows = block.reshape(-1, block.shape[-1])
-    valid = slice(None) if without is None else ~without.reshape(-1)
-    out = np.zeros(len(rows), dtype)
-    if without is None or not without.all():
+    valid = slice(None) if is_nodata is None else ~is_nodata.reshape(-1)
+    results = np.zeros(len(rows), dtype)
+    if is_nodata is None or not is_nodata.all():
         try:
-            out[valid] = function(rows[valid])
+            results[valid] = function(rows[valid])
         except NonFiniteError:
-            refused = find_infinite(block, without)
-            if not refused.any():
+            is_infinite = find_infinite(block, is_nodata)
+            if not is_infinite.any():
                 raise
-            raise infinite_pixel_error(place.of(refused, block_id)) from None
-    return out.reshape(block.shape[:-1])
+            position = describe_pixel(axes, chunk_start(chunks, block_id), is_infinite)
+            raise infinite_pixel_error(position) from None
+    return results.reshape(block.shape[:-1])

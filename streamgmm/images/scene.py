@@ -94,7 +94,7 @@ class SegmentationJob:
         raster = open_image(image, axes, level)
         sources = (*image, mask) if isinstance(image, list | tuple) else (image, raster.array, mask)
         if scaled:
-            raster, nodata = raster.scaled(nodata), None
+            raster, nodata = raster.apply_scale(nodata), None
         said = next((one for one in (nodata, raster.nodata, otherwise) if one is not None), None)
         features = Features(**{**wanted, "bands": numbered(wanted["bands"], raster.bands)})
         without = raster.nodata_mask(features.bands, mask)

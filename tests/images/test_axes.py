@@ -35,7 +35,7 @@ def test_more_axes_have_always_to_be_named(shape):
 
 @pytest.mark.parametrize("shape", [(), (5,), (1, 1, 1, 1, 5, 5)])
 def test_no_image_has_fewer_axes_than_two_or_more_than_five(shape):
-    with pytest.raises(InputError, match="lines and columns at least, and five axes at most"):
+    with pytest.raises(InputError, match="rows and columns at least, and five axes at most"):
         name_axes(shape, None)
 
 

@@ -185,9 +185,9 @@ def test_infinity_is_named_with_its_place_also_where_it_is_around():
     values = scene("float32", (3, 12, 13))
     values[1, 7, 9] = np.inf
     image = Image.from_array(stored(values, (1, 4, 4)), axes="TYX")
-    with pytest.raises(NonFiniteError, match="at time 1, line 7, column 9; make it NaN"):
+    with pytest.raises(NonFiniteError, match="at time 1, row 7, column 9; make it NaN"):
         features_of(image, Features(window=5)).values.compute()
-    with pytest.raises(NonFiniteError, match="at time 1, line 7, column 9; make it NaN"):
+    with pytest.raises(NonFiniteError, match="at time 1, row 7, column 9; make it NaN"):
         standardized([image], Features(window=5))
     values[1, 7, 9] = np.nan
     assert np.isfinite(computed(values, Features(window=5), axes="TYX")).sum() == 3 * (values.size - 1)
@@ -196,7 +196,7 @@ def test_infinity_is_named_with_its_place_also_where_it_is_around():
 def test_colours_beyond_their_range_are_named_with_their_place():
     values = scene("float32", (6, 7, 3))
     values[2, 3] = [0, 1.5, 0]
-    with pytest.raises(InputError, match=r"holds 0, 1\.5, 0 at line 2, column 3; divide it"):
+    with pytest.raises(InputError, match=r"holds 0, 1\.5, 0 at row 2, column 3; divide it"):
         computed(values, Features(colour="lab"), axes="YXC")
     mask = np.zeros((6, 7), bool)
     mask[2, 3] = True
@@ -219,7 +219,7 @@ def test_storage_is_not_read_many_times_for_what_is_around():
 
     array = Counting()
     image = features_of(Image.from_array(array), Features(window=5))
-    assert max(np.prod(block) for block in zip(*[map(max, image.lengths)], strict=True)) <= fields.BLOCK_BYTES
+    assert max(np.prod(block) for block in zip(*[map(max, image.chunks)], strict=True)) <= fields.BLOCK_BYTES
     array.read = 0
     image.map(lambda rows: np.ones(len(rows)), np.uint8).sum().compute()
     assert array.read / 4096**2 < 1.6
@@ -230,12 +230,12 @@ def test_blocks_of_dask_are_cut_where_their_features_are_too_many():
     image = features_of(Image.from_array(lazy), Features(window=5))
     assert 2**24 < np.prod(image.values.chunksize) * 4 <= fields.BLOCK_BYTES
     thin = features_of(Image.from_array(da.zeros((40, 300), chunks=(1, 3))), Features(window=9))
-    assert min(map(min, thin.lengths)) >= 4
+    assert min(map(min, thin.chunks)) >= 4
 
 
 def test_images_in_memory_are_cut_for_all_threads():
     image = features_of(Image.from_array(np.zeros((900, 1000), np.float32)), Features(window=5))
-    assert len(image.lengths[0]) * len(image.lengths[1]) >= 2
+    assert len(image.chunks[0]) * len(image.chunks[1]) >= 2
     held = image.persist()
     assert len(image.values.dask) > len(held.values.dask) == held.values.npartitions
 

@@ -11,8 +11,17 @@ from PIL import Image
 
 from streamgmm import segment
 from streamgmm.errors import InputError
-from streamgmm.images.reading import find_path, open_image, whole
-from streamgmm.images.reading.lazy_arrays import LazyArray, any_of, equals, looked_up, nowhere, picked, stacked, without
+from streamgmm.images.reading import find_path, open_image
+from streamgmm.images.reading import raster as raster_module
+from streamgmm.images.reading.lazy_arrays import (
+    LazyArray,
+    combine_masks,
+    look_up,
+    mask_equal,
+    select_indices,
+    stack_arrays,
+    take_index,
+)
 from streamgmm.images.reading.raster import Georeference, Raster
 
 VALUES = np.random.default_rng(0).integers(1, 200, (20, 30, 3)).astype(np.uint8)
@@ -130,7 +139,7 @@ def test_what_cannot_be_opened_is_refused_in_a_sentence(tmp_path, monkeypatch):
     Image.fromarray(np.repeat(VALUES, 2, axis=0)).save(tmp_path / "large.png")
     np.save(tmp_path / "image.npy", VALUES)
     Image.fromarray(VALUES).save(tmp_path / "small.png")
-    monkeypatch.setattr(whole, "MOST_BYTES", 1800)
+    monkeypatch.setattr(raster_module, "MAX_DECODED_BYTES", 1800)
     for name, level, message in [
         ("cmyk.jpg", None, "of mode CMYK; convert it to RGB"),
         ("broken.png", None, "cannot be opened as an image"),
@@ -164,11 +173,11 @@ def test_without_a_library_its_extra_is_named(tmp_path, monkeypatch, library, na
 def test_axes_that_somebody_gives_are_believed_and_what_belonged_to_others_is_lost():
     grid = Georeference(spacing=(("Z", 3.0), ("Y", 2.0), ("X", 1.0)), unit="micrometer")
     stack = Raster(np.zeros((4, 5, 6)), "ZYX", georeference=grid)
-    assert stack.named("CYX").georeference.spacing == (("Y", 2.0), ("X", 1.0))
-    assert stack.named("zyx") is stack and stack.named(None) is stack
-    assert Raster(VALUES, "YXC", ("r", "g", "b")).named("CYX").bands is None
+    assert stack.with_axes("CYX").georeference.spacing == (("Y", 2.0), ("X", 1.0))
+    assert stack.with_axes("zyx") is stack and stack.with_axes(None) is stack
+    assert Raster(VALUES, "YXC", ("r", "g", "b")).with_axes("CYX").bands is None
     with pytest.raises(InputError, match="says by them where pixels are nodata; leave axes out"):
-        Raster(VALUES, "YXC", mask=GREY == 0).named("CYX")
+        Raster(VALUES, "YXC", mask=GREY == 0).with_axes("CYX")
 
 
 @pytest.mark.parametrize(
@@ -223,14 +232,14 @@ def test_what_is_made_of_lazy_arrays_is_what_is_made_of_arrays(key, places):
     masks = [CUBE == 1, CUBE > 3]
     table = PALETTE[:5]
     for made, expected in [
-        (picked(lazy, 0, places), CUBE[places]),
-        (equals(lazy, 3), CUBE == 3),
-        (equals(lazy, 3, 1, 2), CUBE[:, 2] == 3),
-        (without(picked(lazy, 2, [1]), 2), CUBE[:, :, 1]),
-        (stacked([lazy[0], _lazily(CUBE[1:])[0]], float), np.stack([CUBE[0], CUBE[1]]).astype(float)),
-        (any_of([_lazily(masks[0]), None, masks[1]]), masks[0] | masks[1]),
-        (nowhere(lazy), np.zeros(CUBE.shape, bool)),
-        (looked_up(lazy, table), table[CUBE]),
+        (select_indices(lazy, 0, places), CUBE[places]),
+        (mask_equal(lazy, 3), CUBE == 3),
+        (mask_equal(take_index(lazy, 1, 2), 3), CUBE[:, 2] == 3),
+        (take_index(select_indices(lazy, 2, [1]), 2, 0), CUBE[:, :, 1]),
+        (stack_arrays([lazy[0], _lazily(CUBE[1:])[0]], float), np.stack([CUBE[0], CUBE[1]]).astype(float)),
+        (stack_arrays([None, masks[0]], bool), np.stack([np.zeros(CUBE.shape, bool), masks[0]])),
+        (combine_masks(_lazily(masks[0]), None, masks[1]), masks[0] | masks[1]),
+        (look_up(lazy, table), table[CUBE]),
     ]:
         assert made.shape == expected.shape and made.dtype == expected.dtype and made.ndim == len(made.chunks)
         part = tuple(k if isinstance(k, slice) else slice(k, None) for k in key[: expected.ndim])
@@ -245,7 +254,7 @@ def test_factors_and_offsets_are_applied_when_it_is_asked_for(axes, kind):
     scale = ((0.5, 0.0), (2.0, -10.0), (1.0, 3.0))
     raster = Raster(kind(values), axes, nodata=9, scale=scale)
     for nodata, lacking in ((None, 9), (11, 11)):
-        found = raster.scaled(nodata)
+        found = raster.apply_scale(nodata)
         factors, offsets = (
             np.reshape(each, (3, 1, 1) if axes == "CYX" else (1, 1, 3)) for each in zip(*scale, strict=True)
         )

@@ -9,8 +9,9 @@ import pytest
 
 from streamgmm import segment
 from streamgmm.errors import InputError
-from streamgmm.images.reading import open_image, whole
-from streamgmm.images.reading.gdal import Windows
+from streamgmm.images.reading import open_image
+from streamgmm.images.reading import raster as raster_module
+from streamgmm.images.reading.gdal import WindowReader
 
 rasterio = pytest.importorskip("rasterio")
 from rasterio.enums import ColorInterp  # noqa: E402
@@ -52,7 +53,7 @@ def test_every_layout_is_read_as_the_array_that_it_is_of(tmp_path, options, dtyp
         options.pop("predictor", None)
     values = scene(dtype)
     raster = open_image(write(tmp_path / "scene.tif", values, **options))
-    assert isinstance(raster.array.read, Windows)
+    assert isinstance(raster.array.read, WindowReader)
     assert (raster.axes, raster.array.shape, raster.array.dtype) == ("CYX", values.shape, np.dtype(dtype))
     np.testing.assert_array_equal(raster.array[:], values)
     for part in (np.s_[1:3, 3:40, 2:9], np.s_[..., 5], np.s_[2], np.s_[::-1, 60:7:-3, ::2], np.s_[:, 0:0]):
@@ -87,7 +88,7 @@ def test_descriptions_are_names_and_scales_are_told_but_not_applied(tmp_path):
     assert raster.scale == ((1e-4, 0.0), (1e-4, -0.1), (2e-4, 0.0))
     np.testing.assert_array_equal(raster.array[:], values)
     quantities = values * np.reshape([1e-4, 1e-4, 2e-4], (3, 1, 1)) + np.reshape([0.0, -0.1, 0.0], (3, 1, 1))
-    np.testing.assert_array_equal(raster.scaled().array[:], quantities.astype("float32"))
+    np.testing.assert_array_equal(raster.apply_scale().array[:], quantities.astype("float32"))
     plain = open_image(write(tmp_path / "plain.tif", values))
     assert plain.bands is None and plain.scale is None
 
@@ -204,7 +205,7 @@ def test_threads_open_the_file_for_themselves_and_so_do_processes(tmp_path):
 def test_only_the_windows_that_are_asked_for_are_read(tmp_path, monkeypatch):
     array = open_image(write(tmp_path / "scene.tif", scene(), tiled=True, blockxsize=16, blockysize=16)).array
     read = []
-    monkeypatch.setattr(Windows, "__call__", lambda self, key: read.append(key) or np.zeros((1, 2, 3)))
+    monkeypatch.setattr(WindowReader, "__call__", lambda self, key: read.append(key) or np.zeros((1, 2, 3)))
     array[1, 10:12, 20:23]
     assert read == [(slice(1, 2), slice(10, 12), slice(20, 23))]
 
@@ -212,7 +213,7 @@ def test_only_the_windows_that_are_asked_for_are_read(tmp_path, monkeypatch):
 def test_what_cannot_be_opened_is_refused_in_a_sentence(tmp_path, monkeypatch):
     (tmp_path / "broken.vrt").write_text("<VRT")
     write(tmp_path / "scene.tif", scene(), compress="deflate", blockysize=75)
-    monkeypatch.setattr(whole, "MOST_BYTES", 40_000)
+    monkeypatch.setattr(raster_module, "MAX_DECODED_BYTES", 40_000)
     for name, message in [
         ("broken.vrt", "cannot be opened as an image"),
         ("scene.tif", r"a block of 98 x 75 pixels, which would have to be decoded whole.*gdal_translate -co TILED=YES"),

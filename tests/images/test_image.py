@@ -105,9 +105,9 @@ def test_an_axis_may_have_one_place(shape, n_bands):
 def test_blocks_of_volumes_are_large_and_of_whole_chunks(chunks, axes):
     array = zarr.create_array({}, shape=(300, 900, 1100), chunks=chunks, dtype="uint16")
     image = Image.from_array(array, axes=axes)
-    for lengths, chunk, length in zip(image.lengths, chunks, array.shape, strict=True):
+    for lengths, chunk, length in zip(image.chunks, chunks, array.shape, strict=True):
         assert sum(lengths) == length and not any(part % chunk for part in lengths[:-1])
-    assert 2**22 < 2 * np.prod([lengths[0] for lengths in image.lengths]) <= 2**24
+    assert 2**22 < 2 * np.prod([lengths[0] for lengths in image.chunks]) <= 2**24
 
 
 def test_bands_that_are_not_used_are_not_read():
@@ -128,7 +128,7 @@ def test_what_is_infinite_is_named_by_its_axes():
     values = scene("float32", (3, 8, 9, 10))
     values[2, 5, 1, 7] = np.inf
     image = Image.from_array(da.from_array(values, chunks=(1, 3, 4, 9)), axes="TXZY")
-    with pytest.raises(NonFiniteError, match="at time 2, column 5, plane 1, line 7; make it NaN"):
+    with pytest.raises(NonFiniteError, match="at time 2, column 5, plane 1, row 7; make it NaN"):
         image.map(finite, np.uint8).compute()
 
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from streamgmm import segment
 from streamgmm.errors import InputError
-from streamgmm.images.reading import open_image, whole
-from streamgmm.images.reading.tiff_reader import Mapped, Segments
+from streamgmm.images.reading import open_image
+from streamgmm.images.reading import raster as raster_module
+from streamgmm.images.reading.tiff_reader import SegmentReader, read_mapped
 
 tifffile = pytest.importorskip("tifffile")
 
@@ -115,7 +116,7 @@ def test_what_is_not_compressed_is_mapped_and_what_is_has_tiles(tmp_path):
     tifffile.imwrite(tmp_path / "plain.tif", scene("uint8"))
     tifffile.imwrite(tmp_path / "tiles.tif", scene("uint8"), tile=(32, 32), compression="zlib")
     plain, tiles = (open_image(tmp_path / name).array for name in ("plain.tif", "tiles.tif"))
-    assert isinstance(plain.read, Mapped) and isinstance(tiles.read, Segments)
+    assert plain.read.func is read_mapped and isinstance(tiles.read, SegmentReader)
     assert tiles.chunks == (32, 32, 3) and plain.chunks == (1, 98, 3)
     tifffile.imwrite(tmp_path / "grey.tif", scene("uint8", (75, 98)))
     assert open_image(tmp_path / "grey.tif").array.chunks == (1, 98)  # any lines can be read by themselves
@@ -248,7 +249,7 @@ def test_what_has_one_large_strip_is_refused_with_the_remedy(tmp_path, monkeypat
     tifffile.imwrite(tmp_path / "strip.tif", scene("uint8"), compression="zlib", rowsperstrip=75)
     tifffile.imwrite(tmp_path / "tile.tif", scene("uint8"), compression="zlib", tile=(80, 112))
     tifffile.imwrite(tmp_path / "plain.tif", scene("uint8"))
-    monkeypatch.setattr(whole, "MOST_BYTES", 20_000)
+    monkeypatch.setattr(raster_module, "MAX_DECODED_BYTES", 20_000)
     for name, piece in (("strip", "strip"), ("tile", "tile")):
         with pytest.raises(
             InputError, match=rf"a {piece} of shape .* decoded whole.*gdal_translate -co TILED=YES"

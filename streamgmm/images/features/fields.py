@@ -17,9 +17,15 @@ from streamgmm.errors import InputError
 from streamgmm.images.features.features import Features
 from streamgmm.images.features.scaling import Scaling
 from streamgmm.images.features.windows import reach_of, surroundings
-from streamgmm.images.image import NO_VALID_PIXEL, Image
-from streamgmm.images.image_chunks import Lengths
-from streamgmm.images.pixels import Place, find_infinite, find_nodata, infinite_pixel_error
+from streamgmm.images.image import (
+    NO_VALID_PIXEL,
+    Image,
+    describe_pixel,
+    find_infinite,
+    find_nodata,
+    infinite_pixel_error,
+)
+from streamgmm.images.image_chunks import Chunks, chunk_start
 from streamgmm.images.reading.axis_names import SPATIAL_AXES
 
 BLOCK_BYTES = 2**26  # of the features of a block; for larger ones less of their surroundings is read twice
@@ -52,13 +58,13 @@ def features_of(image: Image, features: Features) -> Image:
         _features,
         features=features,
         nodata=image.nodata,
-        place=cut.place(),
-        lengths=cut.lengths,
+        axes=cut.axes,
+        chunks=cut.chunks,
         shape=cut.shape,
         dtype=dtype,
     )
     arrays = [values] if mask is None else [values, mask[..., None]]
-    chunks, meta = (*cut.lengths, (n_features,)), np.empty((0,) * values.ndim, dtype)
+    chunks, meta = (*cut.chunks, (n_features,)), np.empty((0,) * values.ndim, dtype)
     lazy = da.map_blocks(made, *arrays, chunks=chunks, dtype=dtype, meta=meta)
     return Image(lazy, image.axes, None, None, image.in_memory, origin=cut)
 
@@ -93,18 +99,17 @@ def _features(
     block_id: tuple[int, ...],
     features: Features,
     nodata: float | None,
-    place: Place,
-    lengths: Lengths,
+    axes: str,
+    chunks: Chunks,
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
 ) -> NDArray[Any]:
     """Features of a block that was read with what lies around it."""
-    reach = reach_of(place.axes, features.window)
+    reach, first = reach_of(axes, features.window), chunk_start(chunks, block_id)
     without = find_nodata(block, mask, nodata)
-    _check(block, without, features, place, block_id)
+    _check(block, without, features, axes, [max(0, start - pixels) for start, pixels in zip(first, reach, strict=True)])
     valid = np.ones(block.shape[:-1], np.bool_) if without is None else ~without
-    first = place.first(block_id)
-    size = [along[number] for along, number in zip(lengths, block_id, strict=False)]
+    size = [along[index] for along, index in zip(chunks, block_id, strict=False)]
     inner = tuple(
         slice(min(pixels, start), min(pixels, start) + length)
         for pixels, start, length in zip(reach, first, size, strict=True)
@@ -114,16 +119,16 @@ def _features(
         coloured = features.coloured(block[valid])
         bands = np.zeros(block.shape, coloured.dtype)
         bands[valid] = coloured
-    out = np.empty((*size, features.n_features(block.shape[-1], place.axes)), dtype)
+    out = np.empty((*size, features.n_features(block.shape[-1], axes)), dtype)
     n_bands = block.shape[-1]
     for band in range(n_bands):
         out[..., band] = features.scaled(bands[..., band][inner], band)
     if features.window is not None:
-        for band, moments in enumerate(surroundings(bands, valid, place.axes, features.window, inner)):
+        for band, moments in enumerate(surroundings(bands, valid, axes, features.window, inner)):
             for feature, fit_state in zip((n_bands + band, 2 * n_bands + band), moments, strict=True):
                 out[..., feature] = features.scaled(fit_state, feature)
     if features.coordinates is not None:
-        out[..., features.n_scaled(n_bands) :] = features.coordinates * _coordinates(place.axes, first, size, shape)
+        out[..., features.n_scaled(n_bands) :] = features.coordinates * _coordinates(axes, first, size, shape)
     if without is not None:
         out[without[inner]] = np.nan
     return out
@@ -133,20 +138,19 @@ def _check(
     block: NDArray[Any],
     without: NDArray[np.bool_] | None,
     features: Features,
-    place: Place,
-    block_id: tuple[int, ...],
+    axes: str,
+    start: Sequence[int],
 ) -> None:
     """Refuse a pixel whose value cannot be used, and say where it is."""
-    reach = reach_of(place.axes, features.window)
     refused = find_infinite(block, without)
     if refused.any():
-        raise infinite_pixel_error(place.of(refused, block_id, reach))
+        raise infinite_pixel_error(describe_pixel(axes, start, refused))
     if features.colour is not None and block.dtype.kind == "f":
         refused = np.any((block < 0) | (block > 1), axis=-1) & (True if without is None else ~without)
         if refused.any():
             raise InputError(
                 f"colour={features.colour!r} needs floats from 0 to 1, and the image holds "
-                f"{', '.join(f'{value:g}' for value in block[refused][0])} at {place.of(refused, block_id, reach)}; "
+                f"{', '.join(f'{value:g}' for value in block[refused][0])} at {describe_pixel(axes, start, refused)}; "
                 "divide it by its largest possible value, or convert it to uint8."
             )
 

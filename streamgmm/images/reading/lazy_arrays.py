@@ -1,15 +1,16 @@
-"""Arrays of which a part is made when it is asked for. It knows nothing of files or of images.
+"""Arrays that read only the part that is asked for, and operations on them. They know nothing of files or of images.
 
-What reads a part is a function of slices that can be sent to another process; it keeps open there what it needs.
+A function that reads a part must survive cloudpickle, so that dask can send it to another process.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import reduce
 from math import prod
-from typing import Any, Self
+from operator import or_
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +20,16 @@ Slices = tuple[slice, ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LazyArray:
-    """An array that is stored somewhere, as far as dask needs to know it.
+    """Array that is stored somewhere, as far as dask needs to know it.
 
     Attributes
     ----------
-    shape, dtype
-        As of any array.
+    shape : tuple of int
+    dtype : numpy.dtype
     chunks : tuple of int
-        Shape of what is read together in any case.
+        Shape of the smallest part that storage can read.
     read : callable
-        What gives the part of some slices, one an axis, from 0 up, with step 1.
+        Function that returns the part of a tuple of slices, one an axis, with nonnegative bounds and step 1.
 
     Examples
     --------
@@ -43,9 +44,9 @@ class LazyArray:
     read: Callable[[Slices], NDArray[Any]]
 
     @classmethod
-    def like(cls, array: Any, read: Callable[[Slices], NDArray[Any]]) -> Self:
-        """What has the shape, dtype and chunks of another array."""
-        return cls(tuple(array.shape), np.dtype(array.dtype), chunks_of(array), read)
+    def like(cls, array: Any, read: Callable[[Slices], Any], dtype: Any = None) -> LazyArray:
+        """Make an array with the shape, the chunks and, by default, the dtype of another."""
+        return cls(tuple(array.shape), np.dtype(array.dtype if dtype is None else dtype), get_chunks(array), read)
 
     @property
     def ndim(self) -> int:
@@ -58,103 +59,94 @@ class LazyArray:
         return prod(self.shape)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        keys = list(key) if isinstance(key, tuple) else [key]
-        if Ellipsis in keys:
-            place = keys.index(Ellipsis)
-            keys[place : place + 1] = [slice(None)] * (self.ndim - len(keys) + 1)
-        keys += [slice(None)] * (self.ndim - len(keys))
-        if len(keys) != self.ndim or not all(isinstance(one, slice | int | np.integer) for one in keys):
-            raise IndexError(f"{key!r} is not made of at most {self.ndim} slices and integers")
-        ranges = [
-            range(*one.indices(length)) if isinstance(one, slice) else range(length)[one : one + 1 or None]
-            for one, length in zip(keys, self.shape, strict=True)
-        ]
-        single = [not isinstance(one, slice) for one in keys]
-        if any(alone and not len(found) for alone, found in zip(single, ranges, strict=True)):
-            raise IndexError(f"{key!r} is not within an array of shape {self.shape}")
-        if not all(len(found) for found in ranges):
-            return np.empty([len(f) for f, alone in zip(ranges, single, strict=True) if not alone], self.dtype)
-        # from the lowest place to the highest; then steps, and back
-        part = self.read(tuple(slice(min(found), max(found) + 1) for found in ranges))
-        steps: tuple[Any, ...] = tuple(slice(None, None, found.step) for found in ranges)
-        return np.asarray(part[steps][tuple(0 if alone else slice(None) for alone in single)])
+        keys = key if isinstance(key, tuple) else (key,)
+        at = keys.index(Ellipsis) if Ellipsis in keys else len(keys)
+        keys = (*keys[:at], *[slice(None)] * (self.ndim - len(keys) + (at < len(keys))), *keys[at + 1 :])
+        indices = [range(n)[k] for k, n in zip(keys, self.shape, strict=True)]
+        ranges = [range(i, i + 1) if isinstance(i, int) else i for i in indices]
+        without_axis = tuple(0 if isinstance(i, int) else slice(None) for i in indices)
+        if not all(ranges):
+            return np.empty([len(r) for r in ranges], self.dtype)[without_axis]
+        part = self.read(tuple(slice(min(r), max(r) + 1) for r in ranges))  # from the lowest index to the highest
+        steps = tuple(slice(None, None, r.step) for r in ranges)
+        return np.asarray(part[steps][without_axis])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self[...], dtype)
 
 
-def chunks_of(array: Any) -> tuple[int, ...]:
-    """Shape of what is read together in any case; a line of an array that has no chunks."""
+def get_chunks(array: Any) -> tuple[int, ...]:
+    """Return the shape of a shard or a storage chunk; of an array without chunks, a row."""
     stored = getattr(array, "shards", None) or getattr(array, "chunks", None)
     return tuple(stored) if stored else (1,) * (array.ndim - 1) + tuple(array.shape[-1:])
 
 
-def picked(array: Any, axis: int, places: Sequence[int]) -> LazyArray:
-    """Only some places along an axis, in their order.
+def select_indices(array: Any, axis: int, indices: Sequence[int]) -> LazyArray:
+    """Select indices along an axis, in the given order.
 
     Examples
     --------
-    >>> picked(np.array([[1, 2, 3], [4, 5, 6]]), 1, [2, 0])[1]
+    >>> select_indices(np.array([[1, 2, 3], [4, 5, 6]]), 1, [2, 0])[1]
     array([6, 4])
     """
-    read = partial(_picked, array=array, axis=axis, places=tuple(places))
-    shape, chunks = list(array.shape), list(chunks_of(array))
-    shape[axis] = len(places)
-    chunks[axis] = min(chunks[axis], len(places))
+
+    def read(key: Slices) -> Any:
+        selected = indices[key[axis]]
+        first = min(selected)
+        part = array[(*key[:axis], slice(first, max(selected) + 1), *key[axis + 1 :])]
+        return np.take(part, [index - first for index in selected], axis)
+
+    shape, chunks = list(array.shape), list(get_chunks(array))
+    shape[axis], chunks[axis] = len(indices), min(chunks[axis], len(indices))
     return LazyArray(tuple(shape), np.dtype(array.dtype), tuple(chunks), read)
 
 
-def equals(array: Any, value: float, axis: int | None = None, place: int = 0) -> LazyArray:
-    """Where values are equal to one; with an axis, where they are at one place along it, which the result then lacks.
+def take_index(array: Any, axis: int, index: int) -> LazyArray:
+    """Take one index along an axis, which the result does not have."""
+    shape, chunks = (tuple(n for i, n in enumerate(sides) if i != axis) for sides in (array.shape, get_chunks(array)))
 
-    Examples
-    --------
-    >>> equals(np.array([[1, 0], [0, 5]]), 0, axis=1, place=1)[:]
-    array([ True, False])
-    """
-    if axis is not None:
-        array = without(picked(array, axis, [place]), axis)
-    return LazyArray(tuple(array.shape), np.dtype(bool), chunks_of(array), partial(_equals, array=array, value=value))
+    def read(key: Slices) -> Any:
+        return np.squeeze(array[(*key[:axis], slice(index, index + 1), *key[axis:])], axis)
 
-
-def stacked(arrays: Sequence[Any], dtype: Any) -> LazyArray:
-    """Arrays of one shape along a new first axis."""
-    read = partial(_stacked, arrays=tuple(arrays), dtype=np.dtype(dtype))
-    first = arrays[0]
-    return LazyArray((len(arrays), *first.shape), np.dtype(dtype), (1, *chunks_of(first)), read)
-
-
-def any_of(masks: Sequence[Any]) -> Any:
-    """Where any of some masks of one shape is true; dask where one of them is."""
-    given = [mask for mask in masks if mask is not None]
-    if len(given) < 2:
-        return given[0] if given else None
-    lazy = next((mask for mask in given if hasattr(mask, "dask")), None)
-    if lazy is None:
-        return LazyArray.like(given[0], partial(_any_of, masks=tuple(given)))
-    import dask.array as da
-
-    found = lazy
-    for mask in given:
-        if mask is not lazy:
-            found |= mask if hasattr(mask, "dask") else da.from_array(mask, chunks=lazy.chunks, name=False)
-    return found
-
-
-def without(array: Any, axis: int) -> LazyArray:
-    """The same without an axis that has one place."""
-    rest = [place for place in range(array.ndim) if place != axis]
-    read = partial(_squeezed, array=array, axis=axis)
-    shape, chunks = (tuple(lengths[place] for place in rest) for lengths in (array.shape, chunks_of(array)))
     return LazyArray(shape, np.dtype(array.dtype), chunks, read)
 
 
-def rescaled(array: Any, factor: NDArray[Any], offset: NDArray[Any], nodata: float | None) -> Any:
-    """Values times a factor plus an offset, which have as many axes, as float32; NaN where they say nodata.
+def stack_arrays(arrays: Sequence[Any], dtype: Any) -> LazyArray:
+    """Stack arrays of one shape along a new first axis; None stands for zeros."""
+    first = next(array for array in arrays if array is not None)
+
+    def read(key: Slices) -> Any:
+        shape = [along.stop - along.start for along in key[1:]]
+        parts = (np.zeros(shape, dtype) if array is None else array[key[1:]] for array in arrays[key[0]])
+        return np.stack([np.asarray(part, dtype) for part in parts])
+
+    return LazyArray((len(arrays), *first.shape), np.dtype(dtype), (1, *get_chunks(first)), read)
+
+
+def mask_equal(array: Any, value: float) -> LazyArray:
+    """Return True where values equal one."""
+    return LazyArray.like(array, lambda key: np.asarray(array[key] == value), bool)
+
+
+def combine_masks(*masks: Any) -> Any:
+    """Return True where any mask is True; None if all masks are None, a dask array if one is."""
+    present = [mask for mask in masks if mask is not None]
+    if len(present) < 2:
+        return present[0] if present else None
+    lazy = next((mask for mask in present if hasattr(mask, "dask")), None)
+    if lazy is None:
+        return LazyArray.like(present[0], lambda key: np.any([mask[key] for mask in present], axis=0))
+    import dask.array as da
+
+    return reduce(or_, (m if hasattr(m, "dask") else da.from_array(m, chunks=lazy.chunks, name=False) for m in present))
+
+
+def rescale(array: Any, factor: NDArray[Any], offset: NDArray[Any], nodata: float | None) -> Any:
+    """Multiply by a factor and add an offset, which have as many axes, as float32; ``nodata`` becomes NaN.
 
     Examples
     --------
-    >>> rescaled(np.array([[1, 9], [3, 4]]), np.array([[2.0]]), np.array([[-1.0]]), 9)[:]
+    >>> rescale(np.array([[1, 9], [3, 4]]), np.array([[2.0]]), np.array([[-1.0]]), 9)[:]
     array([[ 1., nan],
            [ 5.,  7.]], dtype=float32)
     """
@@ -163,66 +155,27 @@ def rescaled(array: Any, factor: NDArray[Any], offset: NDArray[Any], nodata: flo
 
         values = array * factor + offset
         return (values if nodata is None else da.where(array == nodata, np.nan, values)).astype(np.float32)
-    read = partial(_rescaled, array=array, factor=factor, offset=offset, nodata=nodata)
-    return LazyArray(tuple(array.shape), np.dtype(np.float32), chunks_of(array), read)
+
+    def read(key: Slices) -> Any:
+        along = tuple(k if n > 1 else slice(None) for k, n in zip(key, factor.shape, strict=True))
+        values = np.asarray(array[key])
+        rescaled = (values * factor[along] + offset[along]).astype(np.float32)
+        if nodata is not None:
+            rescaled[values == nodata] = np.nan
+        return rescaled
+
+    return LazyArray.like(array, read, np.float32)
 
 
-def nowhere(array: Any) -> LazyArray:
-    """False, everywhere in the shape of an array."""
-    return LazyArray(tuple(array.shape), np.dtype(bool), chunks_of(array), _nowhere)
-
-
-def looked_up(array: Any, table: NDArray[Any]) -> LazyArray:
-    """Values as numbers of rows of a table, whose columns become a new last axis: the colours of a palette.
+def look_up(array: Any, table: NDArray[Any]) -> LazyArray:
+    """Replace values by rows of a table, whose columns become a new last axis: the colours of a palette.
 
     Examples
     --------
-    >>> looked_up(np.array([1, 0]), np.array([[0, 0, 9], [5, 6, 7]]))[:]
+    >>> look_up(np.array([1, 0]), np.array([[0, 0, 9], [5, 6, 7]]))[:]
     array([[5, 6, 7],
            [0, 0, 9]])
     """
-    n_columns = table.shape[1]
-    read = partial(_looked_up, array=array, table=table)
-    return LazyArray((*array.shape, n_columns), table.dtype, (*chunks_of(array), n_columns), read)
-
-
-def _rescaled(
-    key: Slices, array: Any, factor: NDArray[Any], offset: NDArray[Any], nodata: float | None
-) -> NDArray[Any]:
-    values = np.asarray(array[key])
-    along = tuple(one if n > 1 else slice(None) for one, n in zip(key, factor.shape, strict=True))
-    found: NDArray[Any] = (values * factor[along] + offset[along]).astype(np.float32)
-    if nodata is not None:
-        found[values == nodata] = np.nan
-    return found
-
-
-def _nowhere(key: Slices) -> NDArray[Any]:
-    return np.zeros([one.stop - one.start for one in key], bool)
-
-
-def _squeezed(key: Slices, array: Any, axis: int) -> NDArray[Any]:
-    return np.asarray(np.squeeze(array[(*key[:axis], slice(0, 1), *key[axis:])], axis))
-
-
-def _picked(key: Slices, array: Any, axis: int, places: tuple[int, ...]) -> NDArray[Any]:
-    wanted = places[key[axis]]
-    first = min(wanted)
-    part = array[(*key[:axis], slice(first, max(wanted) + 1), *key[axis + 1 :])]
-    return np.asarray(np.take(part, [place - first for place in wanted], axis))
-
-
-def _equals(key: Slices, array: Any, value: float) -> NDArray[Any]:
-    return np.asarray(array[key] == value)
-
-
-def _stacked(key: Slices, arrays: tuple[Any, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    return np.stack([np.asarray(array[key[1:]], dtype) for array in arrays[key[0]]])
-
-
-def _any_of(key: Slices, masks: tuple[Any, ...]) -> NDArray[Any]:
-    return np.asarray(np.any([mask[key] for mask in masks], axis=0))
-
-
-def _looked_up(key: Slices, array: Any, table: NDArray[Any]) -> NDArray[Any]:
-    return np.asarray(table[array[key[:-1]]][..., key[-1]])
+    n = table.shape[1]
+    shape, chunks = (*array.shape, n), (*get_chunks(array), n)
+    return LazyArray(shape, table.dtype, chunks, lambda key: table[np.asarray(array[key[:-1]])][..., key[-1]])

@@ -1,4 +1,4 @@
-"""An image as it is stored: an array, and what its format says of it. Nothing is read, and nothing is guessed."""
+"""Image as it is stored: an array and the metadata of its format. Nothing is read, and nothing is guessed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from streamgmm.errors import InputError
-from streamgmm.images.reading.lazy_arrays import any_of, equals, rescaled
+from streamgmm.images.reading.axis_names import SPATIAL_AXES
+from streamgmm.images.reading.lazy_arrays import combine_masks, rescale, take_index
 
-SPATIAL = "ZYX"
-SYMBOLS = {
+MAX_DECODED_BYTES = 2**28  # of a picture, tile or strip that can only be decoded whole
+
+_SYMBOLS = {
     "metre": "m",
     "micrometer": "µm",
     "nanometer": "nm",
@@ -25,19 +27,19 @@ SYMBOLS = {
 
 @dataclass(frozen=True, slots=True)
 class Georeference:
-    """Where pixels lie.
+    """Position and size of pixels.
 
     Attributes
     ----------
     crs : str or None
-        Reference system of coordinates, as ``"EPSG:32633"`` or WKT.
+        Coordinate reference system, as ``"EPSG:32633"`` or WKT.
     transform : tuple of 6 floats, or None
-        Affine map from (column, line) to (x, y), in the order of rasterio: x = a·column + b·line + c and
-        y = d·column + e·line + f.
+        Affine map from (column, row) to (x, y), in the order of rasterio: x = a·column + b·row + c and
+        y = d·column + e·row + f.
     spacing : tuple of (str, float)
         Length of a pixel along each axis, by its letter.
     unit : str or None
-        Of all lengths: ``"metre"``, ``"micrometer"``, …; ``"degree"`` is one too.
+        Unit of all lengths: ``"metre"``, ``"micrometer"``, …, or ``"degree"``.
 
     Examples
     --------
@@ -52,53 +54,37 @@ class Georeference:
 
     @property
     def pixel_size(self) -> tuple[float, str] | None:
-        """Area of a pixel, its volume where planes have a distance, with the unit; None where these are not known."""
-        lengths = {axis: length for axis, length in self.spacing if axis in SPATIAL}
+        """Area of a pixel, or its volume if planes have a distance, with the unit; None if unknown."""
+        lengths = {axis: length for axis, length in self.spacing if axis in SPATIAL_AXES}
         if self.unit in (None, "degree") or not {"Y", "X"} <= lengths.keys():
             return None
-        area = prod(lengths.values())
+        size = prod(lengths.values())
         if self.transform is not None:
-            a, b, _, d, e, _ = self.transform  # a parallelogram, where it is not upright
-            area = abs(a * e - b * d) * lengths.get("Z", 1.0)
-        return area, f"{SYMBOLS.get(str(self.unit), self.unit)}{'³' if 'Z' in lengths else '²'}"
-
-
-def possible_nodata(value: float | None, dtype: Any) -> float | None:
-    """A value that says nodata, if there can be one in a dtype; NaN, which says it always, need not be named.
-
-    Examples
-    --------
-    >>> possible_nodata(-9999.0, np.int16), possible_nodata(-9999.0, np.uint8), possible_nodata(np.nan, np.float32)
-    (-9999, None, None)
-    """
-    if value is None or isnan(value):
-        return None
-    if np.dtype(dtype).kind not in "iu":
-        return float(value)
-    limits = np.iinfo(dtype)
-    return int(value) if float(value).is_integer() and limits.min <= value <= limits.max else None
+            a, b, _, d, e, _ = self.transform  # a rotated pixel is a parallelogram
+            size = abs(a * e - b * d) * lengths.get("Z", 1.0)
+        return size, f"{_SYMBOLS.get(str(self.unit), self.unit)}{'³' if 'Z' in lengths else '²'}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Raster:
-    """What is stored, and what its format says of it.
+    """Stored array with the metadata of its format.
 
     Attributes
     ----------
-    array : ndarray, dask array, zarr array, or anything with shape, dtype, chunks and slices
-        The values.
+    array : ndarray, dask array, zarr array, or any array with shape, dtype, chunks and slices
+        Values.
     axes : str or None
-        A letter an axis of the array, out of T, Z, Y, X and C; None where the format does not say.
+        A letter for each axis of the array, out of T, Z, Y, X and C; None if the format does not state them.
     bands : tuple of str, or None
         Names of the bands.
     nodata : float or None
-        A value that says that a pixel has none.
+        Value that marks a pixel as nodata.
     mask : array-like of bool, or None
-        True where a pixel is nodata, lazily, along all axes but C; along C too where it is not the same for all bands.
+        True where a pixel is nodata, along all axes but C; along C too if bands have masks of their own.
     scale : tuple of (float, float), or None
-        Factor and offset of each band, by which values become quantities; `scaled` applies them.
+        Factor and offset of each band, which `apply_scale` applies.
     georeference : Georeference or None
-        Where pixels lie.
+        Position and size of pixels.
     """
 
     array: Any
@@ -109,49 +95,87 @@ class Raster:
     scale: tuple[tuple[float, float], ...] | None = None
     georeference: Georeference | None = None
 
-    def named(self, axes: str | None) -> Raster:
-        """The same with axes that somebody gave, who knows better than the format; what belonged to others is lost."""
+    def with_axes(self, axes: str | None) -> Raster:
+        """Replace the axes by those of the user, and drop metadata that belong to other axes."""
         if axes is None or axes.upper() == self.axes:
             return self
-        axes = axes.upper()
-        before, georeference, mask = self.axes or "", self.georeference, self.mask
-        if georeference is not None and before:
-            kept = tuple(
-                (axis, length) for axis, length in georeference.spacing if axes.find(axis) == before.find(axis)
+        axes, old, georeference = axes.upper(), self.axes or "", self.georeference
+        if georeference is not None and old:
+            spacing = tuple(
+                (axis, length) for axis, length in georeference.spacing if axes.find(axis) == old.find(axis)
             )
-            georeference = replace(georeference, spacing=kept)
-        if mask is not None and (len(axes) != len(before) or axes.find("C") != before.find("C")):
+            georeference = replace(georeference, spacing=spacing)
+        keeps_bands = axes.find("C") == old.find("C")
+        if self.mask is not None and (len(axes) != len(old) or not keeps_bands):
             raise InputError(
                 f"axes={axes!r} are not those of the file, {self.axes!r}, which says by them where pixels are nodata; "
                 "leave axes out, or open the array yourself."
             )
-        bands = self.bands if axes.find("C") == before.find("C") else None
-        return replace(self, axes=axes, bands=bands, georeference=georeference)
+        return replace(self, axes=axes, bands=self.bands if keeps_bands else None, georeference=georeference)
 
-    def scaled(self, nodata: float | None = None) -> Raster:
-        """Quantities instead of the numbers that are stored for them, as float32, and NaN where there are none.
-
-        ``nodata`` is the stored value that says so, by default what the format names.
-        """
+    def apply_scale(self, nodata: float | None = None) -> Raster:
+        """Convert stored numbers to quantities, in float32, and ``nodata``, by default that of the format, to NaN."""
         if self.scale is None:
             raise InputError("scaled=True was asked for, but the image says no factors or offsets; leave it out.")
         shape = [1] * len(self.array.shape)
         if "C" in (self.axes or ""):
             shape[str(self.axes).index("C")] = len(self.scale)
-        factors, offsets = (np.reshape(each, shape) for each in zip(*self.scale, strict=True))
+        factor, offset = (np.reshape(values, shape) for values in zip(*self.scale, strict=True))
         nodata = self.nodata if nodata is None else nodata
-        return replace(self, array=rescaled(self.array, factors, offsets, nodata), nodata=None, scale=None)
+        return replace(self, array=rescale(self.array, factor, offset, nodata), nodata=None, scale=None)
 
     def nodata_mask(self, bands: Sequence[int] | None = None, mask: Any = None) -> Any:
-        """Where a pixel is nodata in any of some bands, by default all, or by another mask; None where nothing says so.
+        """Combine the mask of the format in any of ``bands``, by default all, with another; None without either.
 
-        By the mask, that is: neither by the value nor by NaN.
+        Neither the nodata value nor NaN are looked at.
         """
         own = self.mask
         if own is not None and "C" in (self.axes or "") and len(own.shape) == len(self.array.shape):
             axis = str(self.axes).index("C")
-            chosen = range(own.shape[axis]) if bands is None else bands
-            if not all(0 <= band < own.shape[axis] for band in chosen):
-                return mask  # what these bands are is refused elsewhere
-            own = any_of([equals(own, True, axis, band) for band in chosen])
-        return any_of([own, mask])
+            used = [band for band in bands or range(own.shape[axis]) if 0 <= band < own.shape[axis]]
+            own = combine_masks(*(take_index(own, axis, band) for band in used))
+        return combine_masks(own, mask)
+
+
+def cast_nodata(value: float | None, dtype: Any) -> float | None:
+    """Return a nodata value if the dtype can hold it; None for NaN, which always is nodata.
+
+    Examples
+    --------
+    >>> cast_nodata(-9999.0, np.int16), cast_nodata(-9999.0, np.uint8), cast_nodata(np.nan, np.float32)
+    (-9999, None, None)
+    """
+    if value is None or isnan(value):
+        return None
+    if np.dtype(dtype).kind not in "iu":
+        return float(value)
+    limits = np.iinfo(dtype)
+    return int(value) if float(value).is_integer() and limits.min <= value <= limits.max else None
+
+
+def check_level(name: str, level: int | None, n_levels: int = 1) -> int:
+    """Return a level that exists, by default the finest, 0; raise for any other."""
+    level = level or 0
+    if n_levels == 1 and level:
+        raise InputError(f"level={level} was asked for, but {name!r} holds no other resolutions; leave it out.")
+    if not 0 <= level < n_levels:
+        raise InputError(
+            f"level={level} was asked for, but {name!r} has {n_levels} levels, counted from 0, the finest; pass one of "
+            "these."
+        )
+    return level
+
+
+def check_decoded_size(name: str, n_bytes: int, part: str, remedy: str) -> None:
+    """Raise if a part that has to be decoded whole is larger than `MAX_DECODED_BYTES`."""
+    if n_bytes > MAX_DECODED_BYTES:
+        raise InputError(
+            f"{name!r} has {part}, which would have to be decoded whole and takes {n_bytes / 2**20:,.0f} MiB, more "
+            f"than {MAX_DECODED_BYTES / 2**20:,.0f}; {remedy}."
+        )
+
+
+def damaged_part_error(name: str, error: Exception) -> InputError:
+    """Return the error for a part of an open file that cannot be read."""
+    reason = " ".join(str(error).split())
+    return InputError(f"A part of {name!r} cannot be read ({reason}); it is damaged or incomplete, get it anew.")

@@ -1,7 +1,4 @@
-"""Lengths of pixels and names of channels, as OME-XML, ImageJ and slide scanners write them into a TIFF.
-
-It knows nothing of arrays.
-"""
+"""Pixel sizes and channel names that OME-XML, ImageJ and slide scanners write into a TIFF. It knows no arrays."""
 
 from __future__ import annotations
 
@@ -10,42 +7,38 @@ from math import inf
 from typing import Any
 from xml.etree import ElementTree
 
-from streamgmm.images.reading.names import unit_of
+from streamgmm.images.reading.axis_names import SPATIAL_AXES, normalize_unit
 from streamgmm.images.reading.raster import Georeference
 
-CENTIMETRE, MICROMETRES = 3, 1e4  # what ResolutionUnit says of one, and how many there are
+CENTIMETRE = 3  # value of ResolutionUnit
+MICROMETRES_PER_CENTIMETRE = 1e4
 
 
-def ome_grid(metadata: str | None) -> Georeference | None:
-    """``PhysicalSizeX`` and its kin of the first image; they are micrometres unless it is said."""
-    pixels = _pixels(metadata)
-    found = [
-        (axis, float(pixels[f"PhysicalSize{axis}"]), unit_of(pixels.get(f"PhysicalSize{axis}Unit", "µm")))
-        for axis in "ZYX"
-        if f"PhysicalSize{axis}" in pixels
-    ]
-    units = {unit for _, _, unit in found}
-    if not found:
-        return None
-    return Georeference(
-        spacing=tuple((axis, length) for axis, length, _ in found), unit=units.pop() if len(units) == 1 else None
-    )
+def parse_ome(metadata: str | None) -> tuple[Georeference | None, tuple[str, ...] | None]:
+    """Return pixel sizes (``PhysicalSizeX`` and others) and distinct channel names of the first image in OME-XML."""
+    try:
+        root = ElementTree.fromstring(metadata or "")
+    except ElementTree.ParseError:
+        return None, None
+    image = root.find("{*}Image")
+    image = root if image is None else image
+    pixels = image.find(".//{*}Pixels")
+    sizes = {} if pixels is None else {a: pixels.get(f"PhysicalSize{a}") for a in SPATIAL_AXES}
+    spacing = tuple((axis, float(size)) for axis, size in sizes.items() if size is not None)
+    georeference = None
+    if pixels is not None and spacing:
+        units = {normalize_unit(pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis, _ in spacing}
+        georeference = Georeference(spacing=spacing, unit=units.pop() if len(units) == 1 else None)
+    names = tuple(channel.get("Name", "") for channel in image.iterfind(".//{*}Channel"))
+    return georeference, names if names and all(names) and len(set(names)) == len(names) else None
 
 
-def ome_bands(metadata: str | None) -> tuple[str, ...] | None:
-    """Names of the channels, if all have one of their own."""
-    if not metadata:
-        return None
-    names = [channel.get("Name", "") for channel in _elements(metadata, "Channel")]
-    return tuple(names) if names and all(names) and len(set(names)) == len(names) else None
-
-
-def aperio_grid(description: str) -> Georeference | None:
-    """Micrometres a pixel are one of the items that the description of a slide has after its first line.
+def parse_aperio(description: str) -> Georeference | None:
+    """Return micrometres per pixel, the item MPP in the description of an Aperio slide.
 
     Examples
     --------
-    >>> aperio_grid("Aperio Image Library v11 |AppMag = 20|MPP = 0.4990").pixel_size
+    >>> parse_aperio("Aperio Image Library v11 |AppMag = 20|MPP = 0.4990").pixel_size
     (0.249001, 'µm²')
     """
     items = dict(item.partition("=")[::2] for item in description.replace(" ", "").split("|"))
@@ -56,42 +49,27 @@ def aperio_grid(description: str) -> Georeference | None:
     return Georeference(spacing=(("Y", length), ("X", length)), unit="micrometer") if 0 < length < inf else None
 
 
-def hamamatsu_grid(tags: Any) -> Georeference | None:
-    """Pixels per centimetre are the resolution."""
-    lengths = _resolved(tags)
-    unit = tags.get("ResolutionUnit")
+def parse_hamamatsu(tags: Any) -> Georeference | None:
+    """Return pixel sizes from the resolution of a Hamamatsu slide, in pixels per centimetre."""
+    lengths, unit = _parse_resolution(tags), tags.get("ResolutionUnit")
     if lengths is None or unit is None or unit.value != CENTIMETRE:
         return None
-    return Georeference(spacing=tuple((axis, MICROMETRES * length) for axis, length in lengths), unit="micrometer")
+    spacing = tuple((axis, MICROMETRES_PER_CENTIMETRE * length) for axis, length in lengths)
+    return Georeference(spacing=spacing, unit="micrometer")
 
 
-def imagej_grid(metadata: Mapping[str, Any], tags: Any) -> Georeference | None:
-    """Pixels per unit are the resolution, and the distance of planes is the spacing."""
-    unit, lengths = unit_of(metadata.get("unit")), _resolved(tags)
+def parse_imagej(metadata: Mapping[str, Any], tags: Any) -> Georeference | None:
+    """Return pixel sizes from the resolution, in pixels per unit, and the distance of planes."""
+    lengths, unit = _parse_resolution(tags), normalize_unit(metadata.get("unit"))
     if lengths is None or unit in (None, "pixel", "inch"):
         return None
     planes = [("Z", float(metadata["spacing"]))] if "spacing" in metadata else []
     return Georeference(spacing=(*planes, *lengths), unit=unit)
 
 
-def _resolved(tags: Any) -> tuple[tuple[str, float], ...] | None:
-    """Height and width of a pixel, in the unit that the resolution is of."""
+def _parse_resolution(tags: Any) -> tuple[tuple[str, float], ...] | None:
+    """Return height and width of a pixel, in the unit of the resolution."""
     values = [(axis, tag.value) for axis in "YX" if (tag := tags.get(f"{axis}Resolution")) is not None]
     if len(values) < 2 or not all(pixels and unit for _, (pixels, unit) in values):
         return None
     return tuple((axis, unit / pixels) for axis, (pixels, unit) in values)
-
-
-def _pixels(metadata: str | None) -> dict[str, str]:
-    found = _elements(metadata, "Pixels") if metadata else []
-    return dict(found[0].attrib) if found else {}
-
-
-def _elements(metadata: str, tag: str) -> list[ElementTree.Element]:
-    """Elements of the first image, by their name without its namespace."""
-    try:
-        root = ElementTree.fromstring(metadata)
-    except ElementTree.ParseError:
-        return []
-    image = next((element for element in root if element.tag.endswith("}Image")), root)
-    return [element for element in image.iter() if element.tag.rpartition("}")[2] == tag]

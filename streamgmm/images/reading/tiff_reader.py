@@ -1,6 +1,6 @@
-"""TIFF and BigTIFF, through tifffile: tiled, in strips, planar or interleaved, with pyramids; OME, ImageJ and slides.
+"""TIFF and BigTIFF, through tifffile: tiles, strips, pyramids, OME, ImageJ and slides.
 
-A tile or a strip is read when it is asked for. What is one uncompressed piece is mapped into memory.
+A tile or a strip is read when it is asked for. An image that is one uncompressed piece is memory-mapped.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import weakref
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import prod
 from pathlib import Path
 from threading import Lock
@@ -17,20 +18,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.errors import InputError
-from streamgmm.images.reading.lazy_arrays import LazyArray, Slices, equals, looked_up, picked
-from streamgmm.images.reading.luma import from_luma
-from streamgmm.images.reading.raster import Georeference, Raster, possible_nodata
-from streamgmm.images.reading.tiff_metadata import aperio_grid, hamamatsu_grid, imagej_grid, ome_bands, ome_grid
-from streamgmm.images.reading.whole import check_whole, chosen_level, unreadable
+from streamgmm.images.reading.lazy_arrays import LazyArray, Slices, look_up, mask_equal, select_indices, take_index
+from streamgmm.images.reading.raster import (
+    Georeference,
+    Raster,
+    cast_nodata,
+    check_decoded_size,
+    check_level,
+    damaged_part_error,
+)
+from streamgmm.images.reading.tiff_metadata import parse_aperio, parse_hamamatsu, parse_imagej, parse_ome
 
-ALPHA = (1, 2)  # what ExtraSamples says of one
-PALETTE, LUMA = 3, 6  # what PhotometricInterpretation says
-JPEGS = (6, 7, 34892, 33007)  # compressions whose decoders make colours of luma
+ALPHA = (1, 2)  # values of ExtraSamples
+PALETTE, LUMA = 3, 6  # values of PhotometricInterpretation
+JPEG_COMPRESSIONS = (6, 7, 34892, 33007)  # their decoders convert luma to colours
 MASK = 4  # bit of NewSubfileType
+LUMA_TO_RGB = np.array(
+    [[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]], np.float32
+)  # ITU-R BT.601, as in JFIF
 
 
 def import_tifffile() -> Any:
-    """The library, or the remedy."""
+    """Import tifffile, or say how to install it."""
     try:
         import tifffile
     except ImportError:
@@ -39,186 +48,172 @@ def import_tifffile() -> Any:
 
 
 def is_geotiff(name: str) -> bool:
-    """Whether a TIFF says where on the earth it lies."""
+    """Return True if a TIFF has a georeference."""
     with import_tifffile().TiffFile(name) as file:
         return bool(file.pages[0].is_geotiff)
 
 
-def open_tiff(name: str, level: int | None, *, colours: bool = True) -> Raster:
-    """The image of a TIFF, the largest if there are several; ``colours`` says whether a palette is applied."""
+def open_tiff(name: str, level: int | None, *, apply_palette: bool = True) -> Raster:
+    """Open the image of a TIFF, the largest if there are several, and its alpha or mask page as a mask."""
     with import_tifffile().TiffFile(name) as file:
-        series, mask = _chosen(name, file.series)
-        level = chosen_level(name, level, len(series.levels))
-        chosen = series.levels[level]
-        letters = chosen.get_axes(squeeze=True)
-        page = chosen.keyframe
-        lacking = None if mask is None else equals(_lazy(name, file.series, mask, level), 0)
-        array = _lazy(name, file.series, 0, level)
+        series, mask_index = _find_image(name, file.series)
+        level = check_level(name, level, len(series.levels))
+        page, letters = series.levels[level].keyframe, series.levels[level].get_axes(squeeze=True)
+        axes = letters.replace("S", "C")  # samples of a pixel are bands
+        is_known = set(axes) <= set("TZYXC") and len(set(axes)) == len(axes)
+        mask = None if mask_index is None else mask_equal(_make_array(name, file.series, mask_index, level), 0)
+        georeference, bands = _read_metadata(file, series, level)
         raster = Raster(
-            array, _axes(letters), nodata=_nodata(page), mask=lacking, georeference=_grid(file, series, chosen)
+            _make_array(name, file.series, 0, level),
+            axes if is_known else None,
+            nodata=_read_nodata(page),
+            mask=mask,
+            georeference=georeference,
         )
-        palette = page.colormap if colours and page.photometric == PALETTE else None
-        luma = page.photometric == LUMA and page.compression not in JPEGS
-        extra = page.extrasamples
-        bands = ome_bands(file.ome_metadata)
-    if palette is not None:
-        return _painted(raster, palette)
-    if luma:
-        raster = _coloured(name, raster)
-    if "S" in letters and any(kind in ALPHA for kind in extra):
-        raster = _without_alpha(raster, letters.index("S"), extra)
-    if bands and raster.axes and "C" in raster.axes and len(bands) == raster.array.shape[raster.axes.index("C")]:
+        if apply_palette and page.photometric == PALETTE and page.colormap is not None:
+            return _apply_palette(raster, page.colormap)
+        if page.photometric == LUMA and page.compression not in JPEG_COMPRESSIONS:
+            raster = replace(raster, array=_convert_luma(name, raster))
+        if "S" in letters and any(kind in ALPHA for kind in page.extrasamples):
+            raster = _mask_alpha(raster, letters.index("S"), page.extrasamples)
+    if bands and is_known and "C" in axes and len(bands) == raster.array.shape[axes.index("C")]:
         raster = replace(raster, bands=bands)
     return raster
 
 
 @dataclass(eq=False)
-class Segments:
-    """Reads tiles or strips of a TIFF, which each process opens for itself, once."""
+class SegmentReader:
+    """Reader of tiles or strips of a TIFF, which each process opens once."""
 
     name: str
     series: int
     level: int
-    stamp: tuple[int, int]  # of the file, so that dask takes no other one for the same
     _array: Any = field(default=None, repr=False)
-    _opening: Any = field(default_factory=Lock, repr=False)
+    _lock: Any = field(default_factory=Lock, repr=False)
 
     def __call__(self, key: Slices) -> NDArray[Any]:
-        """The part, decoded."""
+        """Return a decoded part."""
         try:
-            return np.asarray(self._opened()[key])
+            return np.asarray(self._open()[key])
         except (OSError, ValueError, RuntimeError, LookupError) as error:
-            raise unreadable(self.name, error) from None
+            raise damaged_part_error(self.name, error) from None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Segments, self.__dask_tokenize__()
+        return SegmentReader, (self.name, self.series, self.level)
 
-    def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return self.name, self.series, self.level, self.stamp
-
-    def _opened(self) -> Any:
-        with self._opening:
+    def _open(self) -> Any:
+        with self._lock:
             if self._array is None:
                 import zarr
 
-                # more than one, so that it decodes in threads
-                workers = max(2, os.cpu_count() or 1)
-                which = {"series": self.series, "level": self.level}
-                store = import_tifffile().imread(self.name, aszarr=True, maxworkers=workers, **which)
+                workers = max(2, os.cpu_count() or 1)  # more than one, so that it decodes in threads
+                selected = {"series": self.series, "level": self.level}
+                store = import_tifffile().imread(self.name, aszarr=True, maxworkers=workers, **selected)
                 weakref.finalize(self, store.close)
                 self._array = zarr.open_array(store, mode="r")
             return self._array
 
 
-@dataclass(frozen=True, slots=True)
-class Mapped:
-    """Reads what is one uncompressed piece of a file."""
-
-    name: str
-    offset: int
-    shape: tuple[int, ...]
-    dtype: str
-    stamp: tuple[int, int]
-
-    def __call__(self, key: Slices) -> NDArray[Any]:
-        """The part, as it is in the file."""
-        try:
-            mapped = np.memmap(self.name, self.dtype, "r", self.offset, self.shape)
-        except (OSError, ValueError) as error:
-            raise unreadable(self.name, error) from None
-        return np.array(mapped[key])
+def read_mapped(key: Slices, name: str, offset: int, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+    """Read a part of one uncompressed piece of a file."""
+    try:
+        mapped = np.memmap(name, dtype, "r", offset, shape)
+    except (OSError, ValueError) as error:
+        raise damaged_part_error(name, error) from None
+    return np.array(mapped[key])
 
 
-def _chosen(name: str, found: Any) -> tuple[Any, int | None]:
-    """The image, and the number of its mask, if it has one; any other in the file is smaller, such as a thumbnail."""
-    masks = [number for number, series in enumerate(found) if number and series.keyframe.subfiletype & MASK]
-    sizes = [prod(series.shape) for number, series in enumerate(found) if number not in masks]
+def _find_image(name: str, all_series: Any) -> tuple[Any, int | None]:
+    """Return the first series and the index of its mask; any other image, such as a thumbnail, must be smaller."""
+    masks = [index for index, series in enumerate(all_series) if index and series.keyframe.subfiletype & MASK]
+    sizes = [prod(series.shape) for index, series in enumerate(all_series) if index not in masks]
     if not sizes or not sizes[0]:
         raise InputError(f"{name!r} holds no image.")
     if max(sizes[1:], default=0) >= sizes[0]:
-        shapes = ", ".join(str(series.shape) for series in found[:4])
+        shapes = ", ".join(str(series.shape) for series in all_series[:4])
         raise InputError(f"{name!r} holds {len(sizes)} images, of shapes {shapes}; save the one you mean by itself.")
-    fitting = (number for number in masks if len(found[number].levels) == len(found[0].levels))
-    return found[0], next(fitting, None)
+    matching = (index for index in masks if len(all_series[index].levels) == len(all_series[0].levels))
+    return all_series[0], next(matching, None)
 
 
-def _lazy(name: str, found: Any, number: int, level: int) -> LazyArray:
-    """The values of a series, with the axes of length 1 left out."""
-    series = found[number].levels[level]
-    status = os.stat(name)
-    stamp = (status.st_mtime_ns, status.st_size)
+def _make_array(name: str, all_series: Any, index: int, level: int) -> LazyArray:
+    """Make a lazy array of a series, without axes of length 1."""
+    series = all_series[index].levels[level]
     shape = tuple(int(length) for length in series.get_shape(squeeze=True))
-    page = series.keyframe
+    page, n_bytes = series.keyframe, os.stat(name).st_size
     ends = map(sum, zip(page.dataoffsets, page.databytecounts, strict=False))
-    if not series.is_multifile and max(ends, default=0) > status.st_size:
-        raise InputError(f"{name!r} ends before its image does, at {status.st_size:,} bytes; get it anew.")
+    if not series.is_multifile and max(ends, default=0) > n_bytes:
+        raise InputError(f"{name!r} ends before its image does, at {n_bytes:,} bytes; get it anew.")
     if series.dataoffset is not None and page.is_memmappable and not series.is_multifile:
         dtype = np.dtype(series.dtype).newbyteorder(series.parent.byteorder)
-        read: Any = Mapped(name, int(series.dataoffset), shape, dtype.str, stamp)
-        line = series.get_axes(squeeze=True).index("X")
-        return LazyArray(shape, dtype, (1,) * line + shape[line:], read)
+        read = partial(read_mapped, name=name, offset=int(series.dataoffset), shape=shape, dtype=dtype.str)
+        row_axis = series.get_axes(squeeze=True).index("X")
+        return LazyArray(shape, dtype, (1,) * row_axis + shape[row_axis:], read)
     chunks = (1,) * (len(shape) - len(page.chunks)) + tuple(page.chunks)
-    piece = "tile" if page.is_tiled else "strip"
+    part = f"a {'tile' if page.is_tiled else 'strip'} of shape {tuple(page.chunks)}"
     remedy = f"make tiles of it (gdal_translate -co TILED=YES {Path(name).name} tiled.tif), or write it to .zarr"
-    check_whole(name, prod(chunks) * series.dtype.itemsize, f"a {piece} of shape {tuple(page.chunks)}", remedy)
-    return LazyArray(shape, np.dtype(series.dtype), chunks, Segments(name, number, level, stamp))
+    check_decoded_size(name, prod(chunks) * series.dtype.itemsize, part, remedy)
+    return LazyArray(shape, np.dtype(series.dtype), chunks, SegmentReader(name, index, level))
 
 
-def _axes(letters: str) -> str | None:
-    """tifffile's letters, where they mean the same here; samples of a pixel are bands."""
-    axes = letters.replace("S", "C")
-    return axes if set(axes) <= set("TZYXC") and len(set(axes)) == len(axes) else None
+def _read_metadata(file: Any, series: Any, level: int) -> tuple[Georeference | None, tuple[str, ...] | None]:
+    """Return the georeference of a level, and names of the bands, if this kind of TIFF has them."""
+    georeference, bands = None, None
+    if file.is_ome:
+        georeference, bands = parse_ome(file.ome_metadata)
+    elif file.is_imagej:
+        georeference = parse_imagej(file.imagej_metadata or {}, file.pages[0].tags)
+    elif series.kind == "svs":
+        georeference = parse_aperio(series.keyframe.description)
+    elif series.kind == "ndpi":
+        georeference = parse_hamamatsu(series.keyframe.tags)
+    if georeference is None or level == 0:
+        return georeference, bands
+    fine, coarse = (
+        dict(zip(part.get_axes(True), part.get_shape(True), strict=True)) for part in (series, series.levels[level])
+    )
+    spacing = tuple((axis, length * fine.get(axis, 1) / coarse.get(axis, 1)) for axis, length in georeference.spacing)
+    return replace(georeference, spacing=spacing), bands
 
 
-def _nodata(page: Any) -> float | None:
-    """What GDAL has written, if it is a value that there can be."""
+def _read_nodata(page: Any) -> float | None:
+    """Return the nodata value that GDAL has written."""
     tag = page.tags.get("GDAL_NODATA")
     try:
-        value = float(str(tag.value).strip("\0 ")) if tag else None
+        return cast_nodata(float(str(tag.value).strip("\0 ")), page.dtype) if tag else None
     except ValueError:
         return None
-    return possible_nodata(value, page.dtype)
 
 
-def _grid(file: Any, series: Any, chosen: Any) -> Georeference | None:
-    """Lengths of pixels, where the kind of TIFF has them; of a coarser level, they are longer."""
-    grid = None
-    if file.is_ome:
-        grid = ome_grid(file.ome_metadata)
-    elif file.is_imagej:
-        grid = imagej_grid(file.imagej_metadata or {}, file.pages[0].tags)
-    elif series.kind == "svs":
-        grid = aperio_grid(series.keyframe.description)
-    elif series.kind == "ndpi":
-        grid = hamamatsu_grid(series.keyframe.tags)
-    if grid is None or chosen is series:
-        return grid
-    fine, coarse = (dict(zip(one.get_axes(True), one.get_shape(True), strict=True)) for one in (series, chosen))
-    spacing = tuple((axis, length * fine.get(axis, 1) / coarse.get(axis, 1)) for axis, length in grid.spacing)
-    return Georeference(spacing=spacing, unit=grid.unit)
-
-
-def _coloured(name: str, raster: Raster) -> Raster:
-    """Colours instead of luma and chroma."""
-    axis = (raster.axes or "").find("C")
-    if axis < 0 or raster.array.shape[axis] != 3 or raster.array.dtype != np.uint8:
+def _convert_luma(name: str, raster: Raster) -> LazyArray:
+    """Convert luma and chroma to red, green and blue."""
+    array, axis = raster.array, (raster.axes or "").find("C")
+    if axis < 0 or array.shape[axis] != 3 or array.dtype != np.uint8:
         raise InputError(f"{name!r} has luma and chroma in an unusual form; convert it to RGB.")
-    return replace(raster, array=from_luma(raster.array, axis))
+
+    def read(key: Slices) -> NDArray[np.uint8]:
+        part = np.asarray(array[(*key[:axis], slice(None), *key[axis + 1 :])], np.float32)
+        luma, *chroma = np.moveaxis(part, axis, 0)
+        colours = [
+            luma + sum(weight * (plane - 128) for weight, plane in zip(weights, chroma, strict=True))
+            for _, *weights in LUMA_TO_RGB[key[axis]]
+        ]
+        return np.stack(colours, axis).round().clip(0, 255).astype(np.uint8)
+
+    return LazyArray.like(array, read)
 
 
-def _painted(raster: Raster, colours: NDArray[np.uint16]) -> Raster:
-    """Colours instead of the numbers that a palette has for them."""
+def _apply_palette(raster: Raster, colormap: NDArray[np.uint16]) -> Raster:
     if raster.axes is None or "C" in raster.axes:
         raise InputError("A palette was found in a TIFF that has several samples or unknown axes; convert it to RGB.")
-    mask = None if raster.nodata is None else equals(raster.array, raster.nodata)
-    table = (np.asarray(colours).T >> 8).astype(np.uint8)
-    return Raster(looked_up(raster.array, table), raster.axes + "C", mask=mask, georeference=raster.georeference)
+    mask = None if raster.nodata is None else mask_equal(raster.array, raster.nodata)
+    table = (np.asarray(colormap).T >> 8).astype(np.uint8)
+    return Raster(look_up(raster.array, table), raster.axes + "C", mask=mask, georeference=raster.georeference)
 
 
-def _without_alpha(raster: Raster, axis: int, extra: tuple[int, ...]) -> Raster:
-    """The other samples; a pixel is nodata where alpha is 0."""
+def _mask_alpha(raster: Raster, axis: int, extra: tuple[int, ...]) -> Raster:
+    """Drop alpha from the bands, and mask pixels where it is 0."""
     n = raster.array.shape[axis]
-    alphas = [n - len(extra) + place for place, kind in enumerate(extra) if kind in ALPHA]
-    others = [place for place in range(n) if place not in alphas]
-    mask = equals(raster.array, 0, axis, alphas[0])
-    return replace(raster, array=picked(raster.array, axis, others), mask=mask)
+    alphas = [n - len(extra) + index for index, kind in enumerate(extra) if kind in ALPHA]
+    bands = select_indices(raster.array, axis, [index for index in range(n) if index not in alphas])
+    return replace(raster, array=bands, mask=mask_equal(take_index(raster.array, axis, alphas[0]), 0))

@@ -1,4 +1,4 @@
-"""xarray: dims are axes by their names, coordinates say where pixels lie, and dask behind it stays lazy."""
+"""xarray: dims name the axes, coordinates give the georeference, and dask arrays stay lazy."""
 
 from __future__ import annotations
 
@@ -8,82 +8,81 @@ from typing import Any
 import numpy as np
 
 from streamgmm.errors import InputError, InputTypeError
-from streamgmm.images.reading.names import letters, unit_of
-from streamgmm.images.reading.raster import Georeference, Raster, possible_nodata
+from streamgmm.images.reading.axis_names import SPATIAL_AXES, normalize_unit, parse_axes
+from streamgmm.images.reading.raster import Georeference, Raster, cast_nodata
 
 
 def from_xarray(image: Any, axes: str | None) -> Raster:
-    """A DataArray whose dims are known by name, or as ``axes`` says."""
+    """Make a raster of a DataArray with known dims, or with the axes of the user."""
     if not hasattr(image, "dims") or not hasattr(image, "variable"):
         raise InputTypeError(
             f"The image is an xarray {type(image).__name__}; pass one of its variables, or "
             ".to_dataarray(dim='band') if they are its bands."
         )
-    found = letters(image.dims)
-    if found is None and axes is None:
+    known = parse_axes(image.dims)
+    if known is None and axes is None:
         raise InputError(
             f"The image is a DataArray with dims {tuple(map(str, image.dims))}, of which not all are known by name; "
             "pass axes= with a letter for each, out of T, Z, Y, X and C."
         )
     if image.chunks is None and not image._in_memory:
-        image = image.chunk()  # a file that was opened without chunks would be read whole
-    grid = None if found is None else _grid(image, found)
-    return Raster(
-        image.data, found, _bands(image, found), _nodata(image), scale=_scale(image, found), georeference=grid
-    )
+        image = image.chunk()  # a file opened without chunks would be read whole
+    georeference = None if known is None else _make_georeference(image, known)
+    bands, scale = _get_bands(image, known or ""), _get_scale(image, known or "")
+    return Raster(image.data, known, bands, _get_nodata(image), None, scale, georeference)
 
 
-def _bands(image: Any, axes: str | None) -> tuple[str, ...] | None:
-    """Coordinates along the bands, or the ``long_name`` that rioxarray makes of descriptions."""
-    if axes is None or "C" not in axes:
+def _get_bands(image: Any, axes: str) -> tuple[str, ...] | None:
+    """Return the coordinates along the bands, or the ``long_name`` that rioxarray makes of descriptions."""
+    if "C" not in axes:
         return None
     dim = image.dims[axes.index("C")]
-    stated = image.attrs.get("long_name")
-    if isinstance(stated, tuple | list) and len(stated) == image.sizes[dim]:
-        return tuple(map(str, stated))
+    names = image.attrs.get("long_name")
+    if isinstance(names, tuple | list) and len(names) == image.sizes[dim]:
+        return tuple(map(str, names))
     return tuple(map(str, image.coords[dim].values.tolist())) if dim in image.coords else None
 
 
-def _nodata(image: Any) -> float | None:
-    """A value that the file has, or had; floats came as NaN where it was."""
-    for said in (image.attrs, image.encoding if image.dtype.kind in "iu" else {}):
+def _get_nodata(image: Any) -> float | None:
+    """Return the nodata value of the attributes, or of the file; decoded floats are NaN already."""
+    for attributes in (image.attrs, image.encoding if image.dtype.kind in "iu" else {}):
         for name in ("_FillValue", "nodata", "missing_value"):
-            if said.get(name) is not None:
-                return possible_nodata(float(np.ravel(said[name])[0]), image.dtype)
+            if attributes.get(name) is not None:
+                return cast_nodata(float(np.ravel(attributes[name])[0]), image.dtype)
     return None
 
 
-def _scale(image: Any, axes: str | None) -> tuple[tuple[float, float], ...] | None:
-    """What the file says of values that xarray was told not to decode."""
-    said = float(image.attrs.get("scale_factor", 1.0)), float(image.attrs.get("add_offset", 0.0))
-    n_bands = 1 if axes is None or "C" not in axes else image.shape[axes.index("C")]
-    return None if said == (1.0, 0.0) else (said,) * n_bands
+def _get_scale(image: Any, axes: str) -> tuple[tuple[float, float], ...] | None:
+    """Return factor and offset of values that xarray did not decode."""
+    scale = float(image.attrs.get("scale_factor", 1.0)), float(image.attrs.get("add_offset", 0.0))
+    n_bands = image.shape[axes.index("C")] if "C" in axes else 1
+    return None if scale == (1.0, 0.0) else (scale,) * n_bands
 
 
-def _grid(image: Any, axes: str) -> Georeference | None:
+def _make_georeference(image: Any, axes: str) -> Georeference | None:
     dims = dict(zip(axes, image.dims, strict=True))
-    steps = {axis: step for axis, dim in dims.items() if axis in "ZYX" and (step := _step(image, dim))}
+    steps = {axis: step for axis, dim in dims.items() if axis in SPATIAL_AXES and (step := _get_step(image, dim))}
     mapping = image.coords.get(image.attrs.get("grid_mapping", image.encoding.get("grid_mapping", "spatial_ref")))
-    said = {} if mapping is None else mapping.attrs
-    crs = said.get("crs_wkt") or said.get("spatial_ref")
+    attributes = {} if mapping is None else mapping.attrs
+    crs = attributes.get("crs_wkt") or attributes.get("spatial_ref")
     transform = None
     with suppress(KeyError, ValueError):
-        c, a, b, f, d, e = map(float, str(said["GeoTransform"]).split())
+        c, a, b, f, d, e = map(float, str(attributes["GeoTransform"]).split())
         transform = (a, b, c, d, e, f)
     if transform is None and crs is not None and {"X", "Y"} <= steps.keys():
-        x, y = (float(image.coords[dims[axis]][0]) - steps[axis] / 2 for axis in "XY")
+        x, y = (float(image.coords[dims[axis]][0]) - steps[axis] / 2 for axis in "XY")  # from centre to corner
         transform = (steps["X"], 0.0, x, 0.0, steps["Y"], y)
     if not steps and transform is None and crs is None:
         return None
     units = {image.coords[dims[axis]].attrs.get("units") for axis in steps}
-    unit = unit_of(units.pop()) if len(units) == 1 else None
+    unit = normalize_unit(units.pop()) if len(units) == 1 else None
     return Georeference(crs, transform, tuple((axis, abs(step)) for axis, step in steps.items()), unit)
 
 
-def _step(image: Any, dim: Any) -> float | None:
-    """Distance of neighbours along a dim, where it is the same everywhere."""
+def _get_step(image: Any, dim: Any) -> float | None:
+    """Return the distance of neighbours along a dim if it is the same everywhere."""
     if dim not in image.coords or image.sizes[dim] < 2 or image.coords[dim].dtype.kind not in "iuf":
         return None
-    places = np.asarray(image.coords[dim].values, np.float64)
-    step = (places[-1] - places[0]) / (len(places) - 1)
-    return float(step) if step and np.allclose(np.diff(places), step, rtol=1e-3) else None
+    positions = np.asarray(image.coords[dim].values, np.float64)
+    step = (positions[-1] - positions[0]) / (len(positions) - 1)
+    return float(step) if step and np.allclose(np.diff(positions), step, rtol=1e-3) else None

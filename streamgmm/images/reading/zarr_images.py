@@ -1,66 +1,66 @@
-"""zarr, version 2 and 3: an array, or an OME-Zarr image (0.1 to 0.5), whose axes, resolutions and units it states."""
+"""zarr, version 2 and 3: an array, or an OME-Zarr image (0.1 to 0.5) with axes, resolutions and units."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from streamgmm.errors import InputError
-from streamgmm.images.reading.names import letters, unit_of
-from streamgmm.images.reading.raster import SPATIAL, Georeference, Raster
-from streamgmm.images.reading.whole import chosen_level, no_levels
+from streamgmm.images.reading.axis_names import SPATIAL_AXES, normalize_unit, parse_axes
+from streamgmm.images.reading.raster import Georeference, Raster, check_level
+
+_AXIS_TYPES = {"time": "t", "channel": "c"}
 
 
 def open_zarr(name: str, level: int | None) -> Raster:
-    """What is stored at a path or a URL."""
+    """Open an array or an image at a path or a URL."""
     import zarr
 
     return from_zarr(zarr.open(name, mode="r"), level)
 
 
-def from_zarr(found: Any, level: int | None) -> Raster:
-    """A zarr array, or a group that is an OME-Zarr image or has just one array."""
-    name = str(getattr(found, "store_path", found))
-    if not hasattr(found, "arrays"):
-        no_levels(name, level)
-        return Raster(found, _dimensions(found))
-    attributes = read_ome_attributes(found)
+def from_zarr(node: Any, level: int | None) -> Raster:
+    """Make a raster of a zarr array, or of a group that is an OME-Zarr image or has just one array."""
+    name = str(getattr(node, "store_path", node))
+    if not hasattr(node, "arrays"):
+        check_level(name, level)
+        return Raster(node, _read_dimensions(node))
+    attributes = read_ome_attributes(node)
     if attributes.get("multiscales"):
-        return _ome_image(found, attributes, level, name)
-    arrays = dict(found.arrays())
+        return _read_ome_image(node, attributes, level, name)
+    arrays = dict(node.arrays())
     if len(arrays) == 1:
-        no_levels(name, level)
+        check_level(name, level)
         (array,) = arrays.values()
-        return Raster(array, _dimensions(array))
-    inside = sorted([*arrays, *(key for key, _ in found.groups())])
-    some = f"it holds {', '.join(map(repr, inside[:5]))}{' and more' * (len(inside) > 5)}" if inside else "it is empty"
+        return Raster(array, _read_dimensions(array))
+    names = sorted([*arrays, *(key for key, _ in node.groups())])
+    content = f"it holds {', '.join(map(repr, names[:5]))}{' and more' * (len(names) > 5)}" if names else "it is empty"
     raise InputError(
-        f"The zarr group {name} is no OME-Zarr image and has not just one array: {some}; pass the path of the one you "
-        "mean."
+        f"The zarr group {name} is no OME-Zarr image and has not just one array: {content}; pass the path of the one "
+        "you mean."
     )
 
 
 def read_ome_attributes(group: Any) -> dict[str, Any]:
-    """What a group says of itself as OME-Zarr, wherever its version has that."""
+    """Return the OME-Zarr attributes of a group, which version 0.5 nests under ``ome``."""
     attributes = dict(group.attrs)
-    inner = attributes.get("ome")
-    return inner if isinstance(inner, dict) else attributes
+    nested = attributes.get("ome")
+    return nested if isinstance(nested, dict) else attributes
 
 
-def _dimensions(array: Any) -> str | None:
-    """Axes by their names: those of zarr 3, or what xarray writes in zarr 2."""
+def _read_dimensions(array: Any) -> str | None:
+    """Return axes from the dimension names of zarr 3, or those that xarray writes in zarr 2."""
     names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
-    return letters(names) if names and len(names) == array.ndim else None
+    return parse_axes(names) if names and len(names) == array.ndim else None
 
 
-def _ome_image(group: Any, attributes: dict[str, Any], level: int | None, name: str) -> Raster:
+def _read_ome_image(group: Any, attributes: dict[str, Any], level: int | None, name: str) -> Raster:
     try:
         image = attributes["multiscales"][0]
-        datasets = image["datasets"]
-        chosen = datasets[chosen_level(name, level, len(datasets))]
-        array = group[chosen["path"]]
-        axes, units = _axes(image, array.ndim)
+        dataset = image["datasets"][check_level(name, level, len(image["datasets"]))]
+        array = group[dataset["path"]]
+        axes, units = _parse_ome_axes(image, array.ndim)
         factors = [1.0] * array.ndim
-        for step in (*chosen.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())):
+        for step in (*dataset.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())):
             for axis, factor in enumerate(step.get("scale", ())):
                 factors[axis] *= float(factor)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
@@ -68,30 +68,21 @@ def _ome_image(group: Any, attributes: dict[str, Any], level: int | None, name: 
             f"{name} says that it is an OME-Zarr image, but what it says cannot be used ({type(error).__name__}: "
             f"{error}); pass the path of the array itself."
         ) from None
-    spacing = tuple((axis, factor) for axis, factor in zip(axes, factors, strict=True) if axis in SPATIAL)
-    known = {unit for axis, unit in zip(axes, units, strict=True) if axis in SPATIAL}
+    spacing = tuple((axis, factor) for axis, factor in zip(axes, factors, strict=True) if axis in SPATIAL_AXES)
+    known = {unit for axis, unit in zip(axes, units, strict=True) if axis in SPATIAL_AXES}
+    georeference = Georeference(spacing=spacing, unit=normalize_unit(known.pop()) if len(known) == 1 else None)
     n_bands = array.shape[axes.index("C")] if "C" in axes else 1
-    grid = Georeference(spacing=spacing, unit=unit_of(known.pop()) if len(known) == 1 else None)
-    return Raster(array, axes, _channels(attributes, n_bands), georeference=grid)
+    labels = tuple(str(channel.get("label", "")) for channel in attributes.get("omero", {}).get("channels", []))
+    has_names = len(labels) == n_bands and all(labels) and len(set(labels)) == n_bands
+    return Raster(array, axes, labels if has_names else None, georeference=georeference)
 
 
-def _axes(image: dict[str, Any], ndim: int) -> tuple[str, list[str | None]]:
-    """Letters and units of the axes; before version 0.3 they were these five, and had no units."""
-    stated = image.get("axes") or list("tczyx")
-    kinds = {"time": "t", "channel": "c"}
-    if isinstance(stated[0], dict):
-        names = [kinds.get(axis.get("type"), axis["name"]) for axis in stated]
-        units = [axis.get("unit") for axis in stated]
-    else:
-        names, units = list(stated), [None] * len(stated)
-    axes = letters(names)
-    if axes is None or len(axes) != ndim:
+def _parse_ome_axes(image: dict[str, Any], ndim: int) -> tuple[str, list[str | None]]:
+    """Return letters and units of the axes; before version 0.3 they were TCZYX without units."""
+    axes: list[dict[str, Any]]
+    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in image.get("axes") or "tczyx"]
+    names = [_AXIS_TYPES.get(str(axis.get("type")), axis["name"]) for axis in axes]
+    letters = parse_axes(names)
+    if letters is None or len(letters) != ndim:
         raise KeyError(f"axes {names} of an array with {ndim}")
-    return axes, units
-
-
-def _channels(attributes: dict[str, Any], n_bands: int) -> tuple[str, ...] | None:
-    """Labels of the channels, which viewers show, where each has its own."""
-    stated = attributes.get("omero", {}).get("channels", [])
-    names = tuple(str(channel.get("label", "")) for channel in stated)
-    return names if len(names) == n_bands and all(names) and len(set(names)) == n_bands else None
+    return letters, [axis.get("unit") for axis in axes]
