@@ -265,7 +265,7 @@ def test_infinity_is_named_with_its_place():
     image[21, 33, 1] = np.inf
     with pytest.raises(NonFiniteError, match="infinite"):
         segment(image, 3, random_state=0)
-    with pytest.raises(NonFiniteError, match="at line 21, column 33; make it NaN"):
+    with pytest.raises(NonFiniteError, match="at row 21, column 33; make it NaN"):
         segment(da.from_array(image, chunks=(16, 16, 3)), model=MODEL).labels.compute()
     image[21, 33, 1] = np.nan
     assert segment(image, model=MODEL).labels[21, 33] == 0
