@@ -1,30 +1,38 @@
-"""What may be typed. It imports nothing that takes long, so that ``--help`` is at once."""
+"""The verbs of the command line and their options.
+
+Options that set a parameter of the library have its name as destination. Numba, dask and zarr are imported only to run
+a verb, so that ``--help`` is fast.
+"""
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Callable, Iterable
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from textwrap import fill
+from typing import Any
 
-from streamgmm import __version__
+from streamgmm import GaussianMixture, __version__, select
+from streamgmm.cli import option_types as types
+from streamgmm.cli.option_types import choices_of, default_of, enumerate_names
+from streamgmm.data.sources.paths import FORMATS as ROW_FORMATS
+from streamgmm.images.ordering import ORDERS
+from streamgmm.images.reading import FORMATS as IMAGE_FORMATS
+from streamgmm.images.recipe import COLOURS
+from streamgmm.images.segmenting import STANDARD
 from streamgmm.model.covariances import STRUCTURES
-from streamgmm.model.information_criteria import CRITERIA, DEFAULT_CRITERION
-
-SOURCE = (
-    "path to a .zarr array, .npy, .parquet (a file or a folder of them) or .h5/.hdf5 file: rows of numbers, one column "
-    "a feature; read chunk by chunk, never whole"
-)
+from streamgmm.model.information_criteria import CRITERIA
 
 EXAMPLES = {
     "": """\
 examples:
-  streamgmm demo                                   see it work on 15 million pixels
-  streamgmm fit pixels.zarr -k 8 -o pixels.gmm     fit 8 components out of core
-  streamgmm select pixels.zarr -k 1:12 -o pixels.gmm   how many components?
-  streamgmm info pixels.gmm                        what was found
+  streamgmm demo                                   segment 15 million pixels out of core
+  streamgmm fit pixels.zarr -k 8 -o pixels.gmm     fit 8 components
+  streamgmm select pixels.zarr -k 1:12 -o pixels.gmm   choose the number of components
+  streamgmm info pixels.gmm                        describe the model
   streamgmm predict pixels.gmm pixels.zarr -o labels.zarr
-  streamgmm update pixels.gmm more.zarr            learn what has arrived
+  streamgmm update pixels.gmm more.zarr            learn new rows
 """,
     "fit": """\
 examples:
@@ -39,11 +47,11 @@ examples:
   streamgmm select pixels.zarr -k 1:12 -o pixels.gmm
   streamgmm select pixels.zarr -k 1:12 --covariance full,diag --plot curve.png -o pixels.gmm
   streamgmm select x.npy -k 2,4,8,16 --criterion icl -o x.gmm
-  streamgmm select large.zarr -k 1:12 --checkpoint choice.ckpt -o large.gmm
+  streamgmm select large.zarr -k 1:12 --checkpoint selection.ckpt -o large.gmm
 """,
     "update": """\
 examples:
-  streamgmm update log.gmm log.zarr                fitted to it by --algorithm incremental: the rows it has grown by
+  streamgmm update log.gmm log.zarr                the rows added to it since fit --algorithm incremental
   streamgmm update model.gmm monday.npy            another file: all of its rows, once
   streamgmm update model.gmm latest.npy --token 2026-11-21 -o newer.gmm
 """,
@@ -59,14 +67,14 @@ examples:
   streamgmm segment scan.zarr -k auto --plot sheet.png -o labels.zarr
   streamgmm segment scene.zarr -k 8 --axes CYX --bands 3,2,1 --nodata 0 --save scene.gmm -o labels.zarr
   streamgmm segment next.zarr --model scene.gmm --bands 3,2,1 --nodata 0 -o next_labels.zarr
-  streamgmm segment B02.tif B03.tif B04.tif -k 6 -o labels.tif        bands of one image, a file each
-  streamgmm segment slides/*.svs -k 5 -o labels/{}.tif                one model of all, labels of each
+  streamgmm segment B02.tif B03.tif B04.tif -k 6 -o labels.tif        bands of one image, one file each
+  streamgmm segment slides/*.svs -k 5 -o labels/{}.tif                one model of all images, labels of each
 """,
     "info": """\
 examples:
   streamgmm info pixels.gmm
-  streamgmm info fit.ckpt                          how far it has come, and whether it is valid
-  streamgmm info labels.zarr                       is all of it there, and undamaged?
+  streamgmm info fit.ckpt                          how far the fit is, and which generations are valid
+  streamgmm info labels.zarr                       is the result complete and undamaged?
 """,
     "demo": """\
 examples:
@@ -75,428 +83,299 @@ examples:
 """,
 }
 
+AddVerb = Callable[[str, str, str], ArgumentParser]
 
-def parser() -> ArgumentParser:
-    """All verbs and their options."""
-    root = ArgumentParser(
+MODULES = {"segment": "streamgmm.cli.image_verb", "info": "streamgmm.cli.info"}  # the other verbs are in verbs.py
+
+
+def build_parser() -> ArgumentParser:
+    """Return the parser of all verbs."""
+    parser = ArgumentParser(
         "streamgmm",
         description="Gaussian mixtures on data that does not fit in memory.",
         epilog=EXAMPLES[""],
         formatter_class=RawDescriptionHelpFormatter,
     )
-    root.add_argument("--version", action="version", version=f"streamgmm {__version__}")
-    verbs = root.add_subparsers(title="verbs", metavar="{fit,select,update,predict,segment,info,demo}", required=True)
+    parser.add_argument("--version", action="version", version=f"streamgmm {__version__}")
+    names = [name for name in EXAMPLES if name]
+    verbs = parser.add_subparsers(title="verbs", metavar=f"{{{','.join(names)}}}", required=True)
 
-    def verb(name: str, run: Callable[[Namespace], int], help_text: str, description: str) -> ArgumentParser:
-        made = verbs.add_parser(
+    def add_verb(name: str, summary: str, description: str) -> ArgumentParser:
+        verb = verbs.add_parser(
             name,
-            help=help_text,
-            description=description,
+            help=summary,
+            description=fill(description, 100),
             epilog=EXAMPLES[name],
             formatter_class=RawDescriptionHelpFormatter,
         )
-        made.set_defaults(run=run)
-        return made
+        verb.set_defaults(run=_import_to_run(name))
+        return verb
 
-    _add_fit(verb)
-    _add_select(verb)
-    _add_update(verb)
-    _add_predict(verb)
-    _add_segment(verb)
-    info = verb(
-        "info",
-        _lazily("info"),
-        "say what a model, a checkpoint or a result is",
-        "Print the settings, criteria and parameters of a model; of a checkpoint, besides, its generations, which of "
-        "them are valid, and how far the fit has come; or what a result is of, by which model, and, from a reading of "
-        "all of it, whether it is whole: exit code 1 if a chunk is missing or damaged.",
-    )
-    info.add_argument(
-        "path", metavar="PATH", type=Path, help="model or checkpoint that fit wrote, or .zarr that predict wrote"
-    )
-    demo = verb(
-        "demo",
-        _lazily("demo"),
-        "segment a satellite image, out of core, in a minute",
-        "Segment NASA's Blue Marble by 15 features of each of its 14.6 million pixels: 875 MB, in 512 MB of memory.",
-    )
-    demo.add_argument(
-        "--folder",
-        metavar="DIR",
-        type=Path,
-        default=Path("streamgmm-demo"),
-        help="where its files go, about 700 MB (default: %(default)s); those of an earlier demo are replaced",
-    )
-    return root
+    for add in (_add_fit, _add_select, _add_update, _add_predict, _add_segment, _add_info, _add_demo):
+        add(add_verb)
+    return parser
 
 
-def _add_fit(verb: Callable[..., ArgumentParser]) -> None:
-    fit = verb("fit", _lazily("fit"), "fit a mixture to stored rows", "Fit a Gaussian mixture by EM, out of core.")
-    fit.add_argument("source", metavar="SOURCE", help=SOURCE)
-    fit.add_argument("-k", "--components", metavar="K", type=_count, required=True, help="number of components")
-    fit.add_argument("-o", "--output", metavar="MODEL", type=Path, required=True, help="file to save the model to")
-    fit.add_argument(
-        "--covariance",
-        choices=tuple(STRUCTURES),
-        default="full",
-        help="shape of the components (default: %(default)s)",
-    )
-    fit.add_argument(
-        "--algorithm",
-        choices=("auto", "batch", "stepwise", "incremental"),
-        default="auto",
-        help="batch: exact, an update a pass; stepwise: good after one pass; incremental: can be updated when the rows "
-        "grow; auto: batch below 1,048,576 rows, else all in turn (default: %(default)s)",
-    )
-    _add_learning(
-        fit,
-        "1e-3; with auto, but for little data, until at most 0.1 nats are left to be gained in total, or a hundredth "
-        "of a nat a parameter",
-    )
-    fit.add_argument(
-        "--split-merge",
-        action="store_true",
-        help="once converged, try to make two components one and one two, as long as all rows are explained better",
-    )
-    _add_checkpoint(fit, "fit")
-    fit.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
-
-
-def _add_select(verb: Callable[..., ArgumentParser]) -> None:
-    select = verb(
-        "select",
-        _lazily("select"),
-        "choose how many components, and of which shape",
-        "Fit mixtures of several sizes and shapes, all from the same readings of SOURCE, print their criteria, and "
-        "save the best. Those that cannot win are dropped on the way.",
-    )
-    purposes = "; ".join(f"{name}, {criterion.purpose}" for name, criterion in CRITERIA.items())
-    select.add_argument("source", metavar="SOURCE", help=SOURCE)
-    select.add_argument(
-        "-k",
-        "--components",
-        metavar="RANGE",
-        type=_sizes,
-        default="1:10",
-        help="numbers of components to try: 1:12 (12 included), or 2,4,8 (default: %(default)s)",
-    )
-    select.add_argument(
-        "-o", "--output", metavar="MODEL", type=Path, required=True, help="file to save the best model to"
-    )
-    select.add_argument(
-        "--covariance",
-        metavar="SHAPES",
-        type=_shapes,
-        default="full",
-        help=f"shapes of the components to try, of {_enumerate(STRUCTURES)}: full,diag (default: %(default)s)",
-    )
-    select.add_argument(
-        "--criterion",
-        choices=tuple(CRITERIA),
-        default=DEFAULT_CRITERION,
-        help=f"what makes a candidate the best; {purposes} (default: %(default)s)",
-    )
-    select.add_argument(
-        "--plot", metavar="PNG", type=_picture, help="picture of the criteria to write (needs matplotlib)"
-    )
-    select.add_argument(
-        "--effective-n",
-        metavar="N",
-        type=_at_least_one,
-        help="independent rows that SOURCE is worth, where these are fewer than it has, as of neighbouring pixels; "
-        "information criteria are then of so many",
-    )
-    _add_checkpoint(select, "selection")
-    _add_learning(select, "until at most 0.1 nats are left to be gained in total, or a hundredth of a nat a parameter")
-    select.add_argument("--quiet", action="store_true", help="no progress, no table and no summary")
-
-
-def _add_checkpoint(verb: ArgumentParser, what: str) -> None:
-    verb.add_argument(
-        "--checkpoint",
-        metavar="DIR",
-        type=Path,
-        help=f"folder to keep the {what} in while it runs; the same command goes on where it was stopped, by whatever",
-    )
-    verb.add_argument(
-        "--resume",
-        choices=("auto", "never", "must"),
-        default="auto",
-        help="whether to go on with what DIR holds: if there is something, not at all, or it is an error that there is "
-        "nothing (default: %(default)s)",
-    )
-
-
-def _add_learning(verb: ArgumentParser, default: str) -> None:
-    """What fit and select share; ``default`` is that of the tolerance, in words."""
-    verb.add_argument(
-        "--tol",
-        type=_not_negative,
-        help=f"stop once a pass gains less than this, nats a row (default: {default})",
-    )
-    verb.add_argument("--max-iter", metavar="N", type=_count, default=100, help="passes at most (default: %(default)s)")
-    verb.add_argument(
-        "--n-init",
-        metavar="N",
-        type=_count,
-        default=1,
-        help="starts to try; they share every reading (default: %(default)s)",
-    )
-    verb.add_argument(
-        "--init",
-        choices=("auto", "split", "kmeans", "k-means++", "random", "random_from_data"),
-        default="auto",
-        help="how starts are found (default: %(default)s)",
-    )
-    verb.add_argument("--seed", type=_seed, default=0, help="seed of the starts (default: %(default)s)")
-    verb.add_argument(
-        "--reg-covar",
-        metavar="VARIANCE",
-        type=_not_negative,
-        default=1e-6,
-        help="added to every variance, squared units of the rows (default: %(default)s)",
-    )
-
-
-def _add_update(verb: Callable[..., ArgumentParser]) -> None:
-    update = verb(
-        "update",
-        _lazily("update"),
-        "learn rows that have arrived",
-        "Learn new rows, in one reading. A model that was fitted with --algorithm incremental takes SOURCE for the "
-        "array that it was fitted to, grown at its end, and reads only what is new. Any other model takes all rows of "
-        "SOURCE for new, and learns those of one name once.",
-    )
-    update.add_argument("model", metavar="MODEL", type=Path, help="file that fit wrote")
-    update.add_argument("source", metavar="SOURCE", help=SOURCE)
-    update.add_argument(
-        "-o",
-        "--output",
-        metavar="OUT",
-        type=Path,
-        help="file to save the model to (default: MODEL, once it is complete)",
-    )
-    update.add_argument(
-        "--token", metavar="NAME", help="name of these rows, where all are new (default: the path of SOURCE)"
-    )
-    update.add_argument("--quiet", action="store_true", help="no summary")
-
-
-def _add_predict(verb: Callable[..., ArgumentParser]) -> None:
-    predict = verb(
-        "predict",
-        _lazily("predict"),
-        "label stored rows",
-        "Write the most probable component of every row, in the smallest unsigned integers that hold them (uint8 up to "
-        "255 components). Rows are read and results written chunk by chunk. OUT appears only once it is complete; "
-        "until then its name ends in .partial. If it is stopped, by whatever, the same command goes on with a .zarr, "
-        "and begins a .npy anew. SOURCE is recognized by its shape, its chunks and some of its rows: remove "
-        "OUT.zarr.partial if others of them have changed in between.",
-    )
-    predict.add_argument("model", metavar="MODEL", type=Path, help="file that fit wrote")
-    predict.add_argument("source", metavar="SOURCE", help=SOURCE)
-    predict.add_argument("-o", "--output", metavar="OUT", type=_result, required=True, help=".zarr or .npy to write")
-    kind = predict.add_mutually_exclusive_group()
-    kind.add_argument("--proba", action="store_true", help="write the probability of each component instead")
-    kind.add_argument("--log-density", action="store_true", help="write the log-density of each row, nats, instead")
-    predict.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
-    predict.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
-
-
-def _add_segment(verb: Callable[..., ArgumentParser]) -> None:
-    segment = verb(
-        "segment",
-        _lazily("segment"),
-        "label the pixels of an image",
-        "Segment an image by the values of its pixels, and write labels from 1 to K, 0 for nodata. Up to three bands "
-        "of 8 bits, or one of 16, are counted once, and the fit takes no longer for a larger image; so are other "
-        "integers that have few values. If it is stopped, by whatever, the same command goes on with OUT; of several "
-        "images with --overwrite, since some are complete.",
-    )
-    segment.add_argument(
-        "images",
-        metavar="IMAGE",
-        nargs="+",
-        help="path to a .zarr (OME-Zarr too), .tif, .svs, .ndpi, .npy, what rasterio opens, .png or .jpg; all but "
-        "pictures are read block by block. Several are the bands of one image, if OUT is one; or they are images of "
-        "one kind, which get the same segments",
-    )
-    what = segment.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "-k",
-        "--segments",
-        metavar="K",
-        type=_segments,
-        help="number of segments; or numbers to choose from, 2:8 or 4,6,8, or auto, which is 1:10: the smallest from "
-        "which the next gains less than 0.01 nats a pixel",
-    )
-    what.add_argument(
-        "--model", metavar="FILE", type=Path, help="label by this model, which --save or fit wrote, and fit none"
-    )
-    segment.add_argument(
-        "-o",
-        "--output",
-        metavar="OUT",
-        type=Path,
-        required=True,
-        help="what to write the labels to: NAME.zarr, NAME.ome.zarr, IMAGE.zarr/labels/NAME, NAME.tif, or NAME.png of "
-        "a small image; of several images, a path with {} for the name of each, such as labels/{}.tif, or a folder, in "
-        "which they end in .zarr",
-    )
-    _add_what_is_learnt(segment)
-    _add_what_is_written(segment)
-    segment.add_argument(
-        "--order",
-        choices=("brightness", "weight"),
-        help="which segment is 1: the darkest, or the largest (default: brightness)",
-    )
-    segment.add_argument(
-        "--covariance",
-        choices=tuple(STRUCTURES),
-        help="shape of the components (default: full)",
-    )
-    segment.add_argument("--seed", type=_seed, help="seed of the starts (default: 0)")
-    segment.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
-    segment.add_argument("--quiet", action="store_true", help="no progress bar and no table")
-
-
-def _add_what_is_learnt(segment: ArgumentParser) -> None:
-    """Options of what a pixel is, and which are nodata."""
-    segment.add_argument(
-        "--axes",
-        help="what the axes are, such as YXC or TZYX: time T, planes Z, lines Y, columns X, bands C (default: as they "
-        "are for certain)",
-    )
-    segment.add_argument("--level", metavar="N", type=int, help="resolution of a pyramid, 0 the finest (default: 0)")
-    segment.add_argument("--bands", metavar="B,B,…", type=_bands, help="bands to use, counted from 0 (default: all)")
-    segment.add_argument("--nodata", metavar="V", type=_number, help="a pixel with this value in a used band has none")
-    segment.add_argument("--colour", choices=("lab",), help="learn L*, a* and b* of red, green and blue")
-    segment.add_argument(
-        "--window",
-        metavar="N",
-        type=_count,
-        help="learn also the mean and the deviation of each band over the N x N pixels around, N odd",
-    )
-    segment.add_argument(
-        "--coordinates",
-        metavar="W",
-        type=_number,
-        help="learn also where a pixel is, the longer side of the image counting as W units of a band",
-    )
-    segment.add_argument(
-        "--scaling", choices=("standard",), help="divide each feature by its deviation over the image before learning"
-    )
-
-
-def _add_what_is_written(segment: ArgumentParser) -> None:
-    """Options of what there shall be beside the labels."""
-    segment.add_argument(
-        "--save",
-        metavar="FILE",
-        type=Path,
-        help="file to save the model to, by which other images get the same segments",
-    )
-    segment.add_argument(
-        "--probabilities",
-        choices=("all", "largest"),
-        help="write the probability of each segment, or that of the label, beside OUT, to OUT_probabilities.zarr",
-    )
-    segment.add_argument(
-        "--plot",
-        metavar="PNG",
-        type=_picture,
-        help="picture of image, labels and components to write; of several images, a path with {} for the name of "
-        "each (needs matplotlib)",
-    )
-
-
-def _lazily(verb: str) -> Callable[[Namespace], int]:
-    """Import a verb's module, and with it numba and dask, only to run it."""
-    module = "streamgmm.cli.info" if verb == "info" else "streamgmm.cli.verbs"
-
-    def run(given: Namespace) -> int:
-        return int(getattr(import_module(module), verb)(given))
+def _import_to_run(name: str) -> Callable[[Namespace], int]:
+    def run(arguments: Namespace) -> int:
+        return int(getattr(import_module(MODULES.get(name, "streamgmm.cli.verbs")), name)(arguments))
 
     return run
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is not an integer of at least 1")
-    return int(text)
+def _option(verb: ArgumentParser, usage: str, help_text: str, **options: Any) -> None:
+    """Add an option or an argument that is written as in a usage line, such as ``-o --output MODEL``."""
+    words = usage.split()
+    flags = [word for word in words if word.startswith("-")]
+    if len(words) > len(flags):
+        options["metavar"] = words[-1]
+    verb.add_argument(*(flags or [words[-1].lower()]), help=help_text, **options)
 
 
-def _segments(text: str) -> int | str | list[int]:
-    return text if text == "auto" else int(text) if text.isdecimal() and int(text) >= 1 else _sizes(text)
+def _add_fit(add_verb: AddVerb) -> None:
+    fit = add_verb("fit", "fit a mixture to stored rows", "Fit a Gaussian mixture by EM, out of core.")
+    _add_source(fit)
+    sizes = {"dest": "n_components", "type": types.positive_integer, "required": True}
+    _option(fit, "-k --components K", "number of components", **sizes)
+    _option(fit, "-o --output MODEL", "file of the fitted model", type=Path, required=True)
+    _add_covariance(fit, default_of(GaussianMixture, "covariance_type"))
+    _option(
+        fit,
+        "--algorithm",
+        "batch: exact EM, one update per pass; stepwise: one update per batch, good after one pass; incremental: keeps "
+        "statistics of partitions, so that the verb update reads new rows only; auto: batch for fewer than 1,048,576 "
+        "rows, else all of them in turn (default: %(default)s)",
+        choices=choices_of("algorithm"),
+        default=default_of(GaussianMixture, "algorithm"),
+    )
+    _add_em_options(fit, GaussianMixture)
+    split_merge = "after convergence, split and merge components as long as the likelihood of all rows increases"
+    _option(fit, "--split-merge", split_merge, action="store_true")
+    _add_checkpoint(fit)
+    _add_quiet(fit, "progress bar and no summary")
 
 
-def _sizes(text: str) -> list[int]:
-    first, colon, last = text.partition(":")
-    parts = [first, last] if colon else text.split(",")
-    if not all(part.isdecimal() and int(part) >= 1 for part in parts) or (colon and int(last) < int(first)):
-        raise ArgumentTypeError(
-            f"{text!r} is neither a range of integers of at least 1, such as 1:12, nor a list of them"
-        )
-    numbers = [int(part) for part in parts]
-    return list(range(numbers[0], numbers[1] + 1)) if colon else numbers
+def _add_select(add_verb: AddVerb) -> None:
+    verb = add_verb(
+        "select",
+        "choose the number of components and the covariance type",
+        "Fit mixtures of several sizes and covariance types in shared passes over SOURCE, print their criteria, and "
+        "save the best. Candidates that cannot win are dropped early.",
+    )
+    _add_source(verb)
+    sizes, families = default_of(select, "n_components"), default_of(select, "covariance_types")
+    _option(
+        verb,
+        "-k --components RANGE",
+        f"numbers to try: 1:12, both ends included, or 2,4,8 (default: {sizes[0]}:{sizes[-1]})",
+        **{"dest": "n_components", "type": types.sizes, "default": sizes},
+    )
+    _option(verb, "-o --output MODEL", "file of the best model", type=Path, required=True)
+    _option(
+        verb,
+        "--covariance TYPES",
+        f"types to try, of {enumerate_names(STRUCTURES)}, with commas between them (default: {','.join(families)})",
+        **{"dest": "covariance_types", "type": types.families, "default": families},
+    )
+    purposes = "; ".join(f"{name}, {criterion.purpose}" for name, criterion in CRITERIA.items())
+    _option(
+        verb,
+        "--criterion",
+        f"what makes a candidate the best: {purposes} (default: %(default)s)",
+        choices=list(CRITERIA),
+        default=default_of(select, "criterion"),
+    )
+    _option(verb, "--plot PNG", "picture of the criteria (needs matplotlib)", type=types.picture)
+    _option(
+        verb,
+        "--effective-n N",
+        "effective number of independent rows for the information criteria, where it is smaller than the number of "
+        "rows, as for neighbouring pixels",
+        type=types.at_least_one,
+    )
+    _add_checkpoint(verb)
+    _add_em_options(verb, select)
+    _add_quiet(verb, "progress, no table and no summary")
 
 
-def _shapes(text: str) -> list[str]:
-    shapes = text.split(",")
-    if not set(shapes) <= set(STRUCTURES):
-        raise ArgumentTypeError(f"{text!r} is not a list of {_enumerate(STRUCTURES)}, such as full,diag")
-    return shapes
+def _add_update(add_verb: AddVerb) -> None:
+    update = add_verb(
+        "update",
+        "learn rows that have arrived",
+        "Learn new rows in one pass. A model fitted with --algorithm incremental takes SOURCE as the array it was "
+        "fitted to, grown at its end, and reads only the new rows. Any other model takes all rows of SOURCE as new, "
+        "and learns rows of one token once.",
+    )
+    _option(update, "MODEL", "file written by fit or select", type=Path)
+    _add_source(update)
+    _option(update, "-o --output OUT", "file of the updated model (default: MODEL, once it is complete)", type=Path)
+    _option(update, "--token NAME", "name of the rows, where all are new (default: the path of SOURCE)")
+    _add_quiet(update, "summary")
 
 
-def _enumerate(names: Iterable[str]) -> str:
-    *others, last = names
-    return f"{', '.join(others)} and {last}"
+def _add_predict(add_verb: AddVerb) -> None:
+    predict = add_verb(
+        "predict",
+        "label stored rows",
+        "Write the most probable component of every row, in the smallest unsigned integers that hold them (uint8 up to "
+        "255 components). Rows are read and results written chunk by chunk. OUT appears once it is complete; until "
+        "then its name ends in .partial. After an interruption or a crash the same command resumes a .zarr and starts "
+        "a .npy anew. SOURCE is recognized by its shape, its chunks and some of its rows: delete OUT.zarr.partial if "
+        "other rows have changed in between.",
+    )
+    _option(predict, "MODEL", "file written by fit or select", type=Path)
+    _add_source(predict)
+    _option(predict, "-o --output OUT", ".zarr or .npy to write", type=types.row_output, required=True)
+    kind = predict.add_mutually_exclusive_group()
+    kind.add_argument("--proba", action="store_true", help="write the probability of each component instead")
+    kind.add_argument("--log-density", action="store_true", help="write the log-density of each row in nats instead")
+    _option(predict, "--overwrite", "replace OUT if it exists", action="store_true")
+    _add_quiet(predict, "progress bar and no summary")
 
 
-def _picture(text: str) -> Path:
-    if Path(text).suffix.lower() != ".png":
-        raise ArgumentTypeError(f"{text!r} does not end in .png")
-    return Path(text)
+def _add_segment(add_verb: AddVerb) -> None:
+    segment = add_verb(
+        "segment",
+        "label the pixels of an image",
+        "Segment an image by the values of its pixels, and write labels from 1 to K, 0 for nodata. Distinct values of "
+        "up to three bands of 8 bits, of one of 16, or of other integers with few values are counted once, and the fit "
+        "takes no longer for a larger image. After an interruption or a crash the same command resumes OUT; with "
+        "several images add --overwrite, since some outputs are complete.",
+    )
+    _option(
+        segment,
+        "IMAGE",
+        f"path that ends in {enumerate_names(IMAGE_FORMATS, 'or')}; OME-Zarr and pyramids too. Several paths are the "
+        "bands of one image if OUT is one file, else images of one kind that get the same segments",
+        nargs="+",
+    )
+    model = segment.add_mutually_exclusive_group(required=True)
+    model.add_argument(
+        "-k",
+        "--segments",
+        dest="n_segments",
+        metavar="K",
+        type=types.segment_numbers,
+        help="number of segments; or numbers to choose from, 2:8 or 4,6,8, or auto for 1:10. The smallest is chosen "
+        "from which the next gains less than 0.01 nats a pixel",
+    )
+    model.add_argument("--model", metavar="FILE", type=Path, help="label by a model that --save or fit wrote")
+    _option(
+        segment,
+        "-o --output OUT",
+        "labels to write: NAME.zarr, NAME.ome.zarr, IMAGE.zarr/labels/NAME, NAME.tif, or NAME.png for a small image; "
+        "of several images a path with {} for the name of each, such as labels/{}.tif, or a folder for .zarr",
+        type=Path,
+        required=True,
+    )
+    _add_features(segment)
+    _option(segment, "--save FILE", "file of the model, to label other images by it", type=Path)
+    _option(
+        segment,
+        "--probabilities",
+        "write the probability of each segment, or of the label alone, beside OUT, to OUT_probabilities.zarr",
+        choices=("all", "largest"),
+    )
+    _option(
+        segment,
+        "--plot PNG",
+        "picture of image, labels and components; of several images a path with {} for the name of each (needs "
+        "matplotlib)",
+        type=types.picture,
+    )
+    order = f"segment 1 is the darkest (brightness) or the largest (weight) (default: {ORDERS[0]})"
+    _option(segment, "--order", order, choices=ORDERS)
+    _add_covariance(segment, None)
+    _option(segment, "--seed SEED", "seed of the random draws (default: 0)", dest="random_state", type=types.seed)
+    _option(segment, "--overwrite", "replace OUT if it exists", action="store_true")
+    _add_quiet(segment, "progress bar and no table")
 
 
-def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**32:
-        raise ArgumentTypeError(f"{text!r} is not an integer from 0 to 2**32 - 1")
-    return int(text)
+def _add_features(segment: ArgumentParser) -> None:
+    """Add the options that define the features of a pixel and nodata."""
+    _option(
+        segment,
+        "--axes AXES",
+        "a letter per axis, such as YXC or TZYX: time T, planes Z, rows Y, columns X, bands C (default: those of the "
+        "format)",
+    )
+    _option(segment, "--level N", "level of a pyramid, 0 the finest (default: 0)", type=int)
+    _option(segment, "--bands B,B,…", "bands to use, counted from 0 (default: all)", type=types.bands)
+    _option(segment, "--nodata V", "a pixel with this value in a used band is nodata", type=types.number)
+    _option(segment, "--colour", "use L*, a* and b* of red, green and blue as features", choices=COLOURS)
+    window = "add the mean and standard deviation of each band over N x N pixels as features, N odd"
+    _option(segment, "--window N", window, type=types.positive_integer)
+    coordinates = "add the coordinates of a pixel as features; the longer side of the image is W units of a band"
+    _option(segment, "--coordinates W", coordinates, type=types.number)
+    _option(segment, "--scaling", "divide each feature by its standard deviation over the image", choices=(STANDARD,))
 
 
-def _not_negative(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number < float("inf"):
-        raise ArgumentTypeError(f"{text!r} is not a number of at least 0")
-    return number
+def _add_info(add_verb: AddVerb) -> None:
+    info = add_verb(
+        "info",
+        "describe a model, a checkpoint or a result, and verify it",
+        "Print the settings, criteria and parameters of a model; of a checkpoint also its generations, which of them "
+        "are valid, and how far the fit is; of a result its model and, after reading all of it, whether it is complete "
+        "and undamaged: exit code 1 if a chunk is missing or damaged.",
+    )
+    _option(info, "PATH", "model, checkpoint, or .zarr written by predict", type=Path)
 
 
-def _at_least_one(text: str) -> float:
-    number = _not_negative(text)
-    if number < 1:
-        raise ArgumentTypeError(f"{text!r} is not a number of at least 1")
-    return number
+def _add_demo(add_verb: AddVerb) -> None:
+    demo = add_verb(
+        "demo",
+        "segment a satellite image out of core, in a minute",
+        "Segment NASA's Blue Marble by 15 features of each of its 14.6 million pixels: 875 MB, in 512 MB of memory.",
+    )
+    folder = "folder of the files, about 700 MB; those of an earlier demo are replaced (default: %(default)s)"
+    _option(demo, "--folder DIR", folder, type=Path, default=Path("streamgmm-demo"))
 
 
-def _bands(text: str) -> list[int]:
-    bands = text.split(",")
-    if not all(band.isdecimal() for band in bands):
-        raise ArgumentTypeError(f"{text!r} is not integers from 0 with commas between them")
-    return [int(band) for band in bands]
+def _add_source(verb: ArgumentParser) -> None:
+    _option(
+        verb,
+        "SOURCE",
+        f"path that ends in {enumerate_names(ROW_FORMATS, 'or')}, or a folder of parquet files: rows of numbers, one "
+        "column per feature; read chunk by chunk, never whole",
+    )
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ArgumentTypeError(f"{text!r} is not a number") from None
+def _add_quiet(verb: ArgumentParser, silenced: str) -> None:
+    _option(verb, "--quiet", f"no {silenced}", dest="verbose", action="store_false")
 
 
-def _result(text: str) -> Path:
-    if Path(text).suffix.lower() not in (".zarr", ".npy"):
-        raise ArgumentTypeError(f"{text!r} ends neither in .zarr nor in .npy")
-    return Path(text)
+def _add_covariance(verb: ArgumentParser, default: str | None) -> None:
+    help_text = f"covariance type of the components (default: {default_of(GaussianMixture, 'covariance_type')})"
+    _option(verb, "--covariance", help_text, dest="covariance_type", choices=list(STRUCTURES), default=default)
+
+
+def _add_checkpoint(verb: ArgumentParser) -> None:
+    folder = "folder of a checkpoint; after an interruption or a crash the same command resumes from it"
+    _option(verb, "--checkpoint DIR", folder, type=Path)
+    _option(
+        verb,
+        "--resume",
+        "auto: resume if DIR has a checkpoint; never: start anew; must: fail if DIR has none (default: %(default)s)",
+        choices=choices_of("resume"),
+        default=default_of(GaussianMixture, "resume"),
+    )
+
+
+def _add_em_options(verb: ArgumentParser, function: Callable[..., Any]) -> None:
+    """Add the options of EM that fit and select share, with the defaults of a function."""
+
+    def add(usage: str, parameter: str, help_text: str, **options: Any) -> None:
+        options = {"default": default_of(function, parameter), "dest": parameter, **options}
+        _option(verb, usage, f"{help_text} (default: %(default)s)", **options)
+
+    stopping = (
+        "stop if a pass gains less than this, nats a row; auto: 1e-3, or for accelerated EM, stop if at most 0.1 nats, "
+        "or 0.01 nats per parameter, remain to be gained in total"
+    )
+    add("--tol TOL", "tol", stopping, type=types.tolerance)
+    add("--max-iter N", "max_iter", "largest number of passes", type=types.positive_integer)
+    add("--n-init N", "n_init", "number of starts, which learn in the same passes", type=types.positive_integer)
+    add("--init", "init_params", "initialization method", choices=choices_of("init_params"))
+    add("--seed SEED", "random_state", "seed of the random draws", type=types.seed, default=0)
+    reg_covar = "added to every variance, squared units of the rows"
+    add("--reg-covar VARIANCE", "reg_covar", reg_covar, type=types.not_negative)

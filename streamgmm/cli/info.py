@@ -1,4 +1,4 @@
-"""What a file or a folder is, in words."""
+"""The verb info: describe a model, a selection, a checkpoint or a result in words."""
 
 from __future__ import annotations
 
@@ -19,165 +19,153 @@ from streamgmm.estimator.keeping import CheckpointContents
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.criteria import Criterion, HeldOut
 from streamgmm.model.information_criteria import likelihood_criteria
-from streamgmm.persistence.container import Arrays
-from streamgmm.persistence.store import Generation, generations, read_generation
+from streamgmm.persistence.store import generations, read_generation
 from streamgmm.results.provenance import model_digest
 from streamgmm.results.stored_array import StoredArray
 from streamgmm.selection.checkpoints import SelectionContents, held_choice
 from streamgmm.selection.files import held_parts
 
 
-def info(given: Namespace) -> int:
-    """Print a model, a checkpoint and which of its generations are valid, or a result and whether it is whole."""
-    if given.path.is_dir() and not generations(given.path):
-        return _describe_result(given.path)
-    if given.path.is_dir() and (held := held_choice(given.path)) is not None:
-        return _describe_choice(given.path, held)
-    if (found := _selection_at(given.path)) is not None:
-        return _describe_selection(given.path, found)
-    model = load(given.path)
-    settings = ", ".join(
-        f"{name}={value!r}" for name, value in model.get_params(deep=False).items() if value is not None
-    )
-    print(f"{given.path}: {outcome(model)}")
-    if given.path.is_dir():
-        _describe_checkpoint(given.path)
-    print(f"settings: {settings}")
+def info(arguments: Namespace) -> int:
+    """Print what is stored at a path; ResultError if it is a result that is not complete and undamaged."""
+    path = arguments.path
+    is_checkpoint = path.is_dir() and bool(generations(path))
+    if path.is_dir() and not is_checkpoint:
+        _print_result(path)
+    elif is_checkpoint and (contents := held_choice(path)) is not None:
+        _print_running_selection(path, contents)
+    else:
+        try:
+            _print_selection(path, Selection.load(path), is_checkpoint)
+        except CheckpointMismatch:
+            _print_model(path, load(path), is_checkpoint)
+    return 0
+
+
+def describe_model(model: Any) -> str:
+    """Return one line about a model."""
     if not hasattr(model, "means_"):
-        return 0
+        n_pending = getattr(model, "n_samples_seen_", 0)
+        return "not fitted yet" + (f"; {n_pending:,} rows wait for more to start from" if n_pending else "")
+    passes = f"{model.n_iter_} pass{'es' * (model.n_iter_ != 1)}"
+    likelihood = ""
+    for kind, name in (("bound", "at least"), ("exact", "log-likelihood")):
+        if kind in model.criteria_:
+            criterion = model.criteria_[kind]
+            likelihood = f", {name} {criterion.log_likelihood / criterion.n_samples:.6g} nats/row"
+    return (
+        f"{model.n_components} components ({model.covariance_type}) of {model.n_features_in_} features, "
+        f"{model.n_samples_seen_:,} rows seen, {'converged' if model.converged_ else 'not converged'} after {passes}"
+        f"{likelihood}"
+    )
+
+
+def _print_model(path: Path, model: GaussianMixture, is_checkpoint: bool) -> None:
+    print(f"{path}: {describe_model(model)}")
+    if is_checkpoint:
+        _print_generations(path, lambda *parts: _progress(CheckpointContents.of(GaussianMixture, path, *parts)))
+    print(f"settings: {_format_settings(model.get_params(deep=False))}")
+    if not hasattr(model, "means_"):
+        return
     print(f"digest: {model_digest(model)}")
     if hasattr(model, "restarts_"):
         print(f"start: {model.restarts_}")
     for kind, criterion in model.criteria_.items():
-        print(f"{kind} over {criterion.n_samples:,.10g} rows: log-likelihood {criterion.log_likelihood:.10g}", end="")
-        if isinstance(criterion, Criterion):
-            for entry in likelihood_criteria():
-                value = criterion.value(entry.name)
-                print("" if isnan(value) else f", {entry.label} {value:.10g}", end="")
-            print(f" ({criterion.n_parameters} parameters; lower is better)", end="")
-        elif isinstance(criterion, HeldOut):
-            print(f", {criterion.mean:.10g} ± {criterion.standard_error:.2g} nats/row", end="")
-        print()
+        print(f"{kind} over {criterion.n_samples:,.10g} rows: {_format_criterion(criterion)}")
     print("\nmeans ± standard deviations")
-    print(_table(model, shutil.get_terminal_size((120, 24)).columns))
-    return 0
+    print(_format_components(model, shutil.get_terminal_size((120, 24)).columns))
 
 
-def _describe_checkpoint(folder: Path) -> None:
-    """Print the generations, which of them are valid, and where the newest of those has come to."""
-
-    def place(held: CheckpointContents[GaussianMixture]) -> str:
-        token = getattr(held.model, "durable_token_", None)
-        ended = "a fit that has ended" if held.task is not None else "a stream"
-        where = ended if held.fit_state is None else f"a fit, {held.fit_state.place}"
-        return where + ("" if token is None else f"; the latest token whose rows it holds is {token!r}")
-
-    _describe_generations(folder, lambda *found: place(CheckpointContents.of(GaussianMixture, folder, *found)))
+def _progress(contents: CheckpointContents[GaussianMixture]) -> str:
+    token = getattr(contents.model, "durable_token_", None)
+    ended = "a stream" if contents.task is None else "a fit that has ended"
+    position = ended if contents.fit_state is None else f"a fit, {contents.fit_state.place}"
+    return position + ("" if token is None else f"; the latest token whose rows it holds is {token!r}")
 
 
-def _selection_at(path: Path) -> Selection | None:
-    """A selection that was made, in a file or a checkpoint; None where it is something else."""
-    try:
-        return Selection.load(path)
-    except CheckpointMismatch:
-        return None
+def _print_selection(path: Path, selection: Selection, is_checkpoint: bool) -> None:
+    print(f"{path}: {selection!r}")
+    if is_checkpoint:
+        names = ("best", "table", "criterion", "models", "worth")
+
+        def describe(*generation: Any) -> str:
+            parts = held_parts(path, *generation)
+            return repr(Selection(**{name: parts[name] for name in names}))
+
+        _print_generations(path, describe)
+    print(f"best: {describe_model(selection.best)}")
 
 
-def _describe_selection(path: Path, found: Selection) -> int:
-    """Print what was chosen, and what a checkpoint holds."""
-    print(f"{path}: {found!r}")
-    if path.is_dir():
-        _describe_generations(path, lambda *generation: repr(Selection(**_made(path, *generation))))
-    print(f"best: {outcome(found.best)}")
-    return 0
+def _print_running_selection(folder: Path, contents: SelectionContents) -> None:
+    sizes = ", ".join(str(size) for size in contents.settings["n_components"])
+    families = ", ".join(contents.settings["covariance_types"])
+    print(f"{folder}: a selection by {contents.settings['criterion']} among {sizes} components ({families})")
+    _print_generations(folder, lambda *parts: f"a selection, {SelectionContents.of(folder, *parts).choice.place}")
+    print(f"settings: {_format_settings(contents.settings)}")
 
 
-def _made(folder: Path, *generation: Any) -> dict[str, Any]:
-    parts = held_parts(folder, *generation)
-    return {name: parts[name] for name in ("best", "table", "criterion", "models", "worth")}
-
-
-def _describe_choice(folder: Path, held: SelectionContents) -> int:
-    """Print what is chosen from, and how far that has come."""
-    sizes = ", ".join(str(size) for size in held.settings["n_components"])
-    families = ", ".join(held.settings["covariance_types"])
-    print(f"{folder}: a selection by {held.settings['criterion']} among {sizes} components ({families})")
-    _describe_generations(folder, lambda *found: f"a selection, {SelectionContents.of(folder, *found).choice.place}")
-    settings = {name: value for name, value in held.settings.items() if value is not None}
-    print("settings: " + ", ".join(f"{name}={value!r}" for name, value in settings.items()))
-    return 0
-
-
-def _describe_generations(folder: Path, place: Callable[[Generation, dict[str, Any], Arrays], str]) -> None:
-    """Print which generations are valid, and where the newest of those has come to."""
-    described = False
+def _print_generations(folder: Path, describe: Callable[..., str]) -> None:
+    """Print which generations are valid, and a description of the newest of these."""
+    is_described = False
     for generation in generations(folder):
         line = f"generation {generation.number:,}"
         try:
             status = (folder / generation.name).stat()
-            where = place(generation, *read_generation(folder, generation))
+            description = describe(generation, *read_generation(folder, generation))
         except CheckpointError as error:
             print(f"{line}: not valid. {error}")
             continue
-        written = datetime.fromtimestamp(status.st_mtime)
-        print(f"{line}: valid, {status.st_size:,} bytes, {written:%Y-%m-%d %H:%M:%S}")
-        if not described:
-            print(f"  {where}")
-            described = True
+        print(f"{line}: valid, {status.st_size:,} bytes, {datetime.fromtimestamp(status.st_mtime):%Y-%m-%d %H:%M:%S}")
+        if not is_described:
+            print(f"  {description}")
+            is_described = True
 
 
-def _describe_result(path: Path) -> int:
-    """Print what a result is of; ResultError unless it is whole."""
+def _print_result(path: Path) -> None:
     stored = StoredArray.open(path)
     faults = stored.faults()
     n_blocks, record = len(stored.blocks()), stored.record
-    what = "chunks" if stored.array.shards is None else "shards"
+    unit = "chunks" if stored.array.shards is None else "shards"
     n_missing, n_damaged = (list(faults.values()).count(fault) for fault in ("missing", "damaged"))
     print(f"{path}: {record.kind}, shape {stored.array.shape}, {stored.array.dtype}")
     print(f"model: digest {record.model}, streamgmm {record.streamgmm}")
-    print(f"{what}: {n_blocks - n_missing:,} of {n_blocks:,} written, {n_damaged:,} of them damaged")
+    print(f"{unit}: {n_blocks - n_missing:,} of {n_blocks:,} written, {n_damaged:,} of them damaged")
     stored.check(faults)
-    return 0
 
 
-def outcome(model: Any) -> str:
-    """What a model is, in a line."""
-    if not hasattr(model, "means_"):
-        waiting = getattr(model, "n_samples_seen_", 0)
-        return "not fitted yet" + (f"; {waiting:,} rows wait for more to start from" if waiting else "")
-    passes = f"{model.n_iter_} pass{'es' * (model.n_iter_ != 1)}"
-    known = [(kind, model.criteria_[kind]) for kind in ("exact", "bound") if kind in model.criteria_]
-    likelihood = [
-        f", {'log-likelihood' if kind == 'exact' else 'at least'} {one.log_likelihood / one.n_samples:.6g} nats/row"
-        for kind, one in known
-    ]
-    return (
-        f"{model.n_components} components ({model.covariance_type}) of {model.n_features_in_} features, "
-        f"{model.n_samples_seen_:,} rows seen, {'converged' if model.converged_ else 'not converged'} after {passes}"
-        + "".join(likelihood[:1])
-    )
+def _format_settings(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in settings.items() if value is not None)
 
 
-def _table(model: Any, width: int) -> str:
-    """Features as lines, components as columns, by falling weight, in blocks that fit the width."""
+def _format_criterion(criterion: Any) -> str:
+    text = f"log-likelihood {criterion.log_likelihood:.10g}"
+    if isinstance(criterion, Criterion):
+        values = {entry.label: criterion.value(entry.name) for entry in likelihood_criteria()}
+        text += "".join(f", {label} {value:.10g}" for label, value in values.items() if not isnan(value))
+        text += f" ({criterion.n_parameters} parameters; lower is better)"
+    elif isinstance(criterion, HeldOut):
+        text += f", {criterion.mean:.10g} ± {criterion.standard_error:.2g} nats/row"
+    return text
+
+
+def _format_components(model: Any, width: int) -> str:
+    """Format a table with features as lines and components as columns, by falling weight, in blocks of a width."""
     k, d = model.means_.shape
-    names = [str(name) for name in getattr(model, "feature_names_in_", [f"feature {column}" for column in range(d)])]
+    names = [str(name) for name in getattr(model, "feature_names_in_", [f"feature {index}" for index in range(d)])]
     deviations = np.sqrt(parameters_of(model, STRUCTURES[model.covariance_type]).variances())
-    order = np.argsort(-model.weights_, kind="stable")
     columns = [
         [f"component {c}", f"{model.weights_[c]:.2%}"]
-        + [f"{mean:.4g} ± {sd:.3g}" for mean, sd in zip(model.means_[c], deviations[c], strict=True)]
-        for c in order
+        + [f"{mean:.4g} ± {deviation:.3g}" for mean, deviation in zip(model.means_[c], deviations[c], strict=True)]
+        for c in np.argsort(-model.weights_, kind="stable")
     ]
     margin = ["", "weight", *names]
-    size = max(len(cell) for column in columns for cell in column) + 2
+    column_width = max(len(cell) for column in columns for cell in column) + 2
     indent = max(len(cell) for cell in margin)
-    per_block = max(1, (width - indent) // size)
-    return "\n\n".join(
-        "\n".join(
-            margin[line].ljust(indent)
-            + "".join(column[line].rjust(size) for column in columns[first : first + per_block])
-            for line in range(d + 2)
+    per_block = max(1, (width - indent) // column_width)
+    blocks = []
+    for first in range(0, k, per_block):
+        rows = zip(margin, *columns[first : first + per_block], strict=True)
+        blocks.append(
+            "\n".join(name.ljust(indent) + "".join(c.rjust(column_width) for c in cells) for name, *cells in rows)
         )
-        for first in range(0, k, per_block)
-    )
+    return "\n\n".join(blocks)

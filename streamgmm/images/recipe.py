@@ -18,6 +18,8 @@ from streamgmm.errors import InputError
 if TYPE_CHECKING:  # it loads dask
     from streamgmm.images.features import Features
 
+COLOURS = ("lab",)  # colour spaces of features
+
 Scale = tuple[tuple[float, float], ...]
 Colour = tuple[int, int, int]
 

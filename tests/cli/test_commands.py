@@ -132,7 +132,7 @@ def test_a_select_that_is_stopped_goes_on_with_the_same_command(run, source, tmp
     with monkeypatch.context() as patch:
         patch.setattr(CheckpointSession, "watch", watched)
         code, _, err = run(*command)
-        assert (code, err) == (130, "streamgmm: interrupted; with --checkpoint it could be gone on with\n")
+        assert (code, err) == (130, "streamgmm: interrupted; with --checkpoint the same command would resume\n")
         seen.clear()
         code, _, err = run(*command, "--checkpoint", folder)
     assert code == 130

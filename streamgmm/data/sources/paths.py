@@ -26,10 +26,10 @@ def from_path(path: str | PathLike[str], sample_weight: Any = None) -> Source:
     """
     name = fspath(path)
     location = Path(name)
-    opener = _OPENERS.get(location.suffix.lower())
+    opener = FORMATS.get(location.suffix.lower())
     is_parquet_folder = opener is None and location.is_dir() and any(location.glob("*.parquet"))
     if opener is None and not is_parquet_folder:
-        raise InputError(f"X is the path {name!r}, whose suffix is not one of {', '.join(_OPENERS)}; open it yourself.")
+        raise InputError(f"X is the path {name!r}, whose suffix is not one of {', '.join(FORMATS)}; open it yourself.")
     if "://" not in name and not location.exists():
         raise InputError(f"X is the path {name!r}, but there is nothing; check it, and the working directory.")
     return _parquet(name, sample_weight) if opener is None else opener(name, sample_weight)
@@ -82,4 +82,4 @@ def _hdf5(name: str, sample_weight: Any) -> Source:
     return from_hdf5(only("HDF5 file", found), sample_weight)
 
 
-_OPENERS = {".zarr": _zarr, ".npy": _npy, ".parquet": _parquet, ".h5": _hdf5, ".hdf5": _hdf5}
+FORMATS = {".zarr": _zarr, ".npy": _npy, ".parquet": _parquet, ".h5": _hdf5, ".hdf5": _hdf5}

@@ -14,8 +14,8 @@ from streamgmm.errors import InputError, InputTypeError
 from streamgmm.images.features.colour import LIGHTEST, check_colour, lab, rgb
 from streamgmm.images.features.scaling import Scaling
 from streamgmm.images.reading.axis_names import SPATIAL_AXES
+from streamgmm.images.recipe import COLOURS
 
-COLOURS = ("lab",)
 WIDEST = 255  # pixels: the side of a window beyond which it is no neighbourhood, and costs more than all else
 ROUNDING = 1 / 12  # squared grey levels: the variance of what rounding to whole numbers took away
 LEAST = 1e-6  # variance that is added on a scale of deviations
