@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from streamgmm.errors import InputError
 from streamgmm.images.labelling import label_dtype
-from streamgmm.images.reading.pictures import import_pillow
+from streamgmm.images.reading.raster import import_library
 from streamgmm.persistence.atomic import atomic_output
 
 MOST_PIXELS = 2**26
@@ -18,7 +18,7 @@ MOST_PIXELS = 2**26
 
 def check_picture(shape: tuple[int, ...], n_segments: int) -> None:
     """Refuse, before the work, labels that cannot be a picture, and pictures where there is no Pillow."""
-    import_pillow()
+    import_library("PIL.Image")
     if len(shape) != 2:
         raise InputError(f"A picture has lines and columns only, and the image has shape {shape}; write to .zarr.")
     if shape[0] * shape[1] > MOST_PIXELS or label_dtype(n_segments) != np.uint8:
@@ -30,7 +30,7 @@ def check_picture(shape: tuple[int, ...], n_segments: int) -> None:
 
 def write_picture(labels: NDArray[np.uint8], colours: NDArray[np.uint8], path: Path, *, overwrite: bool) -> None:
     """Write labels as a PNG; ``colours``, shape (k, 3), are red, green and blue of labels 1 to k; 0 is transparent."""
-    picture = import_pillow().fromarray(labels)
+    picture = import_library("PIL.Image").fromarray(labels)
     picture.putpalette(np.concatenate([np.zeros((1, 3), np.uint8), colours]).tobytes())
     with atomic_output(path, overwrite=overwrite) as partial:
         picture.save(partial, format="PNG", transparency=0)

@@ -160,7 +160,7 @@ def test_what_cannot_be_opened_is_refused_in_a_sentence(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("library", "name", "extra"),
-    [("tifffile", "a.tif", "tiff"), ("rasterio", "a.vrt", "geo"), ("PIL", "a.png", "demo")],
+    [("tifffile", "a.tif", "tiff"), ("rasterio", "a.vrt", "geo"), ("PIL.Image", "a.png", "demo")],
 )
 def test_without_a_library_its_extra_is_named(tmp_path, monkeypatch, library, name, extra):
     (tmp_path / name).touch()

@@ -57,7 +57,7 @@ def test_what_is_too_large_for_a_picture_is_refused_before_the_work(tmp_path, ph
 
 def test_without_pillow_the_remedy_is_named_before_the_work(tmp_path, photograph, monkeypatch):
     (tmp_path / "image.png").touch()
-    monkeypatch.setitem(sys.modules, "PIL", None)
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
     for image, output in [(photograph, tmp_path / "labels.png"), (tmp_path / "image.png", None)]:
         with pytest.raises(ImportError, match=r"pip install 'streamgmm\[demo\]'"):
             segment(image, 2, output=output)

@@ -35,30 +35,14 @@ _UNITS = {alias: unit for unit, aliases in _UNIT_ALIASES.items() for alias in (u
 
 
 def name_axes(shape: tuple[int, ...], axes: str | None) -> str:
-    """Return a letter for each axis of an image: T time, Z plane, Y row, X column, C band.
+    """Return a capital letter for each axis of an image: T time, Z plane, Y row, X column, C band.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Shape of the array.
-    axes : str or None
-        Letters from the user or the format, in any case and order, with Y and X. Without them, two axes are one band.
-        Of three axes, the first or the last is that of bands if exactly one of them has at most 4 entries and both
-        other axes have at least 32. More axes need letters.
-
-    Returns
-    -------
-    str
-        Capital letters.
-
-    Raises
-    ------
-    InputError
-        There are too few or too many axes, or their meaning is not certain.
+    Letters of the user or the format are checked. Without them, two axes are one band. Of three axes, the first or the
+    last is that of bands if exactly one of them has at most 4 entries and both other axes have at least 32.
 
     Examples
     --------
-    >>> name_axes((427, 640, 3), None), name_axes((3, 427, 640), None), name_axes((12, 427, 640), "CYX")
+    >>> name_axes((427, 640, 3), None), name_axes((3, 427, 640), None), name_axes((12, 427, 640), "cyx")
     ('YXC', 'CYX', 'CYX')
     """
     if axes is not None:

@@ -20,18 +20,10 @@ from streamgmm.images.reading.raster import (
     check_decoded_size,
     check_level,
     damaged_part_error,
+    import_library,
 )
 
 _WARNINGS = threading.Lock()
-
-
-def import_rasterio() -> Any:
-    """Import rasterio, or say how to install it."""
-    try:
-        import rasterio
-    except ImportError:
-        raise ImportError("This format needs rasterio; install it with: pip install 'streamgmm[geo]'") from None
-    return rasterio
 
 
 def open_gdal(name: str, level: int | None, *, apply_palette: bool = True) -> Raster:
@@ -43,7 +35,7 @@ def open_gdal(name: str, level: int | None, *, apply_palette: bool = True) -> Ra
 
 
 def _open_dataset(name: str, level: int, *, is_georeferenced: bool = False) -> Any:
-    rio = import_rasterio()
+    rio = import_library("rasterio")
     options = {"overview_level": level - 1} if level else {}
     if is_georeferenced:
         return rio.open(name, **options)
@@ -65,17 +57,14 @@ class WindowReader:
 
     def __call__(self, key: Slices) -> NDArray[Any]:
         """Return a window of one band, or of several."""
-        from rasterio.windows import Window
-
-        rows, columns = key[-2:]
-        window = Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
+        window = tuple((along.start, along.stop) for along in key[-2:])
         bands = self.bands[0] if len(key) == 2 else list(self.bands[key[0]])
         try:
             if not hasattr(self._threads, "dataset"):
                 self._threads.dataset = _open_dataset(self.name, self.level, is_georeferenced=self.is_georeferenced)
             dataset = self._threads.dataset
             return np.asarray((dataset.read_masks if self.reads_masks else dataset.read)(bands, window=window))
-        except import_rasterio().errors.RasterioError as error:
+        except import_library("rasterio").errors.RasterioError as error:
             raise damaged_part_error(self.name, error.__cause__ or error) from None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -83,19 +72,14 @@ class WindowReader:
 
 
 def _make_raster(name: str, level: int, dataset: Any, apply_palette: bool) -> Raster:
-    from rasterio.enums import ColorInterp, MaskFlags
-
-    colours = dict(zip(dataset.indexes, dataset.colorinterp, strict=True))
-    bands = tuple(band for band in dataset.indexes if colours[band] != ColorInterp.alpha)
+    alpha = [band for band, colour in zip(dataset.indexes, dataset.colorinterp, strict=True) if colour.name == "alpha"]
+    bands = tuple(band for band in dataset.indexes if band not in alpha)
     if not bands:
         parts = ", ".join(map(repr, dataset.subdatasets[:4]))
         raise InputError(f"{name!r} holds no bands{f', but {parts}; pass one of these' if parts else ''}.")
-
-    def select(values: Any) -> list[Any]:
-        return [values[band - 1] for band in bands]
-
-    dtypes = [np.dtype(dtype) for dtype in select(dataset.dtypes)]
-    height, width = dataset.block_shapes[bands[0] - 1]
+    first, indices = bands[0] - 1, [band - 1 for band in bands]
+    dtypes = [np.dtype(dataset.dtypes[index]) for index in indices]
+    height, width = dataset.block_shapes[first]
     remedy = f"make tiles of it (gdal_translate -co TILED=YES {Path(name).name} tiled.tif)"
     n_bytes = height * width * sum(dtype.itemsize for dtype in dtypes)
     check_decoded_size(name, n_bytes, f"a block of {width:,} x {height:,} pixels", remedy)
@@ -106,40 +90,40 @@ def _make_raster(name: str, level: int, dataset: Any, apply_palette: bool) -> Ra
         n = () if len(bands) == 1 else (len(bands),)
         return LazyArray((*n, *shape), np.dtype(dtype), (*n, *chunks), read)
 
-    def mask_of(band: int) -> LazyArray:
-        return mask_equal(make_array((band,), np.uint8, reads_masks=True), 0)
-
     values = make_array(bands, np.result_type(*dtypes))
-    nodata = [cast_nodata(*pair) for pair in zip(select(dataset.nodatavals), dtypes, strict=True)]
-    alpha = next((band for band in dataset.indexes if band not in bands), None)
-    flags = dataset.mask_flag_enums[bands[0] - 1]
-    mask: Any = None
-    if alpha is not None:
-        mask = mask_equal(make_array((alpha,), dataset.dtypes[alpha - 1]), 0)
-    elif MaskFlags.per_dataset in flags and MaskFlags.nodata not in flags:
-        mask = mask_of(bands[0])
-    elif len(set(nodata)) > 1:
-        mask = stack_arrays([mask_of(band) for band in bands], bool)
-    common_nodata = nodata[0] if len(set(nodata)) == 1 else None
+    all_nodata = [cast_nodata(dataset.nodatavals[index], dataset.dtypes[index]) for index in indices]
+    nodata = all_nodata[0] if len(set(all_nodata)) == 1 else None
+    flags, mask = {flag.name for flag in dataset.mask_flag_enums[first]}, None
+    if alpha:
+        mask = mask_equal(make_array((alpha[0],), dataset.dtypes[alpha[0] - 1]), 0)
+    elif "per_dataset" in flags and "nodata" not in flags:
+        mask = mask_equal(make_array((bands[0],), np.uint8, reads_masks=True), 0)
+    elif len(set(all_nodata)) > 1:
+        mask = stack_arrays([mask_equal(make_array((band,), np.uint8, True), 0) for band in bands], bool)
     georeference = _make_georeference(dataset)
-    has_palette = values.dtype in (np.uint8, np.uint16) and colours[bands[0]] == ColorInterp.palette
+    has_palette = values.dtype in (np.uint8, np.uint16) and dataset.colorinterp[first].name == "palette"
     if apply_palette and len(bands) == 1 and has_palette:
-        mask = combine_masks(mask, None if common_nodata is None else mask_equal(values, common_nodata))
-        table = np.zeros((2 ** (8 * values.dtype.itemsize), 3), np.uint8)
-        for number, colour in dataset.colormap(bands[0]).items():
-            table[number] = colour[:3]
-        return Raster(look_up(values, table), "YXC", mask=mask, georeference=georeference)
-    names = tuple(select(dataset.descriptions))
-    scale = tuple(zip(map(float, select(dataset.scales)), map(float, select(dataset.offsets)), strict=True))
+        mask = combine_masks(mask, None if nodata is None else mask_equal(values, nodata))
+        return Raster(look_up(values, _read_palette(dataset, bands[0])), "YXC", mask=mask, georeference=georeference)
+    names = tuple(dataset.descriptions[index] for index in indices)
+    scale = tuple((float(dataset.scales[index]), float(dataset.offsets[index])) for index in indices)
     return Raster(
         values,
         "YX" if len(bands) == 1 else "CYX",
         names if all(names) and len(set(names)) == len(names) else None,
-        common_nodata,
+        nodata,
         mask,
-        scale if set(scale) != {(1.0, 0.0)} else None,
+        scale if any(pair != (1.0, 0.0) for pair in scale) else None,
         georeference,
     )
+
+
+def _read_palette(dataset: Any, band: int) -> NDArray[np.uint8]:
+    """Return red, green and blue of every possible value."""
+    table = np.zeros((np.iinfo(dataset.dtypes[band - 1]).max + 1, 3), np.uint8)
+    for value, colour in dataset.colormap(band).items():
+        table[value] = colour[:3]
+    return table
 
 
 def _make_georeference(dataset: Any) -> Georeference | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from math import prod
 from operator import or_
 from typing import Any
 
@@ -20,16 +19,10 @@ Slices = tuple[slice, ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LazyArray:
-    """Array that is stored somewhere, as far as dask needs to know it.
+    """Stored array, as far as dask needs to know it.
 
-    Attributes
-    ----------
-    shape : tuple of int
-    dtype : numpy.dtype
-    chunks : tuple of int
-        Shape of the smallest part that storage can read.
-    read : callable
-        Function that returns the part of a tuple of slices, one an axis, with nonnegative bounds and step 1.
+    ``chunks`` is the shape of the smallest part that storage can read. ``read`` returns the part of a tuple of slices,
+    one an axis, with nonnegative bounds and step 1.
 
     Examples
     --------
@@ -52,11 +45,6 @@ class LazyArray:
     def ndim(self) -> int:
         """Number of axes."""
         return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """Number of values."""
-        return prod(self.shape)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         keys = key if isinstance(key, tuple) else (key,)
@@ -82,13 +70,7 @@ def get_chunks(array: Any) -> tuple[int, ...]:
 
 
 def select_indices(array: Any, axis: int, indices: Sequence[int]) -> LazyArray:
-    """Select indices along an axis, in the given order.
-
-    Examples
-    --------
-    >>> select_indices(np.array([[1, 2, 3], [4, 5, 6]]), 1, [2, 0])[1]
-    array([6, 4])
-    """
+    """Select indices along an axis, in the given order."""
 
     def read(key: Slices) -> Any:
         selected = indices[key[axis]]
@@ -142,14 +124,7 @@ def combine_masks(*masks: Any) -> Any:
 
 
 def rescale(array: Any, factor: NDArray[Any], offset: NDArray[Any], nodata: float | None) -> Any:
-    """Multiply by a factor and add an offset, which have as many axes, as float32; ``nodata`` becomes NaN.
-
-    Examples
-    --------
-    >>> rescale(np.array([[1, 9], [3, 4]]), np.array([[2.0]]), np.array([[-1.0]]), 9)[:]
-    array([[ 1., nan],
-           [ 5.,  7.]], dtype=float32)
-    """
+    """Multiply by a factor and add an offset, which have as many axes, as float32; ``nodata`` becomes NaN."""
     if hasattr(array, "dask"):
         import dask.array as da
 
@@ -168,14 +143,7 @@ def rescale(array: Any, factor: NDArray[Any], offset: NDArray[Any], nodata: floa
 
 
 def look_up(array: Any, table: NDArray[Any]) -> LazyArray:
-    """Replace values by rows of a table, whose columns become a new last axis: the colours of a palette.
-
-    Examples
-    --------
-    >>> look_up(np.array([1, 0]), np.array([[0, 0, 9], [5, 6, 7]]))[:]
-    array([[5, 6, 7],
-           [0, 0, 9]])
-    """
+    """Replace values by rows of a table, whose columns become a new last axis: the colours of a palette."""
     n = table.shape[1]
     shape, chunks = (*array.shape, n), (*get_chunks(array), n)
     return LazyArray(shape, table.dtype, chunks, lambda key: table[np.asarray(array[key[:-1]])][..., key[-1]])

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 
 from streamgmm.errors import InputError
-from streamgmm.images.reading.raster import Raster, check_decoded_size, check_level
+from streamgmm.images.reading.raster import Raster, check_decoded_size, check_level, import_library
 
 _MODES = {"L": "L", "I;16": "I;16", "RGB": "RGB", "LA": "LA", "RGBA": "RGBA", "1": "L", "P": "RGB", "PA": "RGBA"}
 _TRANSPARENT_MODES = {"1": "LA", "L": "LA", "P": "RGBA", "RGB": "RGBA"}  # of pictures with one transparent colour
 _REMEDY = "convert it to a tiled TIFF (vips tiffsave FROM TO --tile), or to .zarr"
 
 
-def import_pillow() -> Any:
-    """Import PIL.Image, or say how to install it."""
-    try:
-        from PIL import Image
-    except ImportError:
-        raise ImportError("Pictures need Pillow; install it with: pip install 'streamgmm[demo]'") from None
-    return Image
-
-
 def open_picture(name: str, level: int | None) -> Raster:
     """Decode a picture of grey levels or colours; a palette becomes colours."""
     check_level(name, level)
-    Image = import_pillow()
+    Image = import_library("PIL.Image")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the size is checked below
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from math import isnan, prod
 from typing import Any
 
@@ -14,6 +15,8 @@ from streamgmm.images.reading.axis_names import SPATIAL_AXES
 from streamgmm.images.reading.lazy_arrays import combine_masks, rescale, take_index
 
 MAX_DECODED_BYTES = 2**28  # of a picture, tile or strip that can only be decoded whole
+
+LIBRARIES = {"rasterio": ("rasterio", "geo"), "tifffile": ("tifffile", "tiff"), "PIL.Image": ("Pillow", "demo")}
 
 _SYMBOLS = {
     "metre": "m",
@@ -151,6 +154,15 @@ def cast_nodata(value: float | None, dtype: Any) -> float | None:
         return float(value)
     limits = np.iinfo(dtype)
     return int(value) if float(value).is_integer() and limits.min <= value <= limits.max else None
+
+
+def import_library(module: str) -> Any:
+    """Import an optional library, or say how to install it."""
+    try:
+        return import_module(module)
+    except ImportError:
+        name, extra = LIBRARIES[module]
+        raise ImportError(f"This format needs {name}; install it with: pip install 'streamgmm[{extra}]'") from None
 
 
 def check_level(name: str, level: int | None, n_levels: int = 1) -> int:

@@ -26,6 +26,7 @@ from streamgmm.images.reading.raster import (
     check_decoded_size,
     check_level,
     damaged_part_error,
+    import_library,
 )
 from streamgmm.images.reading.tiff_metadata import parse_aperio, parse_hamamatsu, parse_imagej, parse_ome
 
@@ -38,24 +39,15 @@ LUMA_TO_RGB = np.array(
 )  # ITU-R BT.601, as in JFIF
 
 
-def import_tifffile() -> Any:
-    """Import tifffile, or say how to install it."""
-    try:
-        import tifffile
-    except ImportError:
-        raise ImportError("TIFF needs tifffile; install it with: pip install 'streamgmm[tiff]'") from None
-    return tifffile
-
-
 def is_geotiff(name: str) -> bool:
     """Return True if a TIFF has a georeference."""
-    with import_tifffile().TiffFile(name) as file:
+    with import_library("tifffile").TiffFile(name) as file:
         return bool(file.pages[0].is_geotiff)
 
 
 def open_tiff(name: str, level: int | None, *, apply_palette: bool = True) -> Raster:
     """Open the image of a TIFF, the largest if there are several, and its alpha or mask page as a mask."""
-    with import_tifffile().TiffFile(name) as file:
+    with import_library("tifffile").TiffFile(name) as file:
         series, mask_index = _find_image(name, file.series)
         level = check_level(name, level, len(series.levels))
         page, letters = series.levels[level].keyframe, series.levels[level].get_axes(squeeze=True)
@@ -108,7 +100,7 @@ class SegmentReader:
 
                 workers = max(2, os.cpu_count() or 1)  # more than one, so that it decodes in threads
                 selected = {"series": self.series, "level": self.level}
-                store = import_tifffile().imread(self.name, aszarr=True, maxworkers=workers, **selected)
+                store = import_library("tifffile").imread(self.name, aszarr=True, maxworkers=workers, **selected)
                 weakref.finalize(self, store.close)
                 self._array = zarr.open_array(store, mode="r")
             return self._array

@@ -112,18 +112,18 @@ class Output:
 
             check_picture(shape, n_segments)
         elif self.kind == TIFF and _lies_somewhere(grid):
-            from streamgmm.images.reading.gdal import import_rasterio
+            from streamgmm.images.reading.raster import import_library
 
-            import_rasterio()
+            import_library("rasterio")
             if len(shape) != 2:
                 raise InputError(
                     f"Labels of shape {shape} lie somewhere on earth, which a TIFF of several pages cannot say; write "
                     "them to .zarr."
                 )
         elif self.kind == TIFF:
-            from streamgmm.images.reading.tiff_reader import import_tifffile
+            from streamgmm.images.reading.raster import import_library
 
-            import_tifffile()
+            import_library("tifffile")
 
     def write(
         self,

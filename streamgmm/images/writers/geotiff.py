@@ -8,8 +8,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 import numpy as np
 
-from streamgmm.images.reading.gdal import import_rasterio
-from streamgmm.images.reading.raster import Georeference
+from streamgmm.images.reading.raster import Georeference, import_library
 from streamgmm.images.writers.legend import Legend
 from streamgmm.images.writers.strips import windows
 from streamgmm.images.writers.tiff import TILE, class_tags
@@ -22,7 +21,7 @@ def write_geotiff(labels: Any, path: Path, legend: Legend, grid: Georeference, *
     Names are in the tags of the band, and, since GDAL takes those of classes from there alone, in a file beside it that
     ends in .aux.xml.
     """
-    rio = import_rasterio()
+    rio = import_library("rasterio")
     from rasterio.transform import Affine
     from rasterio.windows import Window
 

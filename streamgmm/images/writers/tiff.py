@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm.images.reading.raster import Georeference
-from streamgmm.images.reading.tiff_reader import import_tifffile
+from streamgmm.images.reading.raster import Georeference, import_library
 from streamgmm.images.writers.legend import Legend
 from streamgmm.images.writers.strips import windows
 from streamgmm.persistence.atomic import atomic_output
@@ -35,7 +34,7 @@ def write_tiff(
     options |= {"shape": labels.shape, "dtype": labels.dtype, "tile": (TILE, TILE), "compression": "zlib"}
     noted = [(GDAL_METADATA, "s", 0, _names(legend), True), (GDAL_NODATA, "s", 0, "0", True)]
     with atomic_output(path, overwrite=overwrite) as partial:
-        with import_tifffile().TiffWriter(partial, bigtiff=True) as file:
+        with import_library("tifffile").TiffWriter(partial, bigtiff=True) as file:
             file.write(_tiles(labels), metadata={"axes": axes}, extratags=noted, **options)
 
 
