@@ -30,6 +30,7 @@ from streamgmm import GaussianMixture
 from streamgmm.algorithms.accelerated import Accelerated, AcceleratedState
 from streamgmm.algorithms.algorithm import Algorithm
 from streamgmm.algorithms.batch import Batch
+from streamgmm.algorithms.stopping import AcceleratedStop, MaxPasses
 from streamgmm.data import execution
 from streamgmm.data.sources import Source, as_source
 from streamgmm.fitting import plan as planning
@@ -37,7 +38,6 @@ from streamgmm.fitting.driver import FitProcedure, FitTask
 from streamgmm.initialization.candidates import drawn
 from streamgmm.iteration.loop import Step
 from streamgmm.iteration.run import Run, Stage, fit
-from streamgmm.iteration.stopping import AcceleratedStop, MaxPasses
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.parameters import Parameters
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamgmm.algorithms.drift import Monitor, degrees_of_freedom, innovations, ordered_storage, score
 from streamgmm.kernels.e_step import expect
 from streamgmm.model.covariances import STRUCTURES
+from streamgmm.model.drift import Monitor, degrees_of_freedom, innovations, ordered_storage, score
 from streamgmm.model.em import Expectation, make_parameters, maximize, pseudo_statistics
 from streamgmm.model.likelihood import LogLikelihood
 from streamgmm.model.parameters import Parameters

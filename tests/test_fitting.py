@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from streamgmm.algorithms.accelerated import Accelerated
 from streamgmm.algorithms.batch import Batch
+from streamgmm.algorithms.stopping import AcceleratedStop, AitkenStop, MaxPasses, Tolerance
 from streamgmm.data import execution
 from streamgmm.data.sources import as_source
 from streamgmm.errors import DegenerateError
 from streamgmm.iteration.run import Stage, fit
-from streamgmm.iteration.stopping import AcceleratedStop, AitkenStop, MaxPasses, Tolerance
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.testing.examples import assert_same_parameters, mixture
 

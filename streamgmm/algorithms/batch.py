@@ -3,36 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, replace
 
+from streamgmm.algorithms.algorithm import AlgorithmState, UpdateInfo
 from streamgmm.data.execution import ChunkGroup
-from streamgmm.model.em import Expectation, Surrogate
+from streamgmm.model.covariances import CovarianceStructure
+from streamgmm.model.em import Expectation, MStepInfo, maximize
 from streamgmm.model.parameters import Parameters
 from streamgmm.model.reduction import Counter, push, total
+from streamgmm.persistence.codec import persistent
 
 
+@persistent("batch-1")
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchState(AlgorithmState):
+    """State of batch EM: the parameters and the running sum of this pass."""
+
+    parameters: Parameters
+    partial_sums: Counter[Expectation] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
-    """The state is the running tree sum of the waves of this pass."""
+    """Batch EM for one covariance structure."""
 
-    def init(self, start: Parameters) -> Counter[Expectation]:
-        """No wave yet."""
-        return ()
+    structure: CovarianceStructure
+    reg_covar: float
+
+    def init(self, start: Parameters) -> BatchState:
+        """Return the state before the first pass."""
+        return BatchState(start)
 
     def update(
-        self, state: Counter[Expectation], expectations: Sequence[Expectation], chunk_group: ChunkGroup
-    ) -> tuple[Surrogate | None, Any]:
-        """Nothing until the pass ends, then its total."""
+        self, state: BatchState, expectations: Sequence[Expectation], chunk_group: ChunkGroup
+    ) -> tuple[BatchState, UpdateInfo | None]:
+        """Add the expectations; at the end of a pass, maximize."""
+        sums = state.partial_sums
         for expectation in expectations:
-            state = push(state, expectation)
-        if not chunk_group.complete or not state:
-            return None, state
-        whole = total(state)
-        return Surrogate(whole.statistics, whole.likelihood.rows, whole.likelihood), ()
+            sums = push(sums, expectation)
+        if not chunk_group.complete or not sums:
+            return replace(state, partial_sums=sums), None
+        whole = total(sums)
+        rows = float(whole.likelihood.rows)
+        parameters, m_step = maximize(whole.statistics, self.structure, self.reg_covar, effective_rows=rows)
+        return BatchState(parameters), UpdateInfo(whole, rows, m_step)
 
-    def covered(self, state: Counter[Expectation]) -> Expectation | None:
-        """Nothing is kept once a pass has ended."""
-        return total(state) if state else None
+    def accumulated(self, state: BatchState) -> Expectation | None:
+        """Return the sum of the pass so far; nothing is kept once it has ended."""
+        return total(state.partial_sums) if state.partial_sums else None
 
-    def reported(self, state: Counter[Expectation]) -> Surrogate | None:
-        """Nothing: the last surrogate is all rows."""
+    def report(self, state: BatchState) -> tuple[Parameters, MStepInfo] | None:
+        """Return None: the parameters are those of all rows."""
         return None

@@ -1,11 +1,9 @@
-"""Parameters as points of a space without borders, in which a line between two of them can be drawn on and on.
+"""Unconstrained coordinates of mixtures, relative to one of them, the frame, which is the origin.
 
-Seen from one mixture, the frame, which is zero: logarithms of weights, means in the frame's standard deviations, and
-matrix logarithms of covariances in the frame's units; each component's part times the root of its share of the rows.
-
-So the length of a vector is, near the frame, √2 times the root of the divergence (Kullback & Leibler's, of the joint
-density of rows and components, nats a row), an affine map of the data turns vectors but changes no length, and what the
-M-step leads to is the gradient of the mean log-likelihood.
+Logarithms of weights, means in the frame's standard deviations, and matrix logarithms of covariances in the frame's
+units; the part of each component times the root of its share of the rows. Near the frame, the length of a vector is √2
+times the root of the Kullback-Leibler divergence of the joint density of rows and components, nats a row. An affine map
+of the data turns vectors but changes no length. The M-step is the gradient of the mean log-likelihood.
 """
 
 from __future__ import annotations
@@ -16,12 +14,12 @@ from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.em import make_parameters
 from streamgmm.model.parameters import Array, Parameters
 
-LEAST_WEIGHT = 1e-300
-LEAST_SHARE = 1e-12  # of the rows: what a component without any is taken for
+LEAST_WEIGHT = 1e-300  # stands for a weight of 0, which has no logarithm
+LEAST_SHARE = 1e-12  # of the rows: stands for that of a component without rows
 
 
-def seen_from(frame: Parameters, parameters: Parameters) -> Array:
-    """Vector to a mixture: of weights, means and covariances, one after the other; not finite where that is too far."""
+def to_coordinates(frame: Parameters, parameters: Parameters) -> Array:
+    """Return the vector from the frame to a mixture: weights, means, covariances; not finite where it is too far."""
     factors = frame.precision_factors
     steps = parameters.means - frame.means
     with np.errstate(all="ignore"):
@@ -37,8 +35,8 @@ def seen_from(frame: Parameters, parameters: Parameters) -> Array:
     return np.concatenate([(scale * part).ravel() for scale, part in scaled])
 
 
-def at(frame: Parameters, vector: Array, structure: CovarianceStructure) -> Parameters:
-    """The mixture that a vector leads to; raises DegenerateError or LinAlgError where it is not finite."""
+def from_coordinates(frame: Parameters, vector: Array, structure: CovarianceStructure) -> Parameters:
+    """Return the mixture at a vector; raise DegenerateError or LinAlgError where it is not finite."""
     factors = frame.precision_factors
     first, second = frame.weights.size, frame.weights.size + frame.means.size
     parts = vector[:first], vector[first:second], vector[second:]
@@ -61,10 +59,10 @@ def at(frame: Parameters, vector: Array, structure: CovarianceStructure) -> Para
 
 
 def _scales(frame: Parameters) -> tuple[Array, Array, Array]:
-    """What a unit of weights, means and covariances is long, each as it is multiplied with them."""
+    """Return the factors that turn weights, means and covariances into coordinates."""
     shares = np.maximum(frame.weights, LEAST_SHARE)
     shape = frame.covariances.shape
     owned = shares if shape[0] == len(shares) else np.ones(1)
-    alike = frame.n_features / shape[-1]  # features of one variance
-    covariances = np.sqrt(0.5 * alike * owned).reshape(-1, *[1] * (len(shape) - 1))
+    n_shared = frame.n_features / shape[-1]  # features that share a variance
+    covariances = np.sqrt(0.5 * n_shared * owned).reshape(-1, *[1] * (len(shape) - 1))
     return np.sqrt(shares), np.sqrt(shares)[:, None], covariances

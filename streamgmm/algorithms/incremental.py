@@ -1,10 +1,11 @@
-"""Incremental EM: every piece of the data keeps its latest statistics, and the M-step sees the sum of all.
+"""Incremental EM: every partition of the data keeps its latest statistics, and the M-step sees the sum of all.
 
 Neal & Hinton (1998). From the second pass on there is no step size, and the free energy s·θ + H over all rows never
-decreases. In the first, when most pieces have none yet, the M-step sees statistics that move by steps (`Stepwise`), and
-each piece keeps its own beside them: the sum of all that ends the pass is then as good as stepwise EM's.
+decreases. In the first pass, when most partitions have no statistics yet, the M-step sees the moving statistics of
+stepwise EM, and each partition keeps its own beside them.
 
-The sum is the root of a tree of which only the paths of changed pieces are added up anew: nothing is ever subtracted.
+The sum is the root of a binary tree of which only the paths of changed partitions are added up anew: nothing is ever
+subtracted.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm.algorithms.algorithm import AlgorithmState
+from streamgmm.algorithms.algorithm import AlgorithmState, UpdateInfo
 from streamgmm.algorithms.partition_columns import EntryColumns
 from streamgmm.algorithms.stepwise import Stepwise, StepwiseState
 from streamgmm.data.execution import ChunkGroup
-from streamgmm.model.em import Expectation, Surrogate
+from streamgmm.model.em import Expectation, MStepInfo, maximize
 from streamgmm.model.parameters import Array, Parameters
 from streamgmm.model.reduction import tree_sum
 from streamgmm.model.statistics import Statistics
@@ -28,7 +29,7 @@ from streamgmm.persistence.codec import persistent
 
 
 class Node(NamedTuple):
-    """Sum over an aligned run of entries; a node is never changed, its path is made anew."""
+    """Sum over an aligned run of partitions; immutable, a changed path is made anew."""
 
     sum: Expectation
     left: Node | None = None
@@ -39,8 +40,9 @@ class Node(NamedTuple):
 class IncrementalColumns:
     """State of incremental EM as it is saved."""
 
+    parameters: Parameters
     origin: Array
-    kept: EntryColumns
+    entries: EntryColumns
     moving: StepwiseState | None
     visited: EntryColumns
 
@@ -52,18 +54,21 @@ class IncrementalState(AlgorithmState):
 
     Attributes
     ----------
+    parameters : Parameters
+        Under which the next partitions are read.
     origin : ndarray of shape (k, d)
-        Point about which all entries are taken; the means at the beginning of a pass.
+        Origin of all entries: the means at the beginning of a pass.
     depth : int
-        The tree has room for ``2**depth`` entries.
+        The tree has room for ``2**depth`` partitions.
     root : Node or None
-        The entries, places without one being None.
+        The entries of the partitions; None for a partition without one.
     moving : StepwiseState or None
-        In the first pass, what the M-step sees.
+        Moving statistics, in the first pass.
     visited : tuple of (int, Expectation)
-        In the first pass, the entries by their places, each about the means of its time.
+        Entries of the first pass by partition, each about the means of its time.
     """
 
+    parameters: Parameters
     origin: Array
     depth: int = 0
     root: Node | None = None
@@ -71,108 +76,115 @@ class IncrementalState(AlgorithmState):
     visited: tuple[tuple[int, Expectation], ...] = ()
 
     def to_columns(self) -> IncrementalColumns:
-        """Return the entries as a few large arrays; the tree is made anew from them."""
-        kept = EntryColumns.from_entries(leaves(self), self.origin)
-        return IncrementalColumns(self.origin, kept, self.moving, EntryColumns.from_entries(self.visited))
+        """Return the entries as a few large arrays, from which the tree is made anew."""
+        entries = EntryColumns.from_entries(list_entries(self), self.origin)
+        visited = EntryColumns.from_entries(self.visited)
+        return IncrementalColumns(self.parameters, self.origin, entries, self.moving, visited)
 
     @classmethod
     def from_columns(cls, columns: IncrementalColumns) -> IncrementalState:
         """Return the state that `to_columns` made arrays of."""
-        state = cls(columns.origin, moving=columns.moving, visited=tuple(columns.visited.entries()))
-        return placed(state, dict(columns.kept.entries()))
+        visited = tuple(columns.visited.entries())
+        state = cls(columns.parameters, columns.origin, moving=columns.moving, visited=visited)
+        return replace_entries(state, dict(columns.entries.entries()))
 
     def validate(self) -> None:
-        """Raise ValueError unless the origin is a finite matrix."""
-        if self.origin.ndim != 2 or not np.isfinite(self.origin).all():
-            raise ValueError("the origin of the entries is none")
+        """Raise ValueError unless the origin is a finite matrix of the shape of the means."""
+        if self.origin.shape != self.parameters.means.shape or not np.isfinite(self.origin).all():
+            raise ValueError("the origin of the entries is of another mixture, or not finite")
 
 
 @dataclass(frozen=True, slots=True)
 class Incremental:
-    """One update a batch of entries.
+    """Incremental EM, one update for each batch of partitions.
 
     Parameters
     ----------
     first : Stepwise
-        How the first pass moves.
-    start_rows : float or None, default=None
-        Rows that the start is worth to it.
+        Algorithm of the first pass; it holds the covariance structure and the regularization.
+    start_rows : float, default=0.0
+        Rows that the start was learnt from.
     entries : IncrementalState or None, default=None
-        What to go on from, if every piece was visited before.
+        State to continue from, if every partition was visited before.
     """
 
     first: Stepwise
-    start_rows: float | None = None
+    start_rows: float = 0.0
     entries: IncrementalState | None = None
 
     def init(self, start: Parameters) -> IncrementalState:
-        """No entry yet, or those to go on from."""
+        """Return the state without entries, or with those to continue from."""
         if self.entries is not None:
-            return self.entries
-        return IncrementalState(start.means, moving=self.first.init(start, self.start_rows))
+            return replace(self.entries, parameters=start)
+        return IncrementalState(start, start.means, moving=self.first.init(start, self.start_rows))
 
     def update(
         self, state: IncrementalState, expectations: Sequence[Expectation], chunk_group: ChunkGroup
-    ) -> tuple[Surrogate | None, IncrementalState]:
-        """Put the statistics of entries in the place of their earlier ones, and sum up."""
+    ) -> tuple[IncrementalState, UpdateInfo | None]:
+        """Replace the entries of the partitions read, and maximize on the sum."""
         visits = list(zip(dict.fromkeys(chunk_group.entries), expectations, strict=True))
         if state.moving is None:
-            state = placed(state, dict(visits))
-            return self._whole(state, expectations, chunk_group)
-        surrogate, moving = self.first.update(state.moving, expectations, chunk_group)
-        state = replace(state, moving=moving, visited=(*state.visited, *visits))
+            return self._maximize(replace_entries(state, dict(visits)), expectations, chunk_group)
+        moving, info = self.first.update(state.moving, expectations, chunk_group)
+        visited = (*state.visited, *visits)
         if not chunk_group.last:
-            return surrogate, state
-        state = placed(replace(state, moving=None, visited=()), dict(state.visited))
-        return self._whole(state, expectations, chunk_group)
+            return replace(state, parameters=moving.parameters, moving=moving, visited=visited), info
+        state = replace_entries(replace(state, moving=None, visited=()), dict(visited))
+        return self._maximize(state, expectations, chunk_group)
 
-    def covered(self, state: IncrementalState) -> Expectation | None:
-        """Sum over all entries."""
+    def accumulated(self, state: IncrementalState) -> Expectation | None:
+        """Return the sum over all partitions."""
         return None if state.root is None else state.root.sum
 
-    def reported(self, state: IncrementalState) -> Surrogate | None:
-        """Nothing: the last surrogate is all entries."""
+    def report(self, state: IncrementalState) -> tuple[Parameters, MStepInfo] | None:
+        """Return None: the parameters are those of all partitions."""
         return None
 
-    def _whole(
+    def _maximize(
         self, state: IncrementalState, expectations: Sequence[Expectation], chunk_group: ChunkGroup
-    ) -> tuple[Surrogate | None, IncrementalState]:
-        """All entries, about their means once a pass has ended."""
+    ) -> tuple[IncrementalState, UpdateInfo | None]:
+        """Maximize on the sum of all entries, which are recentred to their means when a pass has ended."""
         if state.root is None or not (chunk_group.last or (chunk_group.complete and expectations)):
-            return None, state
+            return state, None
         whole = state.root.sum
         latest = tree_sum(expectations) if expectations else whole
-        surrogate = Surrogate(whole.statistics, whole.likelihood.rows, latest.likelihood, latest=latest.statistics)
+        rows = float(whole.likelihood.rows)
+        structure, reg_covar = self.first.structure, self.first.reg_covar
+        parameters, m_step = maximize(whole.statistics, structure, reg_covar, effective_rows=rows)
         if chunk_group.last:
-            state = recentred(state, whole.statistics.origin + _steps(whole.statistics))
-        return surrogate, state
+            state = recentre_entries(state, _compute_means(whole.statistics))
+        return replace(state, parameters=parameters), UpdateInfo(latest, rows, m_step)
 
 
-def placed(state: IncrementalState, entries: Mapping[int, Expectation | None]) -> IncrementalState:
-    """Put entries in their places, or take those away that are None."""
+def replace_entries(state: IncrementalState, entries: Mapping[int, Expectation | None]) -> IncrementalState:
+    """Set the entries of some partitions; None removes one."""
     depth, root = state.depth, state.root
     while max(entries, default=0) >= 1 << depth:
         root, depth = None if root is None else Node(root.sum, root, None), depth + 1
-    made = [(place, _leaf(entry, state.origin)) for place, entry in sorted(entries.items())]
-    return replace(state, depth=depth, root=_with_leaves(root, depth, made))
+    leaves = [
+        (index, None if entry is None else Node(entry.recentred(state.origin)))
+        for index, entry in sorted(entries.items())
+    ]
+    return replace(state, depth=depth, root=_replace_leaves(root, depth, leaves))
 
 
-def recentred(state: IncrementalState, origin: Array) -> IncrementalState:
-    """All entries about other points, the sums among them made anew."""
-    root = _mapped(state.root, state.depth, lambda entry: _about(entry, origin))
+def recentre_entries(state: IncrementalState, origin: Array) -> IncrementalState:
+    """Take all entries about another origin, and add them up anew."""
+    root = _map_leaves(state.root, state.depth, lambda entry: entry.recentred(origin))
     return replace(state, origin=origin, root=root)
 
 
-def merged(state: IncrementalState, places: Sequence[int] | NDArray[np.int64]) -> IncrementalState:
-    """Entries that are given the same place become one; ``places`` has the new one of each, by its old."""
-    found: dict[int, list[Expectation]] = {}
-    for place, entry in leaves(state):
-        found.setdefault(int(places[place]), []).append(entry)
-    return placed(IncrementalState(state.origin), {place: tree_sum(parts) for place, parts in found.items()})
+def merge_entries(state: IncrementalState, indices: Sequence[int] | NDArray[np.int64]) -> IncrementalState:
+    """Merge partitions that get the same index; ``indices`` has the new index of each, by its old."""
+    groups: dict[int, list[Expectation]] = {}
+    for index, entry in list_entries(state):
+        groups.setdefault(int(indices[index]), []).append(entry)
+    merged = {index: tree_sum(parts) for index, parts in groups.items()}
+    return replace_entries(IncrementalState(state.parameters, state.origin), merged)
 
 
-def leaves(state: IncrementalState) -> list[tuple[int, Expectation]]:
-    """Every entry with its place."""
+def list_entries(state: IncrementalState) -> list[tuple[int, Expectation]]:
+    """Return every entry with the index of its partition."""
 
     def gather(node: Node | None, depth: int, first: int) -> list[tuple[int, Expectation]]:
         if node is None or depth == 0:
@@ -182,19 +194,15 @@ def leaves(state: IncrementalState) -> list[tuple[int, Expectation]]:
     return gather(state.root, state.depth, 0)
 
 
-def _leaf(entry: Expectation | None, origin: Array) -> Node | None:
-    return None if entry is None else Node(_about(entry, origin))
-
-
-def _joined(left: Node | None, right: Node | None) -> Node | None:
+def _join(left: Node | None, right: Node | None) -> Node | None:
     if left is None or right is None:
-        only = left or right
-        return None if only is None else Node(only.sum, left, right)
+        child = left or right
+        return None if child is None else Node(child.sum, left, right)
     return Node(left.sum + right.sum, left, right)
 
 
-def _with_leaves(node: Node | None, depth: int, leaves: Sequence[tuple[int, Node | None]]) -> Node | None:
-    """The tree with some leaves in other places' stead: a path that several of them share is added up once."""
+def _replace_leaves(node: Node | None, depth: int, leaves: Sequence[tuple[int, Node | None]]) -> Node | None:
+    """Return the tree with some leaves replaced; a path that several of them share is added up once."""
     if not leaves:
         return node
     if depth == 0:
@@ -202,21 +210,18 @@ def _with_leaves(node: Node | None, depth: int, leaves: Sequence[tuple[int, Node
     left, right = (None, None) if node is None else (node.left, node.right)
     half = 1 << (depth - 1)
     near = [leaf for leaf in leaves if leaf[0] < half]
-    far = [(place - half, leaf) for place, leaf in leaves[len(near) :]]
-    return _joined(_with_leaves(left, depth - 1, near), _with_leaves(right, depth - 1, far))
+    far = [(index - half, leaf) for index, leaf in leaves[len(near) :]]
+    return _join(_replace_leaves(left, depth - 1, near), _replace_leaves(right, depth - 1, far))
 
 
-def _mapped(node: Node | None, depth: int, function: Callable[[Expectation], Expectation]) -> Node | None:
+def _map_leaves(node: Node | None, depth: int, function: Callable[[Expectation], Expectation]) -> Node | None:
     if node is None or depth == 0:
         return None if node is None else Node(function(node.sum))
-    return _joined(_mapped(node.left, depth - 1, function), _mapped(node.right, depth - 1, function))
+    return _join(_map_leaves(node.left, depth - 1, function), _map_leaves(node.right, depth - 1, function))
 
 
-def _about(entry: Expectation, origin: Array) -> Expectation:
-    return Expectation(entry.statistics.recentred(origin), entry.likelihood)
-
-
-def _steps(statistics: Statistics) -> Array:
-    """From the origin to the mean of each component; none where it has no rows."""
+def _compute_means(statistics: Statistics) -> Array:
+    """Return the mean of each component; its origin where it has no rows."""
     counts = statistics.counts[:, None]
-    return statistics.sums / (counts + (counts <= 1e-6))
+    means: Array = statistics.origin + statistics.sums / (counts + (counts <= 1e-6))
+    return means

@@ -1,14 +1,12 @@
-"""Stepwise EM: after every batch, statistics move towards the batch's by a step of a schedule.
+"""Stepwise EM: after every batch, statistics move towards those of the batch by a step of a schedule.
 
 Sato & Ishii (2000); Cappé & Moulines (2009); with power decay and large batches it is the mini-batch EM of Nguyen,
 Forbes & McLachlan (2020). Their truncation is not needed: statistics that start valid stay in the hull of valid ones,
-and a component with too few rows keeps what it has.
+and a component with too few rows keeps its parameters.
 
-What is reported is another M-step, on the plain sum of the statistics of all batches, each taken at the parameters of
-its time. Long steps find the place soon; the sum counts every row alike, so that where components are well apart it
-is what batch EM ends with. These are also the parameters at which the bound of the log-likelihood (Neal & Hinton, 1998)
-over the rows so far is largest. Averages of the moving statistics over a later part (Polyak & Juditsky) reach the same
-place, but from a part of the rows. ``benchmarks/onepass.py`` sets it beside batch EM.
+Reported parameters come from the plain sum of the statistics of all batches, each taken at the parameters of its time.
+The sum counts every row alike, and its parameters maximize the bound of the log-likelihood (Neal & Hinton, 1998).
+Polyak averages of the moving statistics reach the same point from a part of the rows only (``benchmarks/onepass.py``).
 """
 
 from __future__ import annotations
@@ -16,75 +14,73 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from streamgmm.algorithms.algorithm import AlgorithmState
+from streamgmm.algorithms.algorithm import StreamState, UpdateInfo
 from streamgmm.algorithms.schedules import Schedule
 from streamgmm.data.execution import ChunkGroup
 from streamgmm.model.covariances import CovarianceStructure
-from streamgmm.model.em import Expectation, Surrogate, pseudo_statistics
+from streamgmm.model.em import Expectation, MStepInfo, count_component_parameters, maximize, pseudo_statistics
 from streamgmm.model.parameters import Parameters
 from streamgmm.model.reduction import Counter, push, total
 from streamgmm.model.statistics import Statistics
-from streamgmm.persistence.codec import persistent
 
-ENOUGH = 10  # rows for each free parameter
+ROWS_PER_PARAMETER = 10  # from so many rows for each free parameter the sum of all batches is reported
+from streamgmm.persistence.codec import persistent
 
 
 @persistent("stepwise-1")
 @dataclass(frozen=True, slots=True, eq=False)
-class StepwiseState(AlgorithmState):
+class StepwiseState(StreamState):
     """State of stepwise EM.
 
     Attributes
     ----------
+    parameters : Parameters
+        Under which the next batch is read.
     statistics : Statistics
-        What the M-step sees, a unit of weight.
-    rows : float
-        The clock of the schedule: rows learnt, and those that the start is worth.
+        Moving statistics, per unit of weight.
+    clock : float
+        Rows learnt, and the rows that the start is worth: the argument of the schedule.
     variance : float
-        One over the number of rows that the statistics stand for.
-    learnt_rows, learnt_weight : int, float
-        Rows in all batches so far, and their weight.
-    covered : Expectation or None
+        One over the number of rows that the moving statistics stand for.
+    n_rows, weight : int, float
+        Rows of all batches so far, and their weight.
+    accumulated : Expectation or None
         Sum over the batches of this pass, less what was forgotten.
-    ended : bool
-        Whether a pass has just ended, so that the next batch begins a new sum.
-    batch : Counter of Expectation
-        Waves of a batch that is not complete.
+    is_pass_complete : bool
+        The next batch begins a new sum.
+    partial_sums : Counter of Expectation
+        Of a batch that is not complete.
     """
 
+    parameters: Parameters
     statistics: Statistics
-    rows: float
+    clock: float
     variance: float
-    learnt_rows: int = 0
-    learnt_weight: float = 0.0
-    covered: Expectation | None = None
-    ended: bool = False
-    batch: Counter[Expectation] = ()
-
-    def equivalent_rows(self, new: Expectation) -> float:
-        """Rows of average weight that a batch is worth: a weight of 2 is the row twice, and a common factor nothing."""
-        rows, weight = new.likelihood.rows, new.likelihood.weight
-        return weight * (self.learnt_rows + rows) / (self.learnt_weight + weight)
+    n_rows: int = 0
+    weight: float = 0.0
+    accumulated: Expectation | None = None
+    is_pass_complete: bool = False
+    partial_sums: Counter[Expectation] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Stepwise:
-    """One update a batch.
+    """Stepwise EM, one update a batch.
 
     Parameters
     ----------
     schedule : Schedule
-        Rows learnt to step size.
+        Maps rows learnt to a step size.
     batch_size : float
-        Rows that are one step of the schedule.
+        Rows of one step of the schedule.
     structure : CovarianceStructure
         The family of covariances.
     reg_covar : float
-        As the M-step adds it.
+        Added to every variance by the M-step.
     averaging : bool
-        Whether the sum over all batches is reported, not the latest statistics.
+        Report the sum over all batches instead of the moving statistics.
     forgetting : Schedule or None, default=None
-        What the sum over all batches forgets; nothing by default.
+        Decay of the sum over all batches; none by default.
     """
 
     schedule: Schedule
@@ -94,73 +90,90 @@ class Stepwise:
     averaging: bool
     forgetting: Schedule | None = None
 
-    def init(self, start: Parameters, rows: float | None = None, covered: Expectation | None = None) -> StepwiseState:
-        """State at a start that is worth ``rows`` rows: two batches unless known."""
-        rows = 2.0 * self.batch_size if rows is None else rows
-        statistics = pseudo_statistics(start, self.structure, self.reg_covar)
-        if covered is None:
-            return StepwiseState(statistics, rows, 1.0 / rows)
-        tally = covered.likelihood
-        learnt = (1.0 / tally.weight) * covered.statistics
-        return StepwiseState(learnt, rows, 1.0 / rows, tally.rows, tally.weight, covered)
+    def init(self, start: Parameters, n_rows: float = 0.0, accumulated: Expectation | None = None) -> StepwiseState:
+        """Return the state at a start learnt from ``n_rows`` rows; a guess is worth two batches."""
+        clock = float(n_rows) or 2.0 * self.batch_size
+        if accumulated is None:
+            statistics = pseudo_statistics(start, self.structure, self.reg_covar)
+            return StepwiseState(start, statistics, clock, 1.0 / clock)
+        likelihood = accumulated.likelihood
+        statistics = (1.0 / likelihood.weight) * accumulated.statistics
+        return StepwiseState(start, statistics, clock, 1.0 / clock, likelihood.rows, likelihood.weight, accumulated)
 
     def update(
         self, state: StepwiseState, expectations: Sequence[Expectation], chunk_group: ChunkGroup
-    ) -> tuple[Surrogate | None, StepwiseState]:
-        """Nothing until a batch is complete, then statistics that moved towards it."""
+    ) -> tuple[StepwiseState, UpdateInfo | None]:
+        """Add the expectations; when a batch is complete, move the statistics towards it and maximize."""
         for expectation in expectations:
-            state = replace(state, batch=push(state.batch, expectation))
+            state = replace(state, partial_sums=push(state.partial_sums, expectation))
         if not chunk_group.complete:
-            return None, state
-        if not state.batch or not (new := total(state.batch)).likelihood.weight > 0.0:
-            return None, replace(state, batch=(), ended=state.ended or chunk_group.last)
-        earlier = None if state.ended else state.covered
-        rows = state.equivalent_rows(new)
-        step = self.schedule(state.rows, rows, self.batch_size)
-        statistics = (step / new.likelihood.weight) * new.statistics
+            return state, None
+        if not state.partial_sums or not (batch := total(state.partial_sums)).likelihood.weight > 0.0:
+            return replace(state, partial_sums=(), is_pass_complete=state.is_pass_complete or chunk_group.last), None
+        weight = batch.likelihood.weight
+        rows = _count_equivalent_rows(state, batch)
+        step = self.schedule(state.clock, rows, self.batch_size)
+        statistics = (step / weight) * batch.statistics
         variance = step**2 / rows
         if step < 1.0:
-            statistics = (1.0 - step) * state.statistics.recentred(new.statistics.origin) + statistics
+            statistics = (1.0 - step) * state.statistics.recentred(batch.statistics.origin) + statistics
             variance += (1.0 - step) ** 2 * state.variance
-        kept = 1.0 if self.forgetting is None else 1.0 - self.forgetting(state.rows, rows, self.batch_size)
-        covered = new if earlier is None else _faded(earlier, kept, new.statistics) + new
-        learnt = replace(
-            state,
-            statistics=statistics,
-            rows=state.rows + rows,
+        # a step of 1 leaves nothing of the start to hold on to: it is an iteration of batch EM
+        least_rows = self._least_rows(batch) if step < 1.0 else 0.0
+        effective_rows = 1.0 / variance
+        parameters, m_step = self._maximize(statistics, effective_rows, state.parameters, least_rows)
+        state = StepwiseState(
+            parameters,
+            statistics,
+            clock=state.clock + rows,
             variance=variance,
-            learnt_rows=state.learnt_rows + new.likelihood.rows,
-            learnt_weight=state.learnt_weight + new.likelihood.weight,
-            covered=covered,
-            ended=chunk_group.last,
-            batch=(),
+            n_rows=state.n_rows + batch.likelihood.rows,
+            weight=state.weight + weight,
+            accumulated=self._accumulate(state, batch, rows),
+            is_pass_complete=chunk_group.last,
         )
-        # where nothing of the start is left there is nothing to keep: a step of 1 is an iteration of batch EM
-        least_rows = self._least_rows(statistics) if step < 1.0 else 0.0
-        return Surrogate(statistics, 1.0 / variance, new.likelihood, least_rows, new.statistics), learnt
+        return state, UpdateInfo(batch, effective_rows, m_step)
 
-    def covered(self, state: StepwiseState) -> Expectation | None:
-        """Sum over the batches of this pass."""
-        return state.covered
+    def accumulated(self, state: StepwiseState) -> Expectation | None:
+        """Return the sum over the batches of this pass."""
+        return state.accumulated
 
-    def reported(self, state: StepwiseState) -> Surrogate | None:
-        """Sum over the batches of this pass, once it has rows enough to estimate all parameters well."""
-        whole = state.covered
+    def report(self, state: StepwiseState) -> tuple[Parameters, MStepInfo] | None:
+        """Return the parameters of the sum over all batches, once it has rows enough to estimate them well."""
+        whole = state.accumulated
         if not self.averaging or whole is None:
             return None
-        if whole.likelihood.rows < ENOUGH * self._least_rows(whole.statistics) * len(whole.statistics.counts):
+        least_rows, rows = self._least_rows(whole), whole.likelihood.rows
+        if rows < ROWS_PER_PARAMETER * least_rows * len(whole.statistics.counts):
             return None
-        return Surrogate(whole.statistics, whole.likelihood.rows, whole.likelihood, self._least_rows(whole.statistics))
+        return self._maximize(whole.statistics, rows, state.parameters, least_rows)
 
-    def _least_rows(self, statistics: Statistics) -> float:
-        """Rows that a component must have for its own parameters to be learnt: as many as it has parameters."""
-        d = statistics.origin.shape[1]
-        return float(d + self.structure.n_parameters(1, d))
+    def _accumulate(self, state: StepwiseState, batch: Expectation, rows: float) -> Expectation:
+        if state.is_pass_complete or state.accumulated is None:
+            return batch
+        earlier = state.accumulated.recentred(batch.statistics.origin)
+        if self.forgetting is not None:
+            earlier = (1.0 - self.forgetting(state.clock, rows, self.batch_size)) * earlier
+        return earlier + batch
+
+    def _maximize(
+        self, statistics: Statistics, effective_rows: float, current: Parameters, least_rows: float
+    ) -> tuple[Parameters, MStepInfo]:
+        return maximize(
+            statistics,
+            self.structure,
+            self.reg_covar,
+            effective_rows=effective_rows,
+            current=current,
+            least_rows=least_rows,
+        )
+
+    def _least_rows(self, expectation: Expectation) -> float:
+        """Return the rows that a component needs for its own parameters: as many as it has parameters."""
+        return float(count_component_parameters(self.structure, expectation.statistics.origin.shape[1]))
 
 
-def _faded(whole: Expectation, factor: float, about: Statistics) -> Expectation:
-    """A sum about the means of now, of which only a part is kept."""
-    statistics = whole.statistics.recentred(about.origin)
-    if factor == 1.0:
-        return Expectation(statistics, whole.likelihood)
-    return Expectation(factor * statistics, factor * whole.likelihood)
+def _count_equivalent_rows(state: StepwiseState, batch: Expectation) -> float:
+    """Return the rows of average weight that a batch is worth: a weight of 2 is the row twice."""
+    weight = batch.likelihood.weight
+    return weight * (state.n_rows + batch.likelihood.rows) / (state.weight + weight)

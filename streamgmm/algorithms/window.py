@@ -1,6 +1,6 @@
-"""Sliding window: the M-step sees the statistics of the latest rows only, each taken when it came.
+"""Sliding-window EM: the M-step sees the statistics of the latest rows only, each taken when it came.
 
-A ring of entries, each a part of the window, so that what leaves is dropped and nothing is ever subtracted.
+The window is a queue of expectations. The oldest is dropped as a whole, so nothing is ever subtracted.
 """
 
 from __future__ import annotations
@@ -8,111 +8,110 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from streamgmm.algorithms.algorithm import AlgorithmState
+from streamgmm.algorithms.algorithm import StreamState, UpdateInfo
 from streamgmm.data.execution import ChunkGroup
 from streamgmm.model.covariances import CovarianceStructure
-from streamgmm.model.em import Expectation, Surrogate, pseudo_statistics
-from streamgmm.model.parameters import Array, Parameters
+from streamgmm.model.em import Expectation, MStepInfo, maximize, pseudo_statistics
+from streamgmm.model.parameters import Parameters
 from streamgmm.model.reduction import tree_sum
 from streamgmm.model.statistics import Statistics
-from streamgmm.persistence.codec import persistent
 
-PARTS = 64  # entries of a full window: it is exact to three of them
+WINDOW_ENTRIES = 64  # of a full window, whose length is then exact to three of them
+from streamgmm.persistence.codec import persistent
 
 
 @persistent("window-1")
 @dataclass(frozen=True, slots=True, eq=False)
-class WindowState(AlgorithmState):
+class WindowState(StreamState):
     """State of a sliding window.
 
     Attributes
     ----------
+    parameters : Parameters
+        Under which the next batch is read.
     start : Statistics
-        What the start implies, a unit of weight; it fills the window as long as rows do not.
+        Pseudo-statistics of the start, per unit of weight; they fill the window until rows do.
     entries : tuple of Expectation
         Complete entries, the oldest first.
-    settled : Expectation or None
+    entries_sum : Expectation or None
         Their sum.
     latest : Expectation or None
         The entry that is being filled.
     """
 
+    parameters: Parameters
     start: Statistics
     entries: tuple[Expectation, ...] = ()
-    settled: Expectation | None = None
+    entries_sum: Expectation | None = None
     latest: Expectation | None = None
 
     @property
-    def covered(self) -> Expectation | None:
+    def accumulated(self) -> Expectation | None:
         """Sum over the rows in the window."""
-        parts = [part for part in (self.settled, self.latest) if part is not None]
+        parts = [part for part in (self.entries_sum, self.latest) if part is not None]
         return tree_sum(parts) if parts else None
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One update a batch, on the latest rows.
+    """EM on the latest rows, one update a batch.
 
     Parameters
     ----------
-    rows : int
+    n_rows : int
         Length of the window.
     structure : CovarianceStructure
         The family of covariances.
     reg_covar : float
-        As the M-step adds it.
+        Added to every variance by the M-step.
     """
 
-    rows: int
+    n_rows: int
     structure: CovarianceStructure
     reg_covar: float
 
-    def init(self, start: Parameters) -> WindowState:
-        """An empty window."""
-        return WindowState(pseudo_statistics(start, self.structure, self.reg_covar))
+    def init(self, start: Parameters, n_rows: float = 0.0, accumulated: Expectation | None = None) -> WindowState:
+        """Return an empty window: rows of an earlier fit are not among the latest."""
+        return WindowState(start, pseudo_statistics(start, self.structure, self.reg_covar))
 
     def update(
         self, state: WindowState, expectations: Sequence[Expectation], chunk_group: ChunkGroup
-    ) -> tuple[Surrogate | None, WindowState]:
-        """Take the newest rows in, and let the oldest entries go that the window no longer reaches."""
-        if not expectations or not (expectation := tree_sum(expectations)).likelihood.weight > 0.0:
-            return None, state
-        origin = expectation.statistics.origin
-        settled = None if state.settled is None else _about(state.settled, origin)
-        latest = expectation if state.latest is None else _about(state.latest, origin) + expectation
-        entries = state.entries
-        if latest.likelihood.rows >= self.rows / PARTS:
-            entries = tuple(_about(entry, origin) for entry in self._reached((*entries, latest)))
-            state = WindowState(state.start, entries, tree_sum(entries), None)
+    ) -> tuple[WindowState, UpdateInfo | None]:
+        """Append the newest rows, drop the oldest entries beyond the window, and maximize."""
+        if not expectations or not (batch := tree_sum(expectations)).likelihood.weight > 0.0:
+            return state, None
+        origin = batch.statistics.origin
+        latest = batch if state.latest is None else state.latest.recentred(origin) + batch
+        if latest.likelihood.rows >= self.n_rows / WINDOW_ENTRIES:
+            entries = tuple(entry.recentred(origin) for entry in self._drop_oldest((*state.entries, latest)))
+            state = replace(state, entries=entries, entries_sum=tree_sum(entries), latest=None)
         else:
-            state = WindowState(state.start, entries, settled, latest)
-        whole = state.covered
+            earlier = None if state.entries_sum is None else state.entries_sum.recentred(origin)
+            state = replace(state, entries_sum=earlier, latest=latest)
+        whole = state.accumulated
         if whole is None:
-            return None, state
+            return state, None
         rows, weight = whole.likelihood.rows, whole.likelihood.weight
-        missing = max(0.0, 1.0 - rows / self.rows)
+        missing = max(0.0, 1.0 - rows / self.n_rows)
         statistics = whole.statistics
         if missing > 0.0:
-            statistics = statistics + (missing * self.rows * weight / rows) * state.start.recentred(origin)
-        effective = rows + missing * self.rows
-        return Surrogate(statistics, effective, expectation.likelihood, latest=expectation.statistics), state
+            statistics = statistics + (missing * self.n_rows * weight / rows) * state.start.recentred(origin)
+        effective_rows = rows + missing * self.n_rows
+        parameters, m_step = maximize(statistics, self.structure, self.reg_covar, effective_rows=effective_rows)
+        return replace(state, parameters=parameters), UpdateInfo(batch, effective_rows, m_step)
 
-    def covered(self, state: WindowState) -> Expectation | None:
-        """Sum over the rows in the window."""
-        return state.covered
+    def accumulated(self, state: WindowState) -> Expectation | None:
+        """Return the sum over the rows in the window."""
+        return state.accumulated
 
-    def reported(self, state: WindowState) -> Surrogate | None:
-        """Nothing: the last surrogate is the window."""
+    def report(self, state: WindowState) -> tuple[Parameters, MStepInfo] | None:
+        """Return None: the parameters are those of the window."""
         return None
 
-    def _reached(self, entries: tuple[Expectation, ...]) -> tuple[Expectation, ...]:
-        """The newest entries that make a full window."""
+    def _drop_oldest(self, entries: tuple[Expectation, ...]) -> tuple[Expectation, ...]:
+        """Return the newest entries that make a full window."""
         rows, first = 0, len(entries)
-        while first > 0 and rows < self.rows:
+        while first > 0 and rows < self.n_rows:
             first -= 1
             rows += entries[first].likelihood.rows
         return entries[first:]
-
-
-def _about(expectation: Expectation, origin: Array) -> Expectation:
-    return replace(expectation, statistics=expectation.statistics.recentred(origin))

@@ -79,7 +79,7 @@ def _print_model(path: Path, model: GaussianMixture, is_checkpoint: bool) -> Non
 def _progress(contents: CheckpointContents[GaussianMixture]) -> str:
     token = getattr(contents.model, "durable_token_", None)
     ended = "a stream" if contents.task is None else "a fit that has ended"
-    position = ended if contents.fit_state is None else f"a fit, {contents.fit_state.place}"
+    position = ended if contents.fit_state is None else f"a fit, {contents.fit_state.describe()}"
     return position + ("" if token is None else f"; the latest token whose rows it holds is {token!r}")
 
 
@@ -100,7 +100,7 @@ def _print_running_selection(folder: Path, contents: SelectionContents) -> None:
     sizes = ", ".join(str(size) for size in contents.settings["n_components"])
     families = ", ".join(contents.settings["covariance_types"])
     print(f"{folder}: a selection by {contents.settings['criterion']} among {sizes} components ({families})")
-    _print_generations(folder, lambda *parts: f"a selection, {SelectionContents.of(folder, *parts).choice.place}")
+    _print_generations(folder, lambda *parts: f"a selection, {SelectionContents.of(folder, *parts).choice.describe()}")
     print(f"settings: {_format_settings(contents.settings)}")
 
 

@@ -20,7 +20,7 @@ from streamgmm.estimator.fitted import FittedMixture
 from streamgmm.estimator.interruption import Interruption
 from streamgmm.estimator.model_file import GIVEN, record
 from streamgmm.estimator.restoring import restored
-from streamgmm.fitting.driver import FitState, FitTask
+from streamgmm.fitting.context import FitState, FitTask
 from streamgmm.persistence.codec import MALFORMED, decode, encode
 from streamgmm.persistence.container import Arrays
 from streamgmm.persistence.store import Generation
@@ -30,8 +30,7 @@ from streamgmm.persistence.writer import Checkpoint, CheckpointWriter, environme
 class Placed(Protocol):
     """A moment of something long."""
 
-    @property
-    def place(self) -> str:
+    def describe(self) -> str:
         """How far it has come, in words."""
 
 
@@ -330,7 +329,7 @@ class CheckpointSession(Generic[State, Made]):
                 self._take_over(after)
                 if self._keeper is not None and generation is not None:  # or there was no room for it
                     where = f"generation {generation.number} of {self._keeper.checkpoint.folder}"
-                    error.add_note(f"the same {self._what} goes on from {where} ({self._moment.place})")
+                    error.add_note(f"the same {self._what} goes on from {where} ({self._moment.describe()})")
         finally:
             self._interruption.__exit__()
 

@@ -18,19 +18,24 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from streamgmm.algorithms.incremental import IncrementalState
 from streamgmm.algorithms.schedules import Schedule
+from streamgmm.algorithms.settings import EMSettings
 from streamgmm.data.sources import Source, as_source
 from streamgmm.errors import InputError, SinglePassError
 from streamgmm.estimator import prediction
 from streamgmm.estimator.keeping import CheckpointSession
 from streamgmm.estimator.revising import RevisableMixture
-from streamgmm.fitting import streaming as online
-from streamgmm.fitting.driver import FitProcedure, FitState, FitTask
+from streamgmm.fitting.context import FitContext, FitState, FitTask
+from streamgmm.fitting.driver import run_phases
+from streamgmm.fitting.final_pass import FinalPassState
 from streamgmm.fitting.partition_statistics import PartitionStatistics
-from streamgmm.fitting.plan import EMSettings, chosen
+from streamgmm.fitting.phases import make_fit_phases
+from streamgmm.fitting.plan import choose_algorithm
 from streamgmm.fitting.progress import Progress
+from streamgmm.fitting.starts_phase import StartsState
+from streamgmm.fitting.storage_order import StorageOrderMonitor
 from streamgmm.initialization.candidates import TOO_FEW_ROWS
 from streamgmm.initialization.starting_points import SCIKIT_START_METHODS
-from streamgmm.iteration.loop import Step
+from streamgmm.iteration.loop import Event
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.persistence.store import Generation
 from streamgmm.persistence.writer import Checkpoint, CheckpointWriter
@@ -339,7 +344,7 @@ class GaussianMixture(RevisableMixture):
     def _fit(self, source: Source) -> None:
         learning = replace(self._learning(), window=None)  # a fit is to all rows
         resumed = bool(self.warm_start and hasattr(self, "converged_"))
-        algorithm = chosen(self.algorithm, source, learning, self.n_components, resumed)
+        algorithm = choose_algorithm(self.algorithm, source, learning, self.n_components, resumed)
         if not source.repeatable and (algorithm != "stepwise" or self.max_iter == 0):
             raise SinglePassError(
                 "Batch and incremental EM read the data once per iteration, and the likelihood of a start that is kept "
@@ -376,7 +381,8 @@ class GaussianMixture(RevisableMixture):
         self, source: Source, learning: EMSettings, task: FitTask, checkpoint_writer: CheckpointWriter | None
     ) -> None:
         """Fit, or go on with a fit, as far as it has come in a checkpoint."""
-        fit_state, random = FitState(), check_random_state(self.random_state)
+        progress: FitState = StartsState()
+        random = check_random_state(self.random_state)
         given = self._given(learning, source.n_features)
         held = None
         if checkpoint_writer is not None:
@@ -386,11 +392,11 @@ class GaussianMixture(RevisableMixture):
             self._warn_unless_converged()
             return
         if held is not None and held.fit_state is not None:
-            fit_state, random = held.fit_state, np.random.RandomState()
+            progress, random = held.fit_state, np.random.RandomState()
             random.set_state(task.random)
-        course = FitProcedure(
+        context = FitContext(
             source=source,
-            learning=learning,
+            settings=learning,
             task=task,
             n_components=self.n_components,
             n_init=self.n_init,
@@ -398,40 +404,42 @@ class GaussianMixture(RevisableMixture):
             max_iter=self.max_iter,
             split_merge=self.split_merge,
             random=random,
-            given=given,
+            user_start=given,
         )
 
-        def left(fit_state: FitState) -> GaussianMixture:
-            """What is to be had of a fit that is left."""
-            after, trajectory = copy(self), course.interim(fit_state)
+        def left(progress: FitState) -> GaussianMixture:
+            """Return the model that a fit would leave."""
+            after, trajectory = copy(self), progress.summarize(context)
             if trajectory is not None:
-                after._remember(source, learning, trajectory, trajectory.covered, task.algorithm, fit_state.restarts)
+                after._remember(
+                    source, learning, trajectory, trajectory.accumulated, task.algorithm, progress.notes.restarts
+                )
             return after
 
-        def write(after: GaussianMixture, fit_state: FitState) -> Generation:
+        def write(after: GaussianMixture, progress: FitState) -> Generation:
             assert checkpoint_writer is not None  # or nothing is due
-            return after._write(checkpoint_writer, task, fit_state.lean)
+            return after._write(checkpoint_writer, task, progress)
 
         with (
-            Progress.of(source, self.verbose, self.verbose_interval) as progress,
-            CheckpointSession("fit", checkpoint_writer, fit_state, left, write, self._become) as guard,
+            Progress.of(source, self.verbose, self.verbose_interval) as display,
+            CheckpointSession("fit", checkpoint_writer, progress, left, write, self._become) as guard,
         ):
 
-            def watch(step: Step | None, fit_state: FitState) -> None:
-                if step is not None:
-                    progress.watch(step)
-                guard.watch(fit_state)
+            def watch(event: Event | None, progress: FitState) -> None:
+                if event is not None:
+                    display.watch(event)
+                guard.watch(progress)
 
-            ending, covered, fit_state = course.run(fit_state, watch)
-        after = copy(self)
-        after._remember(source, learning, ending.winner, covered, task.algorithm, fit_state.restarts)
-        if ending.pieces is not None and isinstance(ending.winner.state, IncrementalState):
-            after._ledger = PartitionStatistics(ending.pieces, ending.winner.state, source.weighted)
+            final: FinalPassState = run_phases(make_fit_phases(context), progress, watch)
+        after, winner, partitions = copy(self), final.winner, context.plan()[-1].partitions
+        after._remember(source, learning, winner, final.expectation, task.algorithm, final.notes.restarts)
+        if partitions is not None and isinstance(winner.state, IncrementalState):
+            after._ledger = PartitionStatistics(partitions, winner.state, source.weighted)
         self._become(after)
         if checkpoint_writer is not None:
             self._write(checkpoint_writer, task)
         if task.algorithm == "stepwise":
-            online.Order(fit_state.order).warn()
+            StorageOrderMonitor(final.notes.segments).warn()
         self._warn_unless_converged()
 
     def _source(self, X: Any, sample_weight: Any = None) -> Source:

@@ -86,7 +86,7 @@ def _agrees(model: Any, arrays: Arrays) -> bool:
         return False
     stream, ledger, covered = (getattr(model, name, None) for name in ("_stream", "_ledger", "_covered"))
     learnt = [
-        *([] if stream is None else [stream.parameters.means, stream.reported.means]),
+        *([] if stream is None else [stream.state.parameters.means, stream.reported.means]),
         *([] if ledger is None else [ledger.entries.origin]),
         *([] if covered is None else [covered.statistics.origin]),
     ]

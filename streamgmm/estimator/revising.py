@@ -7,12 +7,12 @@ from typing import Any, Self
 
 from sklearn.base import _fit_context
 
+from streamgmm.algorithms.settings import EMSettings
 from streamgmm.data.sources import Source, as_source
 from streamgmm.errors import InputError, InputTypeError
 from streamgmm.estimator.attributes import attributes_of
 from streamgmm.estimator.updating import OnlineMixture
-from streamgmm.fitting.partition_statistics import PartitionStatistics, revised, settled
-from streamgmm.fitting.plan import EMSettings
+from streamgmm.fitting.partition_statistics import PartitionStatistics, maximize_partitions, revise_partitions
 from streamgmm.iteration.history import History
 from streamgmm.model.criteria import Criterion
 from streamgmm.model.parameters import Parameters
@@ -74,9 +74,9 @@ class RevisableMixture(OnlineMixture):
         if source.n_rows is None:
             raise InputError("X has an unknown number of rows; pass the whole array, so that the new ones are known.")
         _check_weighted(ledger, source)
-        grown, places = ledger.grown(source, None if rows is None else _span(rows, source.n_rows))
+        grown, places = ledger.extend(source, None if rows is None else _span(rows, source.n_rows))
         if len(places):
-            ledger, trajectory = revised(
+            ledger, trajectory = revise_partitions(
                 grown, source, places, self._parameters(), learning, self._seed() + source.n_rows, "update"
             )
             after = copy(self)
@@ -125,14 +125,14 @@ class RevisableMixture(OnlineMixture):
         """
         self._attach()
         before, learning = self._kept(), self._learning()
-        ledger, left = before.without(*_span(rows, before.pieces.n_rows))
+        ledger, left = before.forget(*_span(rows, before.partitions.n_rows))
         history: History | None = None
         parameters = self._parameters()
-        if ledger.covered is not None or not len(left):
-            parameters = settled(ledger, parameters, learning)
+        if ledger.accumulated is not None or not len(left):
+            parameters = maximize_partitions(ledger, learning)
         if len(left):
             if X is None:
-                first, stop = before.pieces.spans(int(left[0]))[0]
+                first, stop = before.partitions.spans(int(left[0]))[0]
                 raise InputError(
                     f"Rows {first:,} to {stop:,} are kept as one, and only some of them are to be withdrawn; pass X "
                     "too, so that the rest can be read."
@@ -140,11 +140,11 @@ class RevisableMixture(OnlineMixture):
             source = as_source(X, sample_weight)
             self._check_features(source, reset=False)
             _check_weighted(before, source)
-            if before.pieces.grown(source).n_rows != before.pieces.n_rows:
+            if before.partitions.grown(source).n_rows != before.partitions.n_rows:
                 raise InputError(
                     "X has rows that were not learnt yet; call update(X) before or after, or leave them out."
                 )
-            ledger, trajectory = revised(ledger, source, left, parameters, learning, self._seed(), "withdraw")
+            ledger, trajectory = revise_partitions(ledger, source, left, parameters, learning, self._seed(), "withdraw")
             parameters, history = trajectory.parameters, trajectory.history
         after = copy(self)
         after._settle(ledger, parameters, learning, history)
@@ -172,7 +172,7 @@ class RevisableMixture(OnlineMixture):
     ) -> None:
         """Set every attribute."""
         fitted = attributes_of(parameters, learning.structure, self.means_.dtype)
-        covered = ledger.covered
+        covered = ledger.accumulated
         assert covered is not None  # or the parameters could not be known
         for name, array in fitted.items():
             setattr(self, name, array)
@@ -187,8 +187,10 @@ class RevisableMixture(OnlineMixture):
 
 
 def _check_weighted(ledger: PartitionStatistics, source: Source) -> None:
-    if ledger.weighted != source.weighted:
-        what = "with sample weights; pass those of all rows" if ledger.weighted else "without sample weights; pass none"
+    if ledger.is_weighted != source.weighted:
+        what = (
+            "with sample weights; pass those of all rows" if ledger.is_weighted else "without sample weights; pass none"
+        )
         raise InputError(f"The model was fitted {what}, or fit it anew.")
 
 

@@ -11,6 +11,7 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 
 from streamgmm.algorithms.schedules import Constant
+from streamgmm.algorithms.settings import EMSettings
 from streamgmm.algorithms.variance_reduced import Restart
 from streamgmm.data.source import Reading
 from streamgmm.data.sources import Source, as_source
@@ -21,16 +22,16 @@ from streamgmm.estimator.attributes import attributes_of
 from streamgmm.estimator.keeping import KeptMixture
 from streamgmm.fitting import streaming as online
 from streamgmm.fitting.partition_statistics import PartitionStatistics
-from streamgmm.fitting.plan import EMSettings
+from streamgmm.fitting.storage_order import warn_of_drift
 from streamgmm.fitting.tokens import Tokens
 from streamgmm.initialization import choose_starts
 from streamgmm.initialization.candidates import TOO_FEW_ROWS, continued, subsample_size
 from streamgmm.initialization.multistart import Restarts
 from streamgmm.initialization.user_start import UserStart
-from streamgmm.iteration.run import Trajectory, best, bound
+from streamgmm.iteration.run import Trajectory, best_trajectory
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.criteria import Criterion, Prequential, n_parameters
-from streamgmm.model.em import NO_WEIGHT, Expectation
+from streamgmm.model.em import NO_WEIGHT, Expectation, compute_bound
 from streamgmm.model.parameters import Parameters
 
 
@@ -130,21 +131,21 @@ class OnlineMixture(KeptMixture):
         waiting: online.PendingRows = getattr(self, "_waiting", online.PendingRows())
         rest: Reading = source
         if stream is None:
-            waiting, rest = online.collected(waiting, source, self._rows_to_start(learning, source.n_features))
+            waiting, rest = online.collect_rows(waiting, source, self._rows_to_start(learning, source.n_features))
             if waiting.n_rows < self._rows_to_start(learning, source.n_features):
                 after = copy(self)
                 after._wait(source, waiting, token, tokens)
                 return self._keep(after)
             start, _ = self._start_of(waiting, learning, source.n_features)
-            stream = online.begun(start, learning)
+            stream = online.start_stream(start, learning)
             if waiting.n_rows:
-                subsample = waiting.subsample()
+                subsample = waiting.as_subsample()
                 rows = as_source(subsample.rows, subsample.weights)
-                stream = online.learn(stream, rows, learning, seed, "start", scored=False)
-        stream = online.learn(stream, rest, learning, seed, restart=self._restart(learning, source.n_features))
+                stream = online.learn_rows(stream, rows, learning, seed, "start", is_scored=False)
+        stream = online.learn_rows(stream, rest, learning, seed, search=self._restart(learning, source.n_features))
         if stream.n_rows == 0:  # of an array that did not know its length
             return self
-        if stream.state.covered is None:
+        if stream.state.accumulated is None:
             raise InputError(NO_WEIGHT)
         after = copy(self)
         after._take_over(source, stream, learning, token, tokens)
@@ -156,16 +157,16 @@ class OnlineMixture(KeptMixture):
         rest: Reading = source
         restarts = None
         if resumed:
-            stream = online.begun(continued(self._parameters(), k, d), learning)
+            stream = online.start_stream(continued(self._parameters(), k, d), learning)
         else:
-            waiting, rest = online.collected(online.PendingRows(), source, subsample_size(k, d))
+            waiting, rest = online.collect_rows(online.PendingRows(), source, subsample_size(k, d))
             if waiting.n_rows < max(2, k):
                 raise InputError(TOO_FEW_ROWS.format(max(2, k), waiting.n_rows))
-            subsample = waiting.subsample()
+            subsample = waiting.as_subsample()
             begin, restarts = self._start_of(waiting, learning, d)
-            stream = online.begun(begin, learning)
+            stream = online.start_stream(begin, learning)
             start = as_source(subsample.rows, subsample.weights)
-            stream = online.learn(stream, start, learning, seed, "start", scored=False)
+            stream = online.learn_rows(stream, start, learning, seed, "start", is_scored=False)
 
         def watch(now: online.Stream) -> None:
             nonlocal stream
@@ -173,10 +174,10 @@ class OnlineMixture(KeptMixture):
 
         try:
             again = None if resumed else self._restart(learning, d)
-            stream = online.learn(stream, rest, learning, seed, "stepwise", watch=watch, restart=again)
+            stream = online.learn_rows(stream, rest, learning, seed, "stepwise", observe=watch, search=again)
         except KeyboardInterrupt:
-            if stream.state.covered is not None:
-                self._show_once(source, learning, online.settled(stream, learning), restarts, ended=False)
+            if stream.state.accumulated is not None:
+                self._show_once(source, learning, online.report_stream(stream, learning), restarts, ended=False)
             raise
         self._show_once(source, learning, stream, restarts, ended=True)
 
@@ -190,10 +191,10 @@ class OnlineMixture(KeptMixture):
         ended: bool,
     ) -> None:
         """Become what one reading has come to, be it all rows or not."""
-        covered = stream.state.covered
+        covered = stream.state.accumulated
         if covered is None:
             raise InputError(NO_WEIGHT)
-        bounds = (bound(covered, stream.reported) / covered.likelihood.weight,) if ended else ()
+        bounds = (compute_bound(covered, stream.reported) / covered.likelihood.weight,) if ended else ()
         once = Trajectory(stream.reported, bounds, history=stream.history)
         after = copy(self)
         after._remember(source, learning, once, covered, "stepwise", restarts)
@@ -228,7 +229,7 @@ class OnlineMixture(KeptMixture):
         if covered is not None and covered.likelihood.version is not None:
             self.criteria_["exact"] = Criterion.from_likelihood(covered.likelihood, free)
         if covered is not None:
-            energy = bound(covered, winner.parameters)
+            energy = compute_bound(covered, winner.parameters)
             self.criteria_["bound"] = Criterion(energy, None, covered.likelihood.weight, free)
         self.history_ = winner.history
         self.algorithm_ = algorithm
@@ -247,13 +248,13 @@ class OnlineMixture(KeptMixture):
         """The stream as it was left, or one that goes on from `fit`."""
         stream: online.Stream | None = getattr(self, "_stream", None)
         if stream is not None:
-            return online.continued(stream, learning)
+            return online.continue_stream(stream, learning)
         if hasattr(self, "means_"):
-            stream = online.begun(
+            stream = online.start_stream(
                 self._parameters(),
                 learning,
                 n_rows=self.n_samples_seen_,
-                covered=getattr(self, "_covered", None),
+                accumulated=getattr(self, "_covered", None),
                 history=getattr(self, "history_", None),
             )
         return stream
@@ -276,7 +277,7 @@ class OnlineMixture(KeptMixture):
         self, source: Source, stream: online.Stream, learning: EMSettings, token: Any, tokens: Tokens
     ) -> None:
         """Set everything that a call has changed."""
-        covered = stream.state.covered
+        covered = stream.state.accumulated
         assert covered is not None  # there were rows of some weight
         dtype = prediction.float_dtype(source.dtype) if not hasattr(self, "means_") else self.means_.dtype
         fitted = attributes_of(stream.reported, learning.structure, dtype)
@@ -297,7 +298,7 @@ class OnlineMixture(KeptMixture):
 
     def _show(self, stream: online.Stream, learning: EMSettings) -> None:
         """Counts, criteria and history of a stream; and that its order matters, if nobody was told yet."""
-        covered = stream.state.covered
+        covered = stream.state.accumulated
         free = self._n_parameters()
         self._stream, self._waiting, self._too_few = stream, online.PendingRows(), None
         self.n_samples_seen_ = stream.n_rows
@@ -308,13 +309,13 @@ class OnlineMixture(KeptMixture):
             self.criteria_["bound"] = Criterion(energy, None, covered.likelihood.weight, free)
         if stream.prequential is not None:
             self.criteria_["prequential"] = Prequential(stream.prequential.total, stream.prequential.weight)
-        if stream.monitor.drifted and not learning.forgets and not getattr(self, "_warned", False):
+        if stream.monitor.drifted and not learning.is_forgetting and not getattr(self, "_warned", False):
             self._warned = True
-            online.warn_of_drift(stream.monitor)
+            warn_of_drift(stream.monitor)
 
     def _energy(self, covered: Expectation, parameters: Parameters) -> float:
         """Bound of the log-likelihood, nats, of the parameters as the attributes show them: perhaps in float32."""
-        return bound(covered, parameters if self.means_.dtype == np.float64 else self._parameters())
+        return compute_bound(covered, parameters if self.means_.dtype == np.float64 else self._parameters())
 
     def _learning(self) -> EMSettings:
         """The settings of learning, as values; a constant step becomes its schedule."""
@@ -348,7 +349,7 @@ class OnlineMixture(KeptMixture):
         given = self._given(learning, n_features)
         if given.complete:
             return given.parameters(), None
-        return self._found(waiting.subsample(), given, learning)
+        return self._found(waiting.as_subsample(), given, learning)
 
     def _found(
         self, subsample: Subsample, given: UserStart, learning: EMSettings
@@ -356,7 +357,7 @@ class OnlineMixture(KeptMixture):
         random = check_random_state(self.random_state)
         k, way = self.n_components, self.init_params
         starts, restarts = choose_starts.starts(subsample, given, k, way, self.n_init, random, self.reg_covar)
-        return best(
+        return best_trajectory(
             choose_starts.run_em_on_subsample(subsample, starts, learning.structure, self.reg_covar)
         ).parameters, restarts
 

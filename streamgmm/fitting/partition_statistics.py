@@ -1,6 +1,6 @@
-"""What a model that was fitted incrementally keeps of its rows: an entry for each piece, and how entries are revised.
+"""Partition statistics: what a model fitted by incremental EM keeps of its rows, and how rows are revised.
 
-A `PartitionStatistics` is never changed; revising makes another. So a call that fails leaves everything as it was.
+`PartitionStatistics` are immutable; a revision makes others. So a call that fails leaves everything as it was.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from functools import partial
 
 import numpy as np
 
-from streamgmm.algorithms.incremental import Incremental, IncrementalState, merged, placed
+from streamgmm.algorithms.incremental import Incremental, IncrementalState, merge_entries, replace_entries
+from streamgmm.algorithms.settings import EMSettings
+from streamgmm.algorithms.stopping import MaxPasses
 from streamgmm.data.partitions import Partitions, Places, most_entries
 from streamgmm.data.source import Source
 from streamgmm.errors import InputError
-from streamgmm.fitting.plan import EMSettings, entry_bytes
-from streamgmm.iteration.run import Stage, Trajectory, fit
-from streamgmm.iteration.stopping import MaxPasses
-from streamgmm.model.em import Expectation, Surrogate
-from streamgmm.model.em import update as m_step
+from streamgmm.fitting.plan import entry_bytes
+from streamgmm.iteration.run import Stage, Trajectory, run_stages, start_run
+from streamgmm.model.em import Expectation, maximize
 from streamgmm.model.parameters import Parameters
 from streamgmm.persistence.codec import persistent
 
@@ -26,86 +26,82 @@ from streamgmm.persistence.codec import persistent
 @persistent("partition-statistics-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class PartitionStatistics:
-    """Which rows a model has learnt, and what it keeps of them.
+    """Statistics of each partition of the rows that a model has learnt.
 
     Attributes
     ----------
-    pieces : Partitions
+    partitions : Partitions
         The rows of each entry.
     entries : IncrementalState
         Their statistics, each under the parameters of its time.
-    weighted : bool
-        Whether rows have sample weights.
+    is_weighted : bool
+        The rows have sample weights.
     """
 
-    pieces: Partitions
+    partitions: Partitions
     entries: IncrementalState
-    weighted: bool = False
+    is_weighted: bool = False
 
     @property
-    def covered(self) -> Expectation | None:
+    def accumulated(self) -> Expectation | None:
         """Sum of all entries."""
         return None if self.entries.root is None else self.entries.root.sum
 
-    def grown(self, source: Source, again: tuple[int, int] | None) -> tuple[PartitionStatistics, Places]:
-        """The ledger of a source to which rows were appended, and the places of entries to be made.
+    def extend(self, source: Source, again: tuple[int, int] | None) -> tuple[PartitionStatistics, Places]:
+        """Return the partitions of a source to which rows were appended, and the indices of those to be read.
 
-        These are entries of new rows, and of the rows ``again``, whether they were withdrawn or not.
+        These have new rows, or rows in the range ``again``, whether they were forgotten or not.
         """
-        pieces = self.pieces.grown(source)
-        places = pieces.overlapping(self.pieces.n_rows, pieces.n_rows)
+        partitions = self.partitions.grown(source)
+        indices = partitions.overlapping(self.partitions.n_rows, partitions.n_rows)
         if again is not None:
-            pieces = replace(pieces, withdrawn=pieces.withdrawn.without(*again))
-            places = np.union1d(places, pieces.overlapping(*again))
-        return replace(self, pieces=pieces), places
+            partitions = replace(partitions, withdrawn=partitions.withdrawn.without(*again))
+            indices = np.union1d(indices, partitions.overlapping(*again))
+        return replace(self, partitions=partitions), indices
 
-    def without(self, first: int, stop: int) -> tuple[PartitionStatistics, Places]:
-        """The ledger less the entries that have rows to be withdrawn, and the places of those of which some is left."""
-        pieces = replace(self.pieces, withdrawn=self.pieces.withdrawn.joined(first, stop))
-        places = self.pieces.overlapping(first, stop)
-        changed = [int(place) for place in places if pieces.spans(place) != self.pieces.spans(place)]
-        left = np.array([place for place in changed if pieces.spans(place)], np.int64)
-        return replace(self, pieces=pieces, entries=placed(self.entries, dict.fromkeys(changed))), left
+    def forget(self, first: int, stop: int) -> tuple[PartitionStatistics, Places]:
+        """Remove the entries that have rows to be forgotten; return also the indices of those to be read anew."""
+        before = self.partitions
+        partitions = replace(before, withdrawn=before.withdrawn.joined(first, stop))
+        overlapping = before.overlapping(first, stop).tolist()
+        changed = [index for index in overlapping if partitions.spans(index) != before.spans(index)]
+        remaining = np.array([index for index in changed if partitions.spans(index)], np.int64)
+        entries = replace_entries(self.entries, dict.fromkeys(changed))
+        return replace(self, partitions=partitions, entries=entries), remaining
 
-    def coarsened(self, places: Places, most: int) -> tuple[PartitionStatistics, Places]:
-        """At most so many entries, by neighbours becoming one."""
-        pieces, entries = self.pieces, self.entries
-        while pieces.count > most:
-            pieces, new = pieces.coarser()
-            entries, places = merged(entries, new), np.unique(new[places])
-        return replace(self, pieces=pieces, entries=entries), places
+    def coarsen(self, indices: Places, most: int) -> tuple[PartitionStatistics, Places]:
+        """Merge neighbours until there are at most so many; return also the new indices."""
+        partitions, entries = self.partitions, self.entries
+        while partitions.count > most:
+            partitions, new = partitions.coarser()
+            entries, indices = merge_entries(entries, new), np.unique(new[indices])
+        return replace(self, partitions=partitions, entries=entries), indices
 
 
-def revised(
-    ledger: PartitionStatistics,
+def revise_partitions(
+    statistics: PartitionStatistics,
     source: Source,
-    places: Places,
+    indices: Places,
     start: Parameters,
-    learning: EMSettings,
+    settings: EMSettings,
     seed: int,
     stage: str,
 ) -> tuple[PartitionStatistics, Trajectory]:
-    """Make the entries at some places, each piece read once, and what becomes of the parameters."""
-    most = most_entries(entry_bytes(learning, start.n_components, start.n_features))
-    ledger, places = ledger.coarsened(places, most)
-    lasting = replace(learning, window=None, half_life=None)
-    strategy = Incremental(lasting.stepwise(source.n_rows), entries=ledger.entries)
-    passes = partial(ledger.pieces.chunk_groups, source, int(strategy.first.batch_size), seed, only=places)
-    (trajectory,) = fit(
-        [start],
-        [Stage(stage, strategy, passes, 1, MaxPasses())],
-        learning.structure,
-        reg_covar=learning.reg_covar,
-        max_iter=1,
-    )
+    """Read some partitions once each, and let each batch of them move the parameters."""
+    most = most_entries(entry_bytes(settings, start.n_components, start.n_features))
+    statistics, indices = statistics.coarsen(indices, most)
+    first = replace(settings, window=None, half_life=None).make_stepwise(source.n_rows)
+    algorithm = Incremental(first, entries=statistics.entries)
+    passes = partial(statistics.partitions.chunk_groups, source, int(first.batch_size), seed, only=indices)
+    (trajectory,) = run_stages(start_run([start]), [Stage(stage, algorithm, passes, MaxPasses())], max_iter=1)
     assert isinstance(trajectory.state, IncrementalState)
-    return replace(ledger, entries=trajectory.state), trajectory
+    return replace(statistics, entries=trajectory.state), trajectory
 
 
-def settled(ledger: PartitionStatistics, start: Parameters, learning: EMSettings) -> Parameters:
-    """Parameters of the entries that there are: one M-step, nothing read."""
-    covered = ledger.covered
-    if covered is None:
+def maximize_partitions(statistics: PartitionStatistics, settings: EMSettings) -> Parameters:
+    """Return the parameters of all partitions: one M-step, nothing read."""
+    whole = statistics.accumulated
+    if whole is None:
         raise InputError("That would leave no rows; fit the model anew on those that shall stay.")
-    surrogate = Surrogate(covered.statistics, covered.likelihood.rows, covered.likelihood)
-    return m_step(surrogate, start, learning.structure, learning.reg_covar)[0]
+    rows = float(whole.likelihood.rows)
+    return maximize(whole.statistics, settings.structure, settings.reg_covar, effective_rows=rows)[0]

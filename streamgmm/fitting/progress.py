@@ -13,7 +13,7 @@ import warnings
 from typing import Any, Self
 
 from streamgmm.data.source import Source
-from streamgmm.iteration.loop import Step
+from streamgmm.iteration.loop import Event
 
 
 class Progress:
@@ -40,14 +40,14 @@ class Progress:
         if self._display is not None:
             self._display.close()
 
-    def watch(self, step: Step) -> None:
+    def watch(self, step: Event) -> None:
         """Take one step."""
         if self._display is None:
             return
         self._display.read(step.number, step.rows)
         if not step.updates:
             return
-        now = max(update.likelihood.mean for update in step.updates)
+        now = max(update.info.latest.likelihood.mean for update in step.updates)
         if self._verbose >= 2 and step.number % self._interval == 0:
             gain = "" if self._log_likelihood is None else f"\t ll change {now - self._log_likelihood:.5f}"
             self._display.write(f"  Iteration {step.number}{gain}")

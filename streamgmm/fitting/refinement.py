@@ -5,16 +5,20 @@ What is proposed was refined on a sample; it is taken only where EM over all row
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm.data.subsample import Subsample
+from streamgmm.algorithms.stopping import AcceleratedStop
 from streamgmm.errors import DegenerateError
+from streamgmm.fitting.context import FitContext, FitNotes, FitState
+from streamgmm.fitting.driver import Observe, describe_run
+from streamgmm.fitting.final_pass import FinalPassState
 from streamgmm.initialization.split_merge import (
     FIRST_PASSES,
     MORE_PASSES,
@@ -28,10 +32,8 @@ from streamgmm.initialization.split_merge import (
 )
 from streamgmm.initialization.validation import ValidationSplit, survivors
 from streamgmm.iteration.history import Record
-from streamgmm.iteration.loop import Step
-from streamgmm.iteration.run import Run, Stage, Trajectory, best, fit
-from streamgmm.iteration.stopping import AcceleratedStop
-from streamgmm.model.covariances import CovarianceStructure
+from streamgmm.iteration.loop import Event
+from streamgmm.iteration.run import Run, Stage, Trajectory, best_trajectory, run_stages, start_run
 from streamgmm.model.parameters import Parameters
 from streamgmm.persistence.codec import persistent
 
@@ -78,87 +80,109 @@ def refined(candidates: list[Parameters], score: float, trials: ValidationSplit)
 
 
 @persistent("refinement-1")
+@persistent("fit-refinement-1")
 @dataclass(frozen=True, slots=True, eq=False)
-class RefinementState:
-    """Where the finish of a fit stands.
+class RefinementState(FitState):
+    """State of the refinement.
 
     Attributes
     ----------
-    trajectory : Trajectory
+    winner : Trajectory
         The best so far.
     passes : int
-        That may yet be spent.
-    refused : bool
-        Whether a repair was tried that was no improvement.
-    name : str
-        What is being tried on all rows.
+        Passes that may yet be spent.
+    notes : FitNotes
+        To be carried on.
+    is_repair_refused : bool
+        A repair was tried and was no improvement.
+    attempt : str
+        Name of the attempt that is made on all rows.
     run : Run or None
-        How far that has come.
+        Its candidates in the middle of their passes.
     """
 
-    trajectory: Trajectory
+    phase: ClassVar[str] = "refinement"
+    winner: Trajectory
     passes: int
-    refused: bool = False
-    name: str = ""
+    notes: FitNotes = field(default_factory=FitNotes)
+    is_repair_refused: bool = False
+    attempt: str = ""
     run: Run | None = None
 
+    def describe(self) -> str:
+        """Return in words how far the refinement has come."""
+        where = "between two passes" if self.run is None else describe_run(self.run)
+        return f"{where}, trying: {self.attempt}" if self.attempt else where
 
-def refine(
-    finishing: RefinementState,
-    stage: Stage,
-    structure: CovarianceStructure,
-    *,
-    reg_covar: float,
-    split_merge: bool,
-    sample: Callable[[], Subsample],
-    watch: Callable[[Step, RefinementState], None] | None = None,
-) -> Trajectory:
-    """The trajectory, gone on with as long as a repair or, if wanted, a split and merge is an improvement.
+    def summarize(self, context: FitContext) -> Trajectory:
+        """Return the best trajectory so far."""
+        return self.winner
 
-    ``stage`` is how; ``sample`` is called at most once, and only where it is needed. EM goes on after the last
-    move where it was left before its end, or a plateau was taken for it.
+
+class RefinementPhase:
+    """Repairs of redundant and starved components and, if wanted, split and merge moves, as long as they improve.
+
+    EM continues after the last move where it was stopped before convergence, or where a plateau was taken for it.
     """
 
-    def saw(step: Step, run: Run) -> None:
-        if watch is not None:
-            watch(step, replace(finishing, run=run))
+    name: ClassVar[str] = RefinementState.phase
 
-    trials: ValidationSplit | None = None
-    while finishing.passes > 0:
-        trajectory = finishing.trajectory
-        tried: list[Trajectory] = []
-        with suppress(DegenerateError):  # of a mixture that was only to be tried
-            if finishing.run is None:
-                wanting = None if finishing.refused else next(faults(trajectory), None)
-                if wanting is None and not split_merge:
-                    break
-                if trials is None:
-                    trials = ValidationSplit.of(sample(), structure, trajectory.parameters.n_components, reg_covar, 0)
-                finishing = replace(finishing, name=MOVED if wanting is None else wanting[0])
-                candidates = _proposed(trajectory.parameters, None if wanting is None else wanting[1], trials)
-                if candidates:
-                    finishing = replace(finishing, run=Run(tuple(Trajectory(one) for one in candidates)))
-            if finishing.run is not None:
-                plan = [replace(_patient(stage) if finishing.name == LAST else stage, most=None)]
-                tried = fit(finishing.run, plan, structure, reg_covar=reg_covar, max_iter=finishing.passes, watch=saw)
-        name, found = finishing.name, best([trajectory, *tried])
-        improved = found is not trajectory
-        passes = finishing.passes - max((len(one.lower_bounds) for one in tried), default=0)
-        finishing = RefinementState(_joined(trajectory, name, found) if improved else trajectory, passes, not improved)
-        if name == LAST:
-            break
-        if name == MOVED and not improved:
-            if trajectory.converged and _patient(stage) is stage:
+    def __init__(self, context: FitContext) -> None:
+        self.context = context
+
+    def run(self, state: RefinementState, observe: Observe) -> FinalPassState:
+        """Make attempts until none improves, or no passes are left."""
+        context, settings = self.context, self.context.settings
+        stage = context.plan()[-1]
+        split: ValidationSplit | None = None
+
+        def adjust(event: Event, run: Run) -> Run:
+            observe(event, replace(state, run=run.without_ended_states()))
+            return run
+
+        while state.passes > 0:
+            winner = state.winner
+            tried: list[Trajectory] = []
+            with suppress(DegenerateError):  # of an attempt
+                if state.run is None:
+                    repair = None if state.is_repair_refused else next(faults(winner), None)
+                    if repair is None and not context.split_merge:
+                        break
+                    if split is None:
+                        split = ValidationSplit.of(
+                            context.draw_subsample(),
+                            settings.structure,
+                            winner.parameters.n_components,
+                            settings.reg_covar,
+                            0,
+                        )
+                    state = replace(state, attempt=MOVED if repair is None else repair[0])
+                    candidates = _proposed(winner.parameters, None if repair is None else repair[1], split)
+                    if candidates:
+                        state = replace(state, run=start_run(candidates))
+                if state.run is not None:
+                    patient = _leave_plateaus(stage) if state.attempt == LAST else stage
+                    plan = [replace(patient, max_passes=None)]
+                    tried = run_stages(state.run, plan, max_iter=state.passes, adjust=adjust)
+            attempt, best = state.attempt, best_trajectory([winner, *tried])
+            is_improved = best is not winner
+            passes = state.passes - max((len(trajectory.lower_bounds) for trajectory in tried), default=0)
+            after = _join_trajectories(winner, attempt, best) if is_improved else winner
+            state = RefinementState(after, passes, state.notes, not is_improved)
+            if attempt == LAST:
                 break
-            finishing = replace(finishing, name=LAST, run=Run((Trajectory(trajectory.parameters),)))
-    return finishing.trajectory
+            if attempt == MOVED and not is_improved:
+                if winner.converged and _leave_plateaus(stage) is stage:
+                    break
+                state = replace(state, attempt=LAST, run=start_run([winner.parameters]))
+        return FinalPassState(state.winner, state.notes)
 
 
-def _patient(stage: Stage) -> Stage:
-    """The same, but for plateaus."""
-    if not isinstance(stage.stop, AcceleratedStop) or stage.stop.patient:
+def _leave_plateaus(stage: Stage) -> Stage:
+    """Return the stage with a stopping rule that does not end on plateaus."""
+    if not isinstance(stage.stop, AcceleratedStop) or stage.stop.leaves_plateaus:
         return stage
-    return replace(stage, stop=replace(stage.stop, patient=True))
+    return replace(stage, stop=replace(stage.stop, leaves_plateaus=True))
 
 
 def _proposed(parameters: Parameters, kept: ComponentArrays | None, trials: ValidationSplit) -> list[Parameters]:
@@ -171,8 +195,8 @@ def _proposed(parameters: Parameters, kept: ComponentArrays | None, trials: Vali
     return refined(candidates, float(trials.scores([settled])[0]), trials)
 
 
-def _joined(before: Trajectory, name: str, after: Trajectory) -> Trajectory:
-    """One trajectory of two, with a record of what led from one to the other."""
+def _join_trajectories(before: Trajectory, name: str, after: Trajectory) -> Trajectory:
+    """Return one trajectory of two, with a record of the attempt between them."""
     record = Record(name, 0, before.lower_bound, before.parameters.weights, 0.0)
     history = before.history.appended(record)
     for later in after.history:

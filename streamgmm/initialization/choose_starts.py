@@ -8,6 +8,7 @@ import numpy as np
 from numpy.random import RandomState
 
 from streamgmm.algorithms.batch import Batch
+from streamgmm.algorithms.stopping import Tolerance
 from streamgmm.data import execution
 from streamgmm.data.sources import as_source
 from streamgmm.data.subsample import Subsample
@@ -20,8 +21,7 @@ from streamgmm.initialization.split_merge import resize_mixture
 from streamgmm.initialization.starting_points import start
 from streamgmm.initialization.user_start import UserStart
 from streamgmm.initialization.validation import MOST, UNSURE, ValidationSplit
-from streamgmm.iteration.run import Stage, Trajectory, fit
-from streamgmm.iteration.stopping import Tolerance
+from streamgmm.iteration.run import Stage, Trajectory, run_stages, start_run
 from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.criteria import n_parameters
 from streamgmm.model.parameters import Parameters
@@ -78,5 +78,5 @@ def run_em_on_subsample(
 ) -> list[Trajectory]:
     """Starts after EM on the rows that they were found on: one pass is too short to get far from its start."""
     rows = as_source(subsample.rows, subsample.weights)
-    stage = Stage("start", Batch(), execution.passes(rows), None, Tolerance(1e-4))
-    return fit(starts, [stage], structure, reg_covar=reg_covar, max_iter=50)
+    stage = Stage("start", Batch(structure, reg_covar), execution.passes(rows), Tolerance(1e-4))
+    return run_stages(start_run(starts), [stage], max_iter=50)

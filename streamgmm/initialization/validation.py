@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from streamgmm.algorithms.accelerated import Accelerated
 from streamgmm.algorithms.batch import Batch
+from streamgmm.algorithms.stopping import AcceleratedStop, Tolerance
 from streamgmm.data import execution
 from streamgmm.data.execution import ChunkGroup
 from streamgmm.data.source import Source
@@ -17,8 +18,7 @@ from streamgmm.data.sources import as_source
 from streamgmm.data.subsample import Subsample
 from streamgmm.errors import DegenerateError
 from streamgmm.initialization.starting_points import start
-from streamgmm.iteration.run import Stage, Trajectory, fit
-from streamgmm.iteration.stopping import AcceleratedStop, Tolerance
+from streamgmm.iteration.run import Stage, Trajectory, run_stages, start_run
 from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.criteria import n_parameters
 from streamgmm.model.parameters import Array, Parameters
@@ -104,9 +104,8 @@ class ValidationSplit:
         """
         stage = self._stage(TOL)
         if accelerated:
-            stage = replace(
-                stage, strategy=Accelerated(self.structure, self.reg_covar), stop=AcceleratedStop(TOL, patient=False)
-            )
+            algorithm = Accelerated(self.structure, self.reg_covar)
+            stage = replace(stage, algorithm=algorithm, stop=AcceleratedStop(TOL, leaves_plateaus=False))
         return [None if one is None else one.parameters for one in self._followed(starts, stage, passes)]
 
     def ends(self, starts: Sequence[Parameters], tol: float, passes: int) -> list[Trajectory | None]:
@@ -117,15 +116,15 @@ class ValidationSplit:
         return self._followed(starts, self._stage(tol), passes)
 
     def _stage(self, tol: float) -> Stage:
-        return Stage(
-            "trial", Batch(), lambda _, taken: _waves(self.training, taken), None, Tolerance(tol), recorded=False
-        )
+        algorithm = Batch(self.structure, self.reg_covar)
+        passes = lambda _, taken: _waves(self.training, taken)  # noqa: E731
+        return Stage("trial", algorithm, passes, Tolerance(tol), is_recorded=False)
 
     def _followed(self, starts: Sequence[Parameters], stage: Stage, passes: int) -> list[Trajectory | None]:
         if not starts:
             return []
         try:
-            return list(fit(starts, [stage], self.structure, reg_covar=self.reg_covar, max_iter=passes))
+            return list(run_stages(start_run(starts), [stage], max_iter=passes))
         except DegenerateError:  # of one of them
             if len(starts) == 1:
                 return [None]

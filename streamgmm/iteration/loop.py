@@ -1,6 +1,6 @@
-"""The one loop. It advances every candidate by the same reading of the data and yields what happened as Steps.
+"""The EM loop: it advances every candidate by the same reading of the rows, and yields an event for each chunk group.
 
-Stopping, progress, checkpoints and criteria consume steps; the loop knows none of them.
+Stopping rules, histories, progress bars, checkpoints and criteria consume events; the loop knows none of them.
 """
 
 from __future__ import annotations
@@ -9,154 +9,160 @@ from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from streamgmm.algorithms.algorithm import Algorithm, AlgorithmState
+from streamgmm.algorithms.algorithm import Algorithm, AlgorithmState, UpdateInfo
 from streamgmm.data import execution
 from streamgmm.data.execution import ChunkGroup
-from streamgmm.errors import DegenerateError, InputError
-from streamgmm.model.covariances import CovarianceStructure
-from streamgmm.model.em import Expectation, MStepInfo
-from streamgmm.model.em import update as m_step
-from streamgmm.model.likelihood import LogLikelihood
+from streamgmm.errors import DegenerateError
 from streamgmm.model.parameters import Parameters
-from streamgmm.model.reduction import Counter
+
+Item = TypeVar("Item")
+Passes = Callable[[int, int], Iterator[ChunkGroup]]
+"""Makes the chunk groups of pass 1, 2, …, less as many as were taken before."""
 from streamgmm.persistence.codec import persistent
 
-Kind = TypeVar("Kind")
 
-
-def of(candidate: int, shared: Kind | tuple[Kind, ...]) -> Kind:
-    """What a candidate has of something that is one for all of them, or a tuple with one for each of the starts."""
+def pick(candidate: int, shared: Item | tuple[Item, ...]) -> Item:
+    """Return the item of a candidate: a tuple has one for each of the starts, anything else is for all."""
     return shared[candidate] if isinstance(shared, tuple) else shared
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Update:
-    """One M-step of one candidate.
+    """Change of the parameters of one candidate.
 
     Attributes
     ----------
     candidate : int
-        Which of the starts this descends from.
-    parameters : Parameters
-        After the M-step.
+        Index of the start that it descends from.
     before : Parameters
         Under which the rows were read.
-    latest : Expectation
-        What the rows read since the last M-step say.
-    info : MStepInfo
+    parameters : Parameters
+        After the M-step.
+    info : UpdateInfo
+        Facts about the change.
     """
 
     candidate: int
-    parameters: Parameters
     before: Parameters
-    latest: Expectation
-    info: MStepInfo
-
-    @property
-    def likelihood(self) -> LogLikelihood:
-        """Tally of the rows read since the last M-step, under the parameters before it."""
-        return self.latest.likelihood
+    parameters: Parameters
+    info: UpdateInfo
 
 
 @persistent("position-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class Position:
-    """What the loop goes on from: with it, it takes the same steps as if it had not been left.
+    """Position of the loop: from it, the loop takes the same steps as if it had not stopped.
 
     Attributes
     ----------
     number : int
         Of the pass, from 1.
     taken : int
-        Waves of it that were taken.
-    candidates : tuple of (int, Parameters, object)
-        Which of the starts each descends from, under which parameters it reads on, and the state of its strategy.
+        Chunk groups of the pass that were taken.
+    states : tuple of (int, State)
+        Active candidates, each with the state of its algorithm.
     """
 
     number: int
     taken: int
-    candidates: tuple[tuple[int, Parameters, AlgorithmState | Counter[Expectation]], ...]
+    states: tuple[tuple[int, AlgorithmState], ...]
 
     def validate(self) -> None:
-        """Raise ValueError where the pass is none."""
+        """Raise ValueError where there is no such pass."""
         if self.number < 1:
             raise ValueError("passes count from 1")
 
-    def of(self, chosen: Collection[int]) -> Position:
-        """The same for some of the candidates."""
-        return replace(self, candidates=tuple(one for one in self.candidates if one[0] in chosen))
+    @property
+    def candidates(self) -> list[int]:
+        """Indices of the active candidates."""
+        return [candidate for candidate, _ in self.states]
+
+    def only(self, candidates: Collection[int]) -> Position:
+        """Return the position with some of the candidates."""
+        return replace(self, states=tuple(item for item in self.states if item[0] in candidates))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Step:
-    """One wave.
+class Event:
+    """One chunk group.
 
     Attributes
     ----------
     number : int
-        Passes begun, from 1.
+        Of the pass, from 1.
     rows : int
-        Rows of this wave.
-    last : bool
-        Whether the pass ends with it.
+        Rows of the group.
+    ends_pass : bool
+        The pass ends with it.
     updates : tuple of Update
-        One for each candidate whose M-step it completed.
+        One for each candidate whose parameters changed.
     position : Position
         After it.
     """
 
     number: int
     rows: int
-    last: bool
+    ends_pass: bool
     updates: tuple[Update, ...]
     position: Position
 
 
-def iterate(
-    passes: Callable[[int, int], Iterator[ChunkGroup]],
-    begin: Sequence[Parameters] | Position,
-    strategy: Algorithm[Any] | tuple[Algorithm[Any], ...],
-    structure: CovarianceStructure | tuple[CovarianceStructure, ...],
-    reg_covar: float,
-) -> Generator[Step, Collection[int] | None, None]:
-    """Yield steps for as long as the consumer wants, and candidates remain.
+def start_position(starts: Sequence[Parameters], algorithm: Algorithm[Any] | tuple[Algorithm[Any], ...]) -> Position:
+    """Return the position before the first pass."""
+    return Position(1, 0, tuple((index, pick(index, algorithm).init(start)) for index, start in enumerate(starts)))
 
-    ``passes`` makes the waves of pass 1, 2, …, but for as many as were taken before. ``begin`` has the starts, or where
-    an earlier loop was left; they may differ in size. ``strategy`` and ``structure`` are one for all, or one for each
-    start. After a step with updates, ``send`` the set of candidates that shall go on; without ``send`` all do.
-    A DegenerateError says which candidate has degenerated.
+
+def iterate(
+    passes: Passes,
+    position: Position,
+    algorithm: Algorithm[Any] | tuple[Algorithm[Any], ...],
+    n_passes: int | None = None,
+) -> Generator[Event, Position | None, None]:
+    """Yield events for as long as the consumer wants, candidates remain, and passes have rows.
+
+    Parameters
+    ----------
+    passes : callable
+        Makes the chunk groups of a pass.
+    position : Position
+        Where to begin; candidates may differ in size.
+    algorithm : Algorithm, or tuple of one for each start
+        Advances the states.
+    n_passes : int, optional
+        Number of the last pass; unlimited by default.
+
+    Yields
+    ------
+    Event
+        ``send`` a position to continue with fewer, more or changed candidates.
+
+    Raises
+    ------
+    DegenerateError
+        A candidate has degenerated; the error says which one.
     """
-    if not isinstance(begin, Position):
-        begin = Position(
-            1, 0, tuple((place, start, of(place, strategy).init(start)) for place, start in enumerate(begin))
-        )
-    number, taken = begin.number, begin.taken
-    current = {candidate: parameters for candidate, parameters, _ in begin.candidates}
-    states = {candidate: state for candidate, _, state in begin.candidates}
-    while current:
+    number, taken, states = position.number, position.taken, dict(position.states)
+    while states and (n_passes is None or number <= n_passes):
         for chunk_group in passes(number, taken):
-            active = list(current)
-            expectations = execution.expect(chunk_group, [current[candidate] for candidate in active])
+            expectations = execution.expect(chunk_group, [state.parameters for state in states.values()])
             updates = []
-            for candidate, parts in zip(active, expectations, strict=True):
-                before = current[candidate]
+            for (candidate, state), parts in zip(list(states.items()), expectations, strict=True):
                 try:
-                    surrogate, states[candidate] = of(candidate, strategy).update(states[candidate], parts, chunk_group)
-                    if surrogate is None:
-                        continue
-                    current[candidate], info = m_step(surrogate, before, of(candidate, structure), reg_covar)
+                    states[candidate], info = pick(candidate, algorithm).update(state, parts, chunk_group)
                 except DegenerateError as error:
                     error.candidate = candidate
                     raise
-                latest = Expectation(surrogate.latest or surrogate.statistics, surrogate.likelihood)
-                updates.append(Update(candidate, current[candidate], before, latest, info))
+                if info is not None:
+                    updates.append(Update(candidate, state.parameters, states[candidate].parameters, info))
             rows = sum(part.likelihood.rows for part in expectations[0])
             taken += 1
-            kept = tuple((candidate, current[candidate], states[candidate]) for candidate in active)
-            position = Position(number + 1, 0, kept) if chunk_group.last else Position(number, taken, kept)
-            keep = yield Step(number, rows, chunk_group.last, tuple(updates), position)
-            if keep is not None:
-                current = {candidate: current[candidate] for candidate in current if candidate in keep}
-        if not taken:
-            raise InputError("X has no rows; pass at least one.")
+            after = (number + 1, 0) if chunk_group.last else (number, taken)
+            position = Position(*after, tuple(states.items()))
+            adjusted = yield Event(number, rows, chunk_group.last, tuple(updates), position)
+            if adjusted is not None:
+                states = dict(adjusted.states)
+            if not states:
+                return
+        if not taken:  # a pass without rows
+            return
         number, taken = number + 1, 0

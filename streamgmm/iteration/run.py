@@ -1,82 +1,78 @@
-"""A whole fit: all candidates through the one loop, stage by stage, until each has converged or used up its passes."""
+"""Candidates through the stages of a fit: each stage is one algorithm, and ends each candidate by its stopping rule."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from streamgmm.algorithms.algorithm import Algorithm, AlgorithmState
-from streamgmm.algorithms.drift import score
-from streamgmm.data.execution import ChunkGroup
+from streamgmm.algorithms.stopping import StoppingRule
 from streamgmm.data.partitions import Partitions
 from streamgmm.errors import InputError
 from streamgmm.iteration.history import History, Record
-from streamgmm.iteration.loop import Position, Step, Update, iterate, of
-from streamgmm.iteration.stopping import StoppingRule
-from streamgmm.model.covariances import CovarianceStructure
-from streamgmm.model.em import Expectation, expected_log_density
-from streamgmm.model.em import update as m_step
+from streamgmm.iteration.loop import Event, Passes, Position, Update, iterate, pick, start_position
+from streamgmm.model.drift import score
+from streamgmm.model.em import Expectation, compute_bound
 from streamgmm.model.parameters import Parameters
-from streamgmm.model.reduction import Counter
+
+NO_ROWS = "X has no rows; pass at least one."
 from streamgmm.persistence.codec import persistent
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A run of passes by one algorithm.
-
-    Candidates that differ in size or family have a strategy and a rule each, as a tuple.
+    """Passes by one algorithm.
 
     Attributes
     ----------
     name : str
-        As the history shows it.
-    strategy : Algorithm, or a tuple of one for each start
-        The algorithm.
+        Its name in the history.
+    algorithm : Algorithm, or tuple of one for each start
+        A tuple where candidates differ in size or family.
     passes : callable
-        Waves of pass 1, 2, …, but for as many as were taken before.
-    most : int or None
+        Makes the chunk groups of a pass.
+    stop : StoppingRule, or tuple of one for each start
+        Ends a candidate.
+    max_passes : int or None
         Passes at most; None for as many as the fit has left.
-    stop : StoppingRule, or a tuple of one for each start
-        When a candidate has had enough of it.
-    pieces : Partitions or None, default=None
-        What the entries of its final state are of, where the strategy keeps entries to be used later.
-    recorded : bool, default=True
-        Whether the history tells of its updates.
+    partitions : Partitions or None, default=None
+        Partitions of the final state, where the algorithm keeps their entries for later.
+    is_recorded : bool, default=True
+        Updates are recorded in the history.
     """
 
     name: str
-    strategy: Algorithm[Any] | tuple[Algorithm[Any], ...]
-    passes: Callable[[int, int], Iterator[ChunkGroup]]
-    most: int | None
+    algorithm: Algorithm[Any] | tuple[Algorithm[Any], ...]
+    passes: Passes
     stop: StoppingRule | tuple[StoppingRule, ...]
-    pieces: Partitions | None = None
-    recorded: bool = True
+    max_passes: int | None = None
+    partitions: Partitions | None = None
+    is_recorded: bool = True
 
 
 @persistent("trajectory-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class Trajectory:
-    """What became of one start.
+    """History and outcome of one start.
 
     Attributes
     ----------
     parameters : Parameters
         The latest to report.
     lower_bounds : tuple of float
-        Nats a row, one a pass: for batch EM the mean log-likelihood of the parameters before the M-step, else the bound
-        (the free energy) of those after it.
+        One a pass, nats a row. For batch EM the mean log-likelihood of the parameters before the M-step; else the bound
+        (free energy) of those after it.
     converged : bool
-        Whether the last stage ended by its rule.
+        The last stage ended by its stopping rule.
     starved : tuple of int
         Components that had no rows in the last M-step.
-    covered : Expectation or None
-        Every row of the last pass, once; None after batch EM.
+    accumulated : Expectation or None
+        Of every row of the last pass, once; None after batch EM.
     state : object
-        Of the last stage's strategy, after its last pass.
+        Of the last stage's algorithm, after its last pass.
     history : History
         One record an update.
     """
@@ -85,8 +81,8 @@ class Trajectory:
     lower_bounds: tuple[float, ...] = ()
     converged: bool = False
     starved: tuple[int, ...] = ()
-    covered: Expectation | None = None
-    state: AlgorithmState | Counter[Expectation] | None = None
+    accumulated: Expectation | None = None
+    state: AlgorithmState | None = None
     history: History = field(default_factory=History)
 
     @property
@@ -98,21 +94,21 @@ class Trajectory:
 @persistent("run-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """A fit in the middle of its passes: all that it goes on from.
+    """Candidates in the middle of their passes.
 
     Attributes
     ----------
     trajectories : tuple of Trajectory
-        One for each start.
+        One for each candidate.
     stage : int
-        Which one it is in; as many as there are stages once it has ended.
+        Index of the current stage; the number of stages once the run has ended.
     passes : int
         Passes of the stages before.
     bounds : tuple of tuple of float
-        Of each trajectory, those that the rule of this stage sees.
+        Of each trajectory, those that the stopping rule of this stage sees.
     updates : tuple of (float, tuple of int)
-        Of each trajectory, of its latest M-step: mean log-likelihood before it, nats a row, and components that had no
-        rows; NaN before the first of the stage.
+        Of each trajectory's latest update: mean log-likelihood before it, nats a row, and starved components; NaN
+        before the first of the stage.
     position : Position or None
         Of the loop; None where the stage has not begun.
     """
@@ -125,225 +121,204 @@ class Run:
     position: Position | None = None
 
     def validate(self) -> None:
-        """Raise ValueError where the loop is at candidates that are not there."""
+        """Raise ValueError where the loop is at candidates that do not exist."""
         if self.position is not None:
-            last = max((candidate for candidate, *_ in self.position.candidates), default=0)
+            last = max(self.candidates, default=0)
             if not len(self.bounds) == len(self.updates) == len(self.trajectories) > last:
                 raise ValueError("candidates contradict each other")
 
     @property
-    def lean(self) -> Run:
-        """The same, without what is not looked at again: states that the loop has gone on from."""
-        going = () if self.position is None else {candidate for candidate, *_ in self.position.candidates}
-        trajectories = (
-            replace(one, state=None) if place in going else one for place, one in enumerate(self.trajectories)
+    def candidates(self) -> list[int]:
+        """Candidates that the loop advances; none where the stage has not begun."""
+        return [] if self.position is None else self.position.candidates
+
+    def without_ended_states(self) -> Run:
+        """Return the run to save: the loop continues from its position, so other copies of states are dropped."""
+        active = self.candidates
+        trajectories = tuple(
+            replace(trajectory, state=None) if index in active else trajectory
+            for index, trajectory in enumerate(self.trajectories)
         )
-        return replace(self, trajectories=tuple(trajectories))
+        return replace(self, trajectories=trajectories)
 
-    def joined(self, candidate: int, other: Parameters, state: Any, name: str) -> Run:
-        """The same with one candidate more, between two passes of a stage; its past is that of another.
+    def only(self, candidates: Collection[int]) -> Run:
+        """Return the run with some of its active candidates; the stage has ended where none is left."""
+        assert self.position is not None  # or the stage has ended
+        if candidates:
+            return replace(self, position=self.position.only(candidates))
+        return replace(self, stage=self.stage + 1, passes=self.passes + self.position.number - 1, position=None)
 
-        ``state`` is that of its strategy; ``name`` says in the history what it is.
+    def add_candidate(self, source: int, parameters: Parameters, state: Any, name: str) -> Run:
+        """Return the run with one more candidate, between two passes.
+
+        It inherits the history of the candidate ``source``, with a record of the given name.
         """
         assert self.position is not None  # or the stage has ended
-        before, (mean, _) = self.trajectories[candidate], self.updates[candidate]
-        record = Record(name, 0, mean, other.weights, 0.0)
-        trajectory = Trajectory(other, before.lower_bounds, history=before.history.appended(record))
-        candidates = (*self.position.candidates, (len(self.trajectories), other, state))
+        before, (mean, _) = self.trajectories[source], self.updates[source]
+        record = Record(name, 0, mean, parameters.weights, 0.0)
+        trajectory = Trajectory(parameters, before.lower_bounds, history=before.history.appended(record))
+        states = (*self.position.states, (len(self.trajectories), state))
         return replace(
             self,
             trajectories=(*self.trajectories, trajectory),
             bounds=(*self.bounds, ()),
             updates=(*self.updates, (np.nan, ())),
-            position=replace(self.position, candidates=candidates),
+            position=replace(self.position, states=states),
         )
 
-    def without_last(self) -> Run:
-        """The same without the last candidate, in the middle of a stage: ended where no other is in it."""
+    def remove_last_candidate(self) -> Run:
+        """Return the run without its last candidate, in the middle of a stage."""
         assert self.position is not None  # or the stage has ended
-        position = self.position.of(range(len(self.trajectories) - 1))
-        run = replace(
-            self,
-            trajectories=self.trajectories[:-1],
-            bounds=self.bounds[:-1],
-            updates=self.updates[:-1],
-            position=position,
-        )
-        if position.candidates:
-            return run
-        return replace(run, stage=self.stage + 1, passes=self.passes + position.number - 1, position=None)
+        last = len(self.trajectories) - 1
+        run = replace(self, trajectories=self.trajectories[:-1], bounds=self.bounds[:-1], updates=self.updates[:-1])
+        return run.only([candidate for candidate in self.candidates if candidate != last])
 
 
-Watch = Callable[[Step, Run], None]
-Join = Callable[[Step, Run], Run]
-Retire = Callable[[Step, Run], Collection[int]]
-Structures = CovarianceStructure | tuple[CovarianceStructure, ...]
+def start_run(starts: Sequence[Parameters]) -> Run:
+    """Return the run before its first pass."""
+    return Run(tuple(Trajectory(start) for start in starts))
 
 
-def fit(
-    starts: Sequence[Parameters] | Run,
-    stages: Sequence[Stage],
-    structure: Structures,
-    *,
-    reg_covar: float,
-    max_iter: int,
-    previous: float = -np.inf,
-    watch: Watch | None = None,
-    retire: Retire | None = None,
-    join: Join | None = None,
+Adjust = Callable[[Event, Run], Run]
+"""Sees the run after every event; returns it with other candidates where the pass has ended."""
+
+
+def run_stages(
+    run: Run, stages: Sequence[Stage], *, max_iter: int, previous: float = -np.inf, adjust: Adjust | None = None
 ) -> list[Trajectory]:
-    """Take every start through all stages, in shared passes, or go on with a run.
+    """Take all candidates through the stages, in shared passes.
 
-    ``structure`` is one for all starts, or a tuple of one for each. ``previous`` is the lower bound that the first is
-    compared with, where a fit goes on; ``watch`` sees every step, and what it leads to; ``retire`` says at the end of a
-    pass which candidates have been in it for the last time, converged or not; ``join`` may let others join the run.
+    Parameters
+    ----------
+    run : Run
+        From `start_run`, or as an earlier call left it.
+    stages : sequence of Stage
+        In their order.
+    max_iter : int
+        Passes of all stages together.
+    previous : float, optional
+        Lower bound that the first one is compared with, nats a row, for a warm start.
+    adjust : callable, optional
+        Sees every event, and may drop or add candidates at the end of a pass.
+
+    Returns
+    -------
+    list of Trajectory
+        One for each candidate.
+
+    Raises
+    ------
+    DegenerateError
+        A candidate has degenerated; the error says which one.
     """
-    run = starts if isinstance(starts, Run) else Run(tuple(Trajectory(start) for start in starts))
     while run.stage < len(stages):
-        stage = stages[run.stage]
-        most = max_iter - run.passes if stage.most is None else min(stage.most, max_iter - run.passes)
-        if most <= 0:
+        stage, left = stages[run.stage], max_iter - run.passes
+        max_passes = left if stage.max_passes is None else min(stage.max_passes, left)
+        if max_passes <= 0:
             run = replace(run, stage=run.stage + 1)
             continue
-        if run.position is None:
+        position = run.position
+        if position is None:
             before = (previous,) if np.isfinite(previous) and run.passes == 0 else ()
             n = len(run.trajectories)
             run = replace(run, bounds=(before,) * n, updates=((np.nan, ()),) * n)
-        run = _stage(run, stage, structure, reg_covar, most, watch, retire, join)
+            position = start_position([trajectory.parameters for trajectory in run.trajectories], stage.algorithm)
+        loop = iterate(stage.passes, position, stage.algorithm)
+        adjusted: Position | None = None
+        while (event := _next_event(loop, adjusted)) is not None:
+            run = _advance(run, event, stage, max_passes)
+            if adjust is not None:
+                run = adjust(event, run)
+            adjusted = run.position
+            if adjusted is None:
+                break
+        else:
+            raise InputError(NO_ROWS)
+        loop.close()
     return list(run.trajectories)
 
 
-def _stage(
-    run: Run,
-    stage: Stage,
-    structure: Structures,
-    reg_covar: float,
-    most: int,
-    watch: Watch | None,
-    retire: Retire | None,
-    join: Join | None,
-) -> Run:
-    """The run after one stage, or in the middle of it where a candidate has joined."""
-    begin = run.position or [one.parameters for one in run.trajectories]
-    loop = iterate(stage.passes, begin, stage.strategy, structure, reg_covar)
-    step = next(loop, None)
-    while step is not None:
-        run = _after(run, step, stage, structure, reg_covar, most, retire)
-        together = run if join is None else join(step, run)
-        if watch is not None:
-            watch(step, together)
-        if together is not run or run.position is None:
-            run = together
-            break
-        step = loop.send([candidate for candidate, *_ in run.position.candidates])
-    loop.close()
-    return run
+def _next_event(loop: Generator[Event, Position | None, None], adjusted: Position | None) -> Event | None:
+    try:
+        return loop.send(adjusted)
+    except StopIteration:
+        return None
 
 
-def _after(
-    run: Run,
-    step: Step,
-    stage: Stage,
-    structure: Structures,
-    reg_covar: float,
-    most: int,
-    retire: Retire | None,
-) -> Run:
-    """The run after one step."""
-    trajectories, updates, bounds = list(run.trajectories), list(run.updates), list(run.bounds)
-    for update in step.updates:
-        tally = update.likelihood
-        updates[update.candidate] = (tally.mean if tally.weight > 0.0 else np.nan, update.info.starved)
-        if tally.weight > 0.0 and stage.recorded:
-            trajectory = trajectories[update.candidate]
-            history = trajectory.history.appended(_record(stage.name, update))
-            trajectories[update.candidate] = replace(trajectory, history=history)
-    run = replace(run, trajectories=tuple(trajectories), updates=tuple(updates), position=step.position)
-    if not step.last:
+def _advance(run: Run, event: Event, stage: Stage, max_passes: int) -> Run:
+    """Return the run after one event."""
+    trajectories, updates = list(run.trajectories), list(run.updates)
+    for update in event.updates:
+        likelihood, candidate = update.info.latest.likelihood, update.candidate
+        has_weight = likelihood.weight > 0.0
+        updates[candidate] = (likelihood.mean if has_weight else np.nan, update.info.m_step.starved)
+        if has_weight and stage.is_recorded:
+            history = trajectories[candidate].history.appended(record_update(stage.name, update))
+            trajectories[candidate] = replace(trajectories[candidate], history=history)
+    run = replace(run, trajectories=tuple(trajectories), updates=tuple(updates), position=event.position)
+    if not event.ends_pass:
         return run
-    going = []
-    for candidate, parameters, state in step.position.candidates:
-        family, strategy = of(candidate, structure), of(candidate, stage.strategy)
-        ended = _ended(trajectories[candidate], strategy, parameters, state, updates[candidate], family, reg_covar)
-        bounds[candidate] = (*bounds[candidate], ended.lower_bound)
-        converged = of(candidate, stage.stop)(bounds[candidate], state)
-        trajectories[candidate] = replace(ended, converged=converged)
-        if not converged and step.number < most:
-            going.append(candidate)
-    run = replace(run, trajectories=tuple(trajectories), bounds=tuple(bounds), position=step.position.of(going))
-    if going and retire is not None:
-        leaving = retire(step, run)
-        going = [candidate for candidate in going if candidate not in leaving]
-        run = replace(run, position=step.position.of(going))
-    if going:
-        return run
-    return replace(run, stage=run.stage + 1, passes=run.passes + step.number, position=None)
+    bounds, active = list(run.bounds), []
+    for candidate, state in event.position.states:
+        trajectory = _end_pass(trajectories[candidate], pick(candidate, stage.algorithm), state, updates[candidate])
+        bounds[candidate] = (*bounds[candidate], trajectory.lower_bound)
+        converged = pick(candidate, stage.stop)(bounds[candidate], state)
+        trajectories[candidate] = replace(trajectory, converged=converged)
+        if not converged and event.number < max_passes:
+            active.append(candidate)
+    return replace(run, trajectories=tuple(trajectories), bounds=tuple(bounds)).only(active)
 
 
-def _ended(
-    trajectory: Trajectory,
-    strategy: Algorithm[Any],
-    parameters: Parameters,
-    state: Any,
-    update: tuple[float, tuple[int, ...]],
-    structure: CovarianceStructure,
-    reg_covar: float,
+def _end_pass(
+    trajectory: Trajectory, algorithm: Algorithm[Any], state: Any, update: tuple[float, tuple[int, ...]]
 ) -> Trajectory:
-    """The trajectory with what a pass has come to."""
+    """Return the trajectory with the outcome of a pass."""
     mean, starved = update
-    covered = strategy.covered(state)
-    if np.isnan(mean) and covered is None:
-        raise InputError("X has no rows; pass at least one.")
-    surrogate = strategy.reported(state)
-    if surrogate is not None:
-        parameters, info = m_step(surrogate, parameters, structure, reg_covar)
-        starved = info.starved
-    if covered is not None:
-        mean = bound(covered, parameters) / covered.likelihood.weight
+    accumulated = algorithm.accumulated(state)
+    if np.isnan(mean) and accumulated is None:
+        raise InputError(NO_ROWS)
+    parameters, reported = state.parameters, algorithm.report(state)
+    if reported is not None:
+        parameters, starved = reported[0], reported[1].starved
+    if accumulated is not None:
+        mean = compute_bound(accumulated, parameters) / accumulated.likelihood.weight
     return replace(
         trajectory,
         parameters=parameters,
         lower_bounds=(*trajectory.lower_bounds, mean),
         starved=starved,
-        covered=covered,
+        accumulated=accumulated,
         state=state,
     )
 
 
-def bound(covered: Expectation, parameters: Parameters) -> float:
-    """F = s·θ + H, nats: never above the log-likelihood of the rows covered, whatever the parameters.
-
-    Neal & Hinton (1998): statistics and entropy of each row must come from the same responsibilities.
-    """
-    return expected_log_density(covered.statistics, parameters) + covered.likelihood.entropy
-
-
-def _record(stage: str, update: Update) -> Record:
-    tally = update.likelihood
-    occupancy = update.latest.statistics.counts / tally.weight
-    return Record(stage, tally.rows, tally.mean, occupancy, score(update.latest, update.before), 1)
+def record_update(stage: str, update: Update) -> Record:
+    """Return the record of an update for the history."""
+    latest = update.info.latest
+    likelihood = latest.likelihood
+    occupancy = latest.statistics.counts / likelihood.weight
+    return Record(stage, likelihood.rows, likelihood.mean, occupancy, score(latest, update.before))
 
 
-def halfway(run: Run, stages: Sequence[Stage], structure: Structures, reg_covar: float) -> Trajectory | None:
-    """What a run that is left has come to: as its last pass ended, or, in its first, what its updates have made of it.
+def summarize_run(run: Run, stages: Sequence[Stage]) -> Trajectory | None:
+    """Return the best trajectory of an unfinished run: of its last pass, or of the updates of its first.
 
     None before any update.
     """
     ended = [trajectory for trajectory in run.trajectories if trajectory.lower_bounds]
     if ended:
-        return replace(best(ended), converged=False)
-    latest = [] if run.position is None else list(run.position.candidates)
-    latest = [one for one in latest if not np.isnan(run.updates[one[0]][0])]
-    if not latest:
+        return replace(best_trajectory(ended), converged=False)
+    states = () if run.position is None else run.position.states
+    updated = [item for item in states if not np.isnan(run.updates[item[0]][0])]
+    if not updated:
         return None
-    candidate, parameters, state = max(latest, key=lambda one: run.updates[one[0]][0])
-    strategy = of(candidate, stages[run.stage].strategy)
-    surrogate = strategy.reported(state)
-    if surrogate is not None:
-        parameters, _ = m_step(surrogate, parameters, of(candidate, structure), reg_covar)
-    return replace(run.trajectories[candidate], parameters=parameters, covered=strategy.covered(state))
+    candidate, state = max(updated, key=lambda item: run.updates[item[0]][0])
+    algorithm = pick(candidate, stages[run.stage].algorithm)
+    reported = algorithm.report(state)
+    parameters = state.parameters if reported is None else reported[0]
+    return replace(run.trajectories[candidate], parameters=parameters, accumulated=algorithm.accumulated(state))
 
 
-def best(trajectories: Sequence[Trajectory]) -> Trajectory:
-    """The one with the largest lower bound; the first of equals."""
+def best_trajectory(trajectories: Sequence[Trajectory]) -> Trajectory:
+    """Return the trajectory with the largest lower bound; the first of equals."""
     return max(trajectories, key=lambda trajectory: trajectory.lower_bound)

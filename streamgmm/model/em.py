@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamgmm.errors import DegenerateError, InputError
 from streamgmm.model.covariances import CovarianceStructure
@@ -19,38 +20,28 @@ STARVED = 1e-6  # rows below which a component's own moments are rounding, not d
 @persistent("expectation-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class Expectation:
-    """What the E-step says of some rows under one set of parameters."""
+    """Result of the E-step on some rows under one set of parameters; expectations of disjoint rows add up."""
 
     statistics: Statistics
     likelihood: LogLikelihood
 
     def __add__(self, other: Expectation) -> Expectation:
-        """The rows of both."""
+        """Return the expectation of the rows of both."""
         return Expectation(self.statistics + other.statistics, self.likelihood + other.likelihood)
 
+    def __rmul__(self, factor: float) -> Expectation:
+        """Count every row ``factor`` times."""
+        return Expectation(factor * self.statistics, factor * self.likelihood)
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Surrogate:
-    """Statistics that the M-step sees, and how many rows they stand for.
-
-    Starvation is judged in rows, also where statistics are kept per unit weight. ``likelihood`` is the tally of the
-    rows that were read for it. A component with fewer than ``least_rows`` keeps the mean and covariance that it has.
-    ``latest`` are the statistics of those rows alone, where they are not all that the M-step sees. ``maximum`` is what
-    the M-step makes of them, where that is known already.
-    """
-
-    statistics: Statistics
-    effective_rows: float
-    likelihood: LogLikelihood
-    least_rows: float = 0.0
-    latest: Statistics | None = None
-    maximum: tuple[Parameters, MStepInfo] | None = None
+    def recentred(self, origin: Array) -> Expectation:
+        """Return the same expectation with moments about another origin of shape (k, d)."""
+        return Expectation(self.statistics.recentred(origin), self.likelihood)
 
 
 @persistent("m-step-1")
 @dataclass(frozen=True, slots=True)
 class MStepInfo:
-    """What the M-step had to decide.
+    """Decisions of an M-step.
 
     Attributes
     ----------
@@ -73,28 +64,17 @@ def expected_log_density(statistics: Statistics, parameters: Parameters) -> floa
     return float(about.counts[present] @ parameters.constants[present] - 0.5 * np.sum(precisions * about.products))
 
 
-def update(
-    surrogate: Surrogate, current: Parameters, structure: CovarianceStructure, reg_covar: float
-) -> tuple[Parameters, MStepInfo]:
-    """M-step on a surrogate, in which a component with too few rows keeps the mean and covariance that it has.
+def compute_bound(expectation: Expectation, parameters: Parameters) -> float:
+    """Return the free energy s·θ + H, nats: a lower bound of the log-likelihood for any parameters.
 
-    Where one matrix is shared by all components, only its mean is kept.
+    Statistics and entropy of each row must come from the same responsibilities (Neal & Hinton, 1998).
     """
-    if surrogate.maximum is not None:
-        return surrogate.maximum
-    parameters, info = maximize(surrogate.statistics, structure, reg_covar, effective_rows=surrogate.effective_rows)
-    counts = surrogate.statistics.counts
-    held = counts * (surrogate.effective_rows / counts.sum()) < surrogate.least_rows
-    if not held.any():
-        return parameters, info
-    means = np.where(held[:, None], current.means, parameters.means)
-    covariances, factors = parameters.covariances, parameters.precision_factors
-    if len(covariances) == len(held):
-        own = held.reshape(-1, *[1] * (covariances.ndim - 1))
-        covariances = np.where(own, current.covariances, covariances)
-        factors = np.where(own, current.precision_factors, factors)
-    kept = tuple(int(index) for index in np.flatnonzero(held))
-    return Parameters(parameters.weights, means, covariances, factors), MStepInfo(info.starved, kept)
+    return expected_log_density(expectation.statistics, parameters) + expectation.likelihood.entropy
+
+
+def count_component_parameters(structure: CovarianceStructure, n_features: int) -> int:
+    """Return the free parameters of one component: its mean and its covariance."""
+    return n_features + structure.n_parameters(1, n_features)
 
 
 def pseudo_statistics(parameters: Parameters, structure: CovarianceStructure, reg_covar: float) -> Statistics:
@@ -112,8 +92,10 @@ def maximize(
     reg_covar: float = 0.0,
     *,
     effective_rows: float | None = None,
+    current: Parameters | None = None,
+    least_rows: float = 0.0,
 ) -> tuple[Parameters, MStepInfo]:
-    """M-step: the parameters that fit the statistics best.
+    """Return the parameters that fit the statistics best: the M-step.
 
     Parameters
     ----------
@@ -125,19 +107,23 @@ def maximize(
         Added to every variance, squared units of the data.
     effective_rows : float, optional
         Rows that the statistics stand for; by default the sum of the counts.
+    current : Parameters, optional
+        The parameters so far; needed where ``least_rows`` is positive.
+    least_rows : float, default=0.0
+        A component with fewer rows keeps its ``current`` mean and covariance (of a shared matrix only the mean).
 
     Returns
     -------
     parameters : Parameters
     info : MStepInfo
-        Which components were starved.
+        Components that were starved or held.
 
     Raises
     ------
     DegenerateError
-        Where a covariance cannot be inverted or a statistic is not finite.
+        A covariance cannot be inverted, or a statistic is not finite.
     InputError
-        Where all weights are zero.
+        All weights are zero.
 
     Notes
     -----
@@ -166,7 +152,20 @@ def maximize(
         structure.regularize(covariances, reg_covar),
         structure,
     )
-    return parameters, MStepInfo(tuple(int(index) for index in np.flatnonzero(starved)))
+    held = statistics.counts * (1.0 if effective_rows is None else effective_rows / total) < least_rows
+    if held.any() and current is not None:
+        parameters = _hold_components(parameters, current, held)
+    return parameters, MStepInfo(*(tuple(np.flatnonzero(mask).tolist()) for mask in (starved, held)))
+
+
+def _hold_components(parameters: Parameters, current: Parameters, held: NDArray[np.bool_]) -> Parameters:
+    means = np.where(held[:, None], current.means, parameters.means)
+    covariances, factors = parameters.covariances, parameters.precision_factors
+    if len(covariances) == len(held):
+        mask = held.reshape(-1, *[1] * (covariances.ndim - 1))
+        covariances = np.where(mask, current.covariances, covariances)
+        factors = np.where(mask, current.precision_factors, factors)
+    return Parameters(parameters.weights, means, covariances, factors)
 
 
 NO_WEIGHT = "Sample weights must contain at least one non-zero number."

@@ -15,13 +15,14 @@ from streamgmm.data.fingerprint import Fingerprint
 from streamgmm.data.sources import Source
 from streamgmm.errors import CheckpointError, CheckpointMismatch, CheckpointWarning, CheckpointWriteError
 from streamgmm.estimator.keeping import REMEDY, state_of, warn_of_changes
-from streamgmm.fitting.driver import FitTask
+from streamgmm.fitting.context import FitTask
 from streamgmm.persistence.codec import MALFORMED, decode, encode
 from streamgmm.persistence.container import Arrays
 from streamgmm.persistence.store import Generation, read_newest
 from streamgmm.persistence.writer import Checkpoint, CheckpointWriter, environment
+from streamgmm.selection.context import SelectionStartsState
 from streamgmm.selection.files import KEY
-from streamgmm.selection.procedure import SelectionState
+from streamgmm.selection.race_state import SelectionState
 
 Settings = Mapping[str, Any]
 
@@ -112,7 +113,7 @@ class SelectionCheckpoint:
         self, checkpoint: Any, resume: str, settings: Settings, source: Source, task: FitTask, random: RandomState
     ) -> None:
         self.task = replace(task, rows=Fingerprint.of(source), random=state_of(random))
-        self.choice = SelectionState()
+        self.choice: SelectionState = SelectionStartsState()
         self._settings = dict(settings)
         self.checkpoint_writer = CheckpointWriter(
             checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint), min_seconds=1.0

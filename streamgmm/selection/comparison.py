@@ -32,14 +32,14 @@ class Outcome:
     ----------
     trajectory : Trajectory
         Its passes.
-    covered : Expectation
+    accumulated : Expectation
         Of all rows under its parameters.
     dropped : bool
         Whether it left because it could not win.
     """
 
     trajectory: Trajectory
-    covered: Expectation
+    accumulated: Expectation
     dropped: bool = False
 
 
@@ -74,7 +74,7 @@ class HeldOutLead:
 
 def best_start(outcomes: Sequence[Outcome]) -> Outcome | None:
     """The best of the starts of one candidate; None where there are none."""
-    return max(outcomes, key=lambda one: one.covered.likelihood.total, default=None)
+    return max(outcomes, key=lambda one: one.accumulated.likelihood.total, default=None)
 
 
 def identities(keys: Sequence[Key], n_features: int) -> dict[str, NDArray[Any]]:
@@ -96,7 +96,7 @@ def table(
     """See `streamgmm.Selection`; ``judged`` has what `held_out` gives, or is NaN."""
     which = identities(keys, n_features)
     found = [
-        None if won is None else Criterion.from_likelihood(won.covered.likelihood, int(free))
+        None if won is None else Criterion.from_likelihood(won.accumulated.likelihood, int(free))
         for won, free in zip(winners, which["n_parameters"], strict=True)
     ]
     likelihoods = np.array([nan if one is None else one.log_likelihood for one in found])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Self
 
 from streamgmm.fitting.progress import in_terminal, text_line
-from streamgmm.iteration.loop import Step
+from streamgmm.iteration.loop import Event
 from streamgmm.model.information_criteria import CRITERIA, DEFAULT_CRITERION
-from streamgmm.selection.procedure import SelectionProcedure, SelectionState
-from streamgmm.selection.racing import RaceState
+from streamgmm.selection.context import SelectionContext
+from streamgmm.selection.race_state import RaceState, SelectionState
 
 SHOWN = 6  # candidates
 
@@ -16,8 +16,8 @@ SHOWN = 6  # candidates
 class Leaderboard:
     """Lines below the progress bar; nothing where ``verbose`` is 0 or nobody is at a terminal. A context manager."""
 
-    def __init__(self, choosing: SelectionProcedure, verbose: int) -> None:
-        self._choosing = choosing
+    def __init__(self, context: SelectionContext, verbose: int) -> None:
+        self._context = context
         self._shown = verbose >= 1 and in_terminal()
         self._lines: list[Any] = []
 
@@ -28,32 +28,33 @@ class Leaderboard:
         for line in reversed(self._lines):
             line.close()
 
-    def watch(self, step: Step, choice: SelectionState) -> None:
+    def watch(self, step: Event, state: SelectionState) -> None:
         """Take a step."""
-        if not (self._shown and step.last and step.updates and isinstance(choice.now, RaceState)):
+        if not (self._shown and step.ends_pass and step.updates and isinstance(state, RaceState)):
             return
-        weight = self._choosing.effective_n or max(update.likelihood.weight for update in step.updates)
-        texts = leaderboard(self._choosing, choice, choice.now, weight)
+        weight = self._context.effective_n or max(update.info.latest.likelihood.weight for update in step.updates)
+        texts = leaderboard(self._context, state, weight)
         while len(self._lines) < len(texts):
             self._lines.append(text_line(len(self._lines) + 1))
         for line, text in zip(self._lines, texts, strict=False):
             line.set_description_str(text)
 
 
-def leaderboard(choosing: SelectionProcedure, choice: SelectionState, contest: RaceState, weight: float) -> list[str]:
+def leaderboard(context: SelectionContext, race: RaceState, weight: float) -> list[str]:
     """A header, a line for each of the best, and how many others there are.
 
     Candidates are ranked by the criterion at the log-likelihood of the latest pass, or by BIC where that is not enough.
     """
-    criterion = CRITERIA[choosing.criterion]
+    criterion = context.criterion
     criterion = criterion if criterion.allows_early_dropping else CRITERIA[DEFAULT_CRITERION]
-    entries = choosing.candidates(choice)
+    candidates = context.list_candidates(race.starts)
     found = []
-    for place, trajectory in contest.trajectories.items():
-        (family, size), candidate = entries[place]
+    for place, trajectory in race.trajectories.items():
+        candidate = candidates[place]
+        family, size = candidate.key
         if trajectory.lower_bounds:
             value = criterion.evaluate(weight * trajectory.lower_bound, None, weight, candidate.n_parameters)
-            state = "dropped" if place in contest.dropped else "" if place in contest.going else "ended"
+            state = "dropped" if place in race.dropped else "" if place in race.active else "ended"
             found.append((value, size, family, len(trajectory.lower_bounds), state))
     found.sort(key=lambda one: one[0])
     lines = [f"{'components':>10}  {'covariance':10}  {criterion.name + ' so far':>18}  passes"]

@@ -1,239 +1,220 @@
-"""Mixtures of several sizes and families learn together, from the same readings; those that cannot win leave.
+"""EM of all candidates in shared passes, with early dropping of those that cannot win; and the final pass.
 
-Those that rows held out of the sample leave no hope do so after their first pass; the others when the log-likelihood of
-all rows, which every pass gives, says that what they may gain yet is too little.
+Candidates that are clearly worse on held-out rows are dropped after one pass. Others are dropped when their criterion
+would stay above the best one's even with ten times the gain that they may still make.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
+from typing import Any, ClassVar
+
+import numpy as np
 
 from streamgmm.algorithms.accelerated import AcceleratedState
 from streamgmm.data import execution
-from streamgmm.data.source import Source
+from streamgmm.data.execution import EvaluationState
 from streamgmm.errors import DegenerateError
-from streamgmm.fitting.plan import EMSettings, stages
-from streamgmm.iteration.loop import Step, of
-from streamgmm.iteration.run import Run, Stage, Trajectory, fit
-from streamgmm.model.covariances import CovarianceStructure
-from streamgmm.model.criteria import n_parameters
-from streamgmm.model.information_criteria import SelectionCriterion
-from streamgmm.model.parameters import Parameters
+from streamgmm.fitting.driver import Observe, Phase, count_groups
+from streamgmm.fitting.plan import plan_stages
+from streamgmm.initialization.validation import MOST
+from streamgmm.iteration.loop import Event, pick
+from streamgmm.iteration.run import Run, Stage, Trajectory, run_stages
+from streamgmm.model.em import ILL_DEFINED, Expectation
+from streamgmm.model.reduction import total
+from streamgmm.selection.comparison import HeldOutLead, Key, Outcome, best_start
+from streamgmm.selection.context import RaceCandidate, SelectionContext, SelectionStartsPhase
+from streamgmm.selection.race_state import RaceState, SelectionState
+
+GAIN_ALLOWANCE = 10.0  # times the estimated remaining gain is granted to a candidate before it is dropped
+LEAST_PASSES = 6  # before that estimate counts; their gain is its lower limit
 from streamgmm.persistence.codec import persistent
-from streamgmm.selection.comparison import HeldOutLead
-
-SAFETY = 10.0  # times what is left to gain by a candidate's own estimate, which it is granted before it is dropped
-PATIENCE = 6  # passes before that estimate is believed; and those whose gain it is at least
 
 
+class RacePhase:
+    """EM of all candidates, in as many readings as the longest takes."""
+
+    name: ClassVar[str] = RaceState.phase
+
+    def __init__(self, context: SelectionContext) -> None:
+        self.context = context
+
+    def run(self, state: RaceState, observe: Observe) -> SelectionFinalState:
+        """Run until every candidate has converged, was dropped, or degenerated."""
+        context = self.context
+        candidates = context.list_candidates(state.starts)
+        lead = _find_lead(context, candidates, state)
+        while state.candidates:
+
+            def adjust(event: Event, run: Run) -> Run:
+                nonlocal state
+                state = replace(state, run=run)
+                if event.ends_pass and run.position is not None:
+                    state = _drop_candidates(state, event, context, candidates, lead)
+                observe(event, state.without_ended_states())
+                return state.run
+
+            racing = [candidates[index] for index in state.candidates]
+            try:
+                trajectories = run_stages(
+                    state.run, [_plan_stage(context, racing)], max_iter=context.max_iter, adjust=adjust
+                )
+            except DegenerateError as error:
+                state = state.remove_degenerate(error.candidate)
+            else:
+                state = replace(state, run=Run(tuple(trajectories), stage=1))
+                break
+        if not state.trajectories:
+            raise DegenerateError(ILL_DEFINED)
+        return SelectionFinalState(state.without_ended_states())
+
+
+@persistent("selection-final-1")
 @dataclass(frozen=True, slots=True, eq=False)
-class RaceCandidate:
-    """One start of one size and family.
+class SelectionFinalState(SelectionState):
+    """State of the final pass: the exact likelihoods of all candidates.
 
     Attributes
     ----------
-    structure : CovarianceStructure
-        The family.
-    start : Parameters
-        Where it begins.
+    race : RaceState
+        As it has ended.
+    evaluation : EvaluationState
+        Progress of the pass.
+    is_complete : bool
+        The pass has ended.
     """
 
-    structure: CovarianceStructure
-    start: Parameters
-
-    @property
-    def n_parameters(self) -> int:
-        """Free parameters."""
-        return n_parameters(self.structure, *self.start.means.shape)
-
-
-@persistent("race-1")
-@dataclass(frozen=True, slots=True, eq=False)
-class RaceState:
-    """A contest as far as it has come: all that it goes on from.
-
-    Attributes
-    ----------
-    places : tuple of int
-        Which candidates are in the run.
-    run : Run
-        Of these.
-    ended : tuple of (int, Trajectory)
-        Candidates that left it when one degenerated, and it began anew with the others.
-    dropped : tuple of int
-        That left because they could not win.
-    degenerate : tuple of int
-        That have no covariance that can be inverted.
-    """
-
-    places: tuple[int, ...]
-    run: Run
-    ended: tuple[tuple[int, Trajectory], ...] = ()
-    dropped: tuple[int, ...] = ()
-    degenerate: tuple[int, ...] = ()
+    phase: ClassVar[str] = "final pass"
+    race: RaceState
+    evaluation: EvaluationState = field(default_factory=EvaluationState)
+    is_complete: bool = False
 
     def validate(self) -> None:
-        """Raise ValueError where unknown candidates are in the run, or have left it."""
-        known = {*self.places, *(index for index, _ in self.ended)}
-        if len(self.places) != len(self.run.trajectories) or not known >= {*self.dropped, *self.degenerate}:
-            raise ValueError("candidates contradict each other")
+        """Raise ValueError where the pass is of other candidates."""
+        if len(self.evaluation.counters) not in ((0,) if not self.evaluation.taken else ()) + (
+            len(self.race.trajectories),
+        ) or (self.is_complete and not self.evaluation.counters):
+            raise ValueError("the final pass is of other candidates")
 
-    @classmethod
-    def of(cls, starts: Sequence[Parameters]) -> RaceState:
-        """Before the first pass."""
-        return cls(tuple(range(len(starts))), Run(tuple(Trajectory(start) for start in starts)))
+    def describe(self) -> str:
+        """Return in words how far the pass has come."""
+        return "ended" if self.is_complete else f"in the final pass, {count_groups(self.evaluation.taken)} read"
 
-    @property
-    def trajectories(self) -> dict[int, Trajectory]:
-        """Of each candidate that has not degenerated, the latest."""
-        latest = {**dict(self.ended), **dict(zip(self.places, self.run.trajectories, strict=True))}
-        return {place: latest[place] for place in sorted(latest) if place not in self.degenerate}
-
-    @property
-    def going(self) -> tuple[int, ...]:
-        """Candidates that have not ended."""
-        if self.run.position is None:
-            return () if self.run.stage else self.places
-        return tuple(self.places[number] for number, *_ in self.run.position.candidates)
-
-    @property
-    def passes(self) -> int:
-        """That are complete."""
-        return self.run.passes + (0 if self.run.position is None else self.run.position.number - 1)
-
-    def without(self, number: int) -> RaceState:
-        """The same before its next pass, less one of the run, which has degenerated."""
-        place, going = self.places[number], self.going
-        latest = dict(zip(self.places, self.run.trajectories, strict=True))
-        staying = tuple(one for one in going if one != place)
-        left = tuple((one, latest[one]) for one in self.places if one not in staying)
-        run = Run(tuple(latest[one] for one in staying), passes=self.passes)
-        return RaceState(staying, run, (*self.ended, *left), self.dropped, (*self.degenerate, place))
-
-    @property
-    def lean(self) -> RaceState:
-        """The same, without what is not looked at again: the loop goes on from its position, and ended is ended."""
-        ended = tuple((place, replace(one, state=None, covered=None)) for place, one in self.ended)
-        trajectories = tuple(replace(one, state=None, covered=None) for one in self.run.trajectories)
-        return replace(self, run=replace(self.run, trajectories=trajectories), ended=ended)
+    def find_outcomes(self, context: SelectionContext) -> list[Outcome | None]:
+        """Return the best start of each size and family; None where all have degenerated."""
+        candidates = context.list_candidates(self.race.starts)
+        outcomes: dict[Key, list[Outcome]] = {key: [] for key in context.keys}
+        for (index, trajectory), counter in zip(self.race.trajectories.items(), self.evaluation.counters, strict=True):
+            expectation: Expectation = total(counter)
+            outcomes[candidates[index].key].append(Outcome(trajectory, expectation, index in self.race.dropped))
+        return [best_start(outcomes[key]) for key in context.keys]
 
 
-def run_race(
-    source: Source,
-    candidates: Sequence[RaceCandidate],
-    learning: EMSettings,
-    contest: RaceState,
-    *,
-    max_iter: int,
-    drop_by: SelectionCriterion | None,
-    watch: Callable[[Step, RaceState], None],
-    effective_n: float | None = None,
-    lead: HeldOutLead | None = None,
-) -> RaceState:
-    """The contest after EM, in as many readings as the longest candidate takes.
+class SelectionFinalPass:
+    """The exact likelihoods of all candidates, in one reading."""
 
-    ``drop_by`` is the criterion by which candidates that cannot win leave; None for none to leave. ``effective_n`` is
-    its number of rows where that is not the sum of their weights. ``lead`` is what rows held out say of the candidates,
-    if they say anything. A candidate that degenerates leaves, too. ``watch`` sees every
-    step, and what the contest could be gone on with from there.
-    """
-    while contest.places:
-        some = [candidates[place] for place in contest.places]
-        round_ = _Round(candidates, contest, drop_by, effective_n, lead, watch)
-        try:
-            found = fit(
-                contest.run,
-                [_stage(source, some, learning)],
-                tuple(candidate.structure for candidate in some),
-                reg_covar=learning.reg_covar,
-                max_iter=max_iter,
-                watch=round_.watch,
-                retire=round_.retire,
-            )
-        except DegenerateError as error:
-            contest = round_.contest.without(error.candidate)
-        else:
-            return replace(round_.contest, run=Run(tuple(found), stage=1))
-    return contest
+    name: ClassVar[str] = SelectionFinalState.phase
+
+    def __init__(self, context: SelectionContext) -> None:
+        self.context = context
+
+    def run(self, state: SelectionFinalState, observe: Observe) -> SelectionFinalState:
+        """Read all rows once more, unless that is done."""
+        if state.is_complete:
+            return state
+
+        def report(evaluation: EvaluationState) -> None:
+            nonlocal state
+            state = replace(state, evaluation=evaluation)
+            observe(None, state)
+
+        mixtures = [trajectory.parameters for trajectory in state.race.trajectories.values()]
+        execution.expect_all(self.context.source, mixtures, state.evaluation, report)
+        return replace(state, is_complete=True)
 
 
-def left_to_gain(trajectory: Trajectory) -> float:
-    """Nats a row that more passes would gain, by the trajectory's own estimates: the largest of them.
+def make_selection_phases(context: SelectionContext) -> list[Phase[Any]]:
+    """Return the phases of a selection: starts, EM of all candidates, final pass."""
+    return [SelectionStartsPhase(context), RacePhase(context), SelectionFinalPass(context)]
 
-    Aitken's extrapolation of the last gains, that of `AcceleratedStop`, and what the last passes have gained together.
+
+def estimate_remaining_gain(trajectory: Trajectory) -> float:
+    """Return the nats a row that more passes would gain: the largest of three estimates.
+
+    Aitken extrapolation of the last gains, the estimate of accelerated EM, and the gain of the last passes together.
     """
     bounds = trajectory.lower_bounds
-    if len(bounds) <= PATIENCE:
+    if len(bounds) <= LEAST_PASSES:
         return inf
-    seen = bounds[-1] - bounds[-1 - PATIENCE]
+    recent = bounds[-1] - bounds[-1 - LEAST_PASSES]
     state = trajectory.state
-    if isinstance(state, AcceleratedState) and state.striding:
-        return max(seen, state.remaining)
-    before, now = bounds[-2] - bounds[-3], bounds[-1] - bounds[-2]
-    if now <= 0.0:
-        return seen
-    return max(seen, now * now / (before - now)) if before > now else inf
+    if isinstance(state, AcceleratedState) and state.is_accelerating:
+        return max(recent, state.remaining_gain)
+    before, latest = bounds[-2] - bounds[-3], bounds[-1] - bounds[-2]
+    if latest <= 0.0:
+        return recent
+    return max(recent, latest * latest / (before - latest)) if before > latest else inf
 
 
-@dataclass(slots=True, eq=False)
-class _Round:
-    """A contest while it runs, from one degenerate candidate to the next."""
+def _find_lead(context: SelectionContext, candidates: list[RaceCandidate], state: RaceState) -> HeldOutLead | None:
+    """Return by how much the best candidate on held-out rows leads; None where no rows are held out."""
+    scores = dict(zip(context.keys, state.scores, strict=True))
+    free = np.array([candidate.n_parameters for candidate in candidates])
+    return HeldOutLead.of(np.array([scores[candidate.key] for candidate in candidates]).reshape(-1, 2), free, MOST)
 
-    candidates: Sequence[RaceCandidate]
-    contest: RaceState
-    drop_by: SelectionCriterion | None
-    effective_n: float | None
-    lead: HeldOutLead | None
-    seen: Callable[[Step, RaceState], None]
 
-    def watch(self, step: Step, run: Run) -> None:
-        """Take a step."""
-        self.contest = replace(self.contest, run=run)
-        self.seen(step, self.contest)
+def _drop_candidates(
+    state: RaceState,
+    event: Event,
+    context: SelectionContext,
+    candidates: list[RaceCandidate],
+    lead: HeldOutLead | None,
+) -> RaceState:
+    """Drop the candidates that cannot win: see `streamgmm.select`."""
+    criterion, run = context.criterion, state.run
+    if not (context.drops_early and criterion.allows_early_dropping):
+        return state
+    weight = context.effective_n or max(update.info.latest.likelihood.weight for update in event.updates)
 
-    def retire(self, step: Step, run: Run) -> Collection[int]:
-        """Candidates that cannot win: see `streamgmm.select`."""
-        if self.drop_by is None or run.position is None:
-            return ()
-        contest = replace(self.contest, run=run)
-        weight = self.effective_n or max(update.likelihood.weight for update in step.updates)
-        values = {
-            place: self.drop_by.evaluate(
-                weight * trajectory.lower_bound, None, weight, self.candidates[place].n_parameters
-            )
-            for place, trajectory in contest.trajectories.items()
-        }
-        best = min(values.values())
-        leaving = [
-            number
-            for number, *_ in run.position.candidates
-            if values[contest.places[number]] - 2.0 * SAFETY * weight * left_to_gain(run.trajectories[number]) > best
-            or self._is_far_behind(contest.places[number], contest, self.drop_by, weight)
-        ]
-        dropped = (*contest.dropped, *(contest.places[number] for number in leaving))
-        self.contest = replace(contest, dropped=dropped)
-        return leaving
+    def evaluate(index: int, log_likelihood: float) -> float:
+        return criterion.evaluate(log_likelihood, None, weight, candidates[index].n_parameters)
 
-    def _is_far_behind(self, place: int, contest: RaceState, criterion: SelectionCriterion, weight: float) -> bool:
-        """Return True if held-out rows leave a candidate no hope, with its smaller penalty granted."""
-        if self.lead is None or self.lead.leader not in contest.trajectories:
+    def is_far_behind(index: int) -> bool:
+        if lead is None or lead.leader not in state.trajectories:
             return False
-        leader, own = (
-            criterion.evaluate(0.0, None, weight, self.candidates[number].n_parameters)
-            for number in (self.lead.leader, place)
-        )
-        return bool(self.lead.by[place] > max(0.0, (leader - own) / (2.0 * weight)))
+        saved = (evaluate(lead.leader, 0.0) - evaluate(index, 0.0)) / (2.0 * weight)
+        return bool(lead.by[index] > max(0.0, saved))
+
+    values = {index: evaluate(index, weight * one.lower_bound) for index, one in state.trajectories.items()}
+    best = min(values.values())
+    staying, dropped = [], []
+    for number in run.candidates:
+        index = state.candidates[number]
+        granted = 2.0 * GAIN_ALLOWANCE * weight * estimate_remaining_gain(run.trajectories[number])
+        if values[index] - granted > best or is_far_behind(index):
+            dropped.append(index)
+        else:
+            staying.append(number)
+    return replace(state, run=run.only(staying), dropped=(*state.dropped, *dropped))
 
 
-def _stage(source: Source, candidates: Sequence[RaceCandidate], learning: EMSettings) -> Stage:
-    """Batch EM, accelerated unless a tolerance was set; every candidate by a strategy and a rule of its own."""
-    name = "accelerated" if learning.tol is None else "batch"
-    own = [
-        stages(name, source, replace(learning, structure=one.structure), one.start.n_components, 1, 0)[0]
-        for one in candidates
+def _plan_stage(context: SelectionContext, candidates: list[RaceCandidate]) -> Stage:
+    """Return the stage of batch EM, accelerated unless a tolerance was set, with an algorithm for each candidate."""
+    name = "accelerated" if context.settings.tol is None else "batch"
+    stages = [
+        plan_stages(
+            name,
+            context.source,
+            replace(context.settings, structure=candidate.structure),
+            candidate.start.n_components,
+            n_starts=1,
+            seed=0,
+        )[0]
+        for candidate in candidates
     ]
-    strategies = tuple(of(0, stage.strategy) for stage in own)
-    rules = tuple(of(0, stage.stop) for stage in own)
-    return Stage(name, strategies, execution.passes(source), None, rules)
+    return replace(
+        stages[0],
+        algorithm=tuple(pick(0, stage.algorithm) for stage in stages),
+        stop=tuple(pick(0, stage.stop) for stage in stages),
+    )

@@ -16,16 +16,17 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
+from streamgmm.algorithms.settings import EMSettings
 from streamgmm.data.sources import Source, as_source
 from streamgmm.errors import DegenerateError, InputError, SinglePassError
 from streamgmm.estimator import GaussianMixture
 from streamgmm.estimator.keeping import CheckpointSession
 from streamgmm.fitting import streaming as online
-from streamgmm.fitting.driver import FitTask
-from streamgmm.fitting.plan import EMSettings
+from streamgmm.fitting.context import FitTask
+from streamgmm.fitting.driver import run_phases
 from streamgmm.fitting.progress import Progress
 from streamgmm.initialization.candidates import subsample_size
-from streamgmm.iteration.loop import Step
+from streamgmm.iteration.loop import Event
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.em import ILL_DEFINED
 from streamgmm.model.information_criteria import CRITERIA, DEFAULT_CRITERION, find_criterion
@@ -33,8 +34,10 @@ from streamgmm.persistence.store import Generation
 from streamgmm.persistence.writer import Checkpoint
 from streamgmm.selection.checkpoints import MOST_STARTS, SelectionCheckpoint
 from streamgmm.selection.comparison import Key, Outcome, table
+from streamgmm.selection.context import SelectionContext, SelectionStartsState
 from streamgmm.selection.leaderboard import Leaderboard
-from streamgmm.selection.procedure import SelectionProcedure, SelectionState
+from streamgmm.selection.race_state import RaceState, SelectionState
+from streamgmm.selection.racing import SelectionFinalState, make_selection_phases
 from streamgmm.selection.selection import Selection
 
 RESUME = ("auto", "never", "must")
@@ -267,44 +270,42 @@ def _chosen(
     if kept is not None:
         random = np.random.RandomState()
         random.set_state(task.random)
-    choosing = SelectionProcedure(
+    context = SelectionContext(
         source=source,
-        learning=learning,
+        settings=learning,
         keys=asked.keys,
         n_init=settings["n_init"],
         init_params=settings["init_params"],
         max_iter=settings["max_iter"],
-        criterion=asked.criterion,
+        criterion=CRITERIA[asked.criterion],
         effective_n=asked.effective_n,
-        dropping=dropping,
+        drops_early=dropping,
         seed=task.seed,
         random=random,
     )
-    begin = SelectionState() if kept is None else kept.choice
+    begin = SelectionStartsState() if kept is None else kept.choice
 
-    def write(choice: SelectionState, _: SelectionState) -> Generation:
+    def write(made: SelectionState, _: SelectionState) -> Generation:
         assert kept is not None  # or nothing is due
-        return kept.write(choice)
+        return kept.write(made)
 
     checkpoint_writer = None if kept is None else kept.checkpoint_writer
     with (
         Progress.of(source, settings["verbose"], 10) as progress,
-        Leaderboard(choosing, settings["verbose"]) as leaderboard,
-        CheckpointSession(
-            "selection", checkpoint_writer, begin, lambda choice: choice.lean, write, lambda choice: None
-        ) as guard,
+        Leaderboard(context, settings["verbose"]) as leaderboard,
+        CheckpointSession("selection", checkpoint_writer, begin, lambda made: made, write, lambda made: None) as guard,
     ):
 
-        def watch(step: Step | None, choice: SelectionState) -> None:
-            if step is not None:
-                progress.watch(step)
-                leaderboard.watch(step, choice)
-            guard.watch(choice)
+        def watch(event: Event | None, made: SelectionState) -> None:
+            if event is not None:
+                progress.watch(event)
+                leaderboard.watch(event, made)
+            guard.watch(made)
 
-        winners, choice = choosing.run(begin, watch)
-    if kept is not None and not begin.complete:
-        kept.write_last(choice.lean)
-    return _selection(named, asked, settings, learning, winners, choice)
+        final: SelectionFinalState = run_phases(make_selection_phases(context), begin, watch)
+    if kept is not None and begin is not final:
+        kept.write_last(final)
+    return _selection(named, asked, settings, learning, final.find_outcomes(context), final.race)
 
 
 def _selection(
@@ -313,18 +314,18 @@ def _selection(
     settings: dict[str, Any],
     learning: EMSettings,
     winners: Sequence[Outcome | None],
-    choice: SelectionState,
+    race: RaceState,
 ) -> Selection:
     """Models, their table, and the best of them."""
-    columns = table(asked.keys, winners, named.n_features, choice.judged, asked.effective_n)
+    columns = table(asked.keys, winners, named.n_features, race.scores, asked.effective_n)
     algorithm = "accelerated" if learning.tol is None else "batch"
     models: list[GaussianMixture | None] = []
-    for (family, size), won, starts_of_size in zip(asked.keys, winners, choice.starts_by_size, strict=True):
+    for (family, size), won, starts_of_size in zip(asked.keys, winners, race.starts, strict=True):
         model = None
         if won is not None:
             model = GaussianMixture(size, covariance_type=family, **settings)
             own = replace(learning, structure=STRUCTURES[family])
-            model._remember(named, own, won.trajectory, won.covered, algorithm, starts_of_size.restarts)
+            model._remember(named, own, won.trajectory, won.accumulated, algorithm, starts_of_size.restarts)
         models.append(model)
     values = columns[asked.criterion] * (1.0 if CRITERIA[asked.criterion].lower_is_better else -1.0)
     values = np.where([model is None for model in models], np.nan, values)
@@ -339,8 +340,8 @@ def _selection(
 def _once(source: Source, asked: _Asked, settings: dict[str, Any], learning: EMSettings, task: FitTask) -> Selection:
     """The selection by rows that come by once: by the first of them, which are kept, and then by all others."""
     largest = max(size for _, size in asked.keys)
-    waiting, rest = online.collected(online.PendingRows(), source, subsample_size(largest, source.n_features))
-    first, chunks = waiting.subsample(), rest.chunks()
+    waiting, rest = online.collect_rows(online.PendingRows(), source, subsample_size(largest, source.n_features))
+    first, chunks = waiting.as_subsample(), rest.chunks()
     more = next(chunks, None)
     at_hand = as_source(first.rows, first.weights)
     found = _chosen(at_hand, source, asked, settings, learning, task, None, dropping=more is None)

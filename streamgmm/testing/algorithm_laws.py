@@ -1,12 +1,11 @@
-"""Laws of every strategy, as a suite to inherit.
+"""Laws of every EM algorithm, as a suite to inherit.
 
-A strategy is a pure function of its state and of what the E-step says of a wave. Subclass `AlgorithmLaws` in a test
-file, define ``make``, and pytest runs every law on your strategy.
+Subclass `AlgorithmLaws` in a test file, define ``make``, and pytest runs every law on your algorithm.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from typing import Any, ClassVar
@@ -15,107 +14,120 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgmm.algorithms.algorithm import Algorithm
+from streamgmm.algorithms.algorithm import Algorithm, UpdateInfo
 from streamgmm.data.execution import ChunkGroup
 from streamgmm.kernels.e_step import expect
 from streamgmm.model.covariances import CovarianceStructure, Full
-from streamgmm.model.em import Expectation, Surrogate, maximize
+from streamgmm.model.em import Expectation
 from streamgmm.testing.examples import Example, examples, law, mixture
 
 
 class AlgorithmLaws:
-    """What holds for any algorithm in the one loop.
+    """Laws of an algorithm in the EM loop.
 
     Attributes
     ----------
     structure : CovarianceStructure
-        The family that the examples are of.
+        The family of the examples.
     """
 
     structure: ClassVar[CovarianceStructure] = Full()
 
     def make(self) -> Algorithm[Any]:
-        """The strategy under test."""
+        """Return the algorithm under test."""
         raise NotImplementedError
 
-    def chunk_groups(self, data: st.DataObject, example: Example) -> list[tuple[Expectation, ...]]:
-        """What the E-step says of each wave of a pass; nothing for a wave without rows."""
+    def draw_expectations(self, data: st.DataObject, example: Example) -> list[tuple[Expectation, ...]]:
+        """Draw the expectations of the chunk groups of a pass; none for a group without rows."""
         cuts = sorted(data.draw(st.lists(st.integers(0, len(example.rows)), max_size=6)))
         return [
             expect(rows, example.parameters, weights=weights) if len(rows) else ()
             for rows, weights in zip(np.split(example.rows, cuts), np.split(example.weights, cuts), strict=True)
         ]
 
-    def run(
-        self, chunk_groups: Sequence[tuple[Expectation, ...]], state: Any, after: Any = lambda state: state
-    ) -> tuple[list[Surrogate], Any]:
-        """One pass from a state; ``after`` is applied to the state between waves."""
-        strategy, surrogates = self.make(), []
-        for number, chunk_group in enumerate(chunk_groups):
-            ends = number == len(chunk_groups) - 1
-            surrogate, state = strategy.update(
-                after(state), chunk_group, _wave(number, chunk_group, last=ends, complete=ends)
-            )
-            surrogates += [] if surrogate is None else [surrogate]
-        return surrogates, state
+    def run_pass(
+        self,
+        groups: Sequence[tuple[Expectation, ...]],
+        state: Any,
+        between: Callable[[Any], Any] = lambda state: state,
+    ) -> tuple[list[UpdateInfo], Any]:
+        """Run one pass from a state; ``between`` is applied to the state before every chunk group."""
+        algorithm, updates = self.make(), []
+        for number, expectations in enumerate(groups):
+            ends = number == len(groups) - 1
+            group = _make_group(number, expectations, last=ends, complete=ends)
+            state, info = algorithm.update(between(state), expectations, group)
+            updates += [] if info is None else [info]
+        return updates, state
 
     @law
     @given(st.data())
-    def test_a_pass_with_rows_ends_with_a_surrogate_that_the_m_step_accepts(self, data: st.DataObject) -> None:
+    def test_a_pass_with_rows_ends_with_an_update_to_valid_parameters(self, data: st.DataObject) -> None:
         example = data.draw(examples(self.structure, rows=(30, 60)))
-        surrogates, _ = self.run(self.chunk_groups(data, example), self.make().init(example.parameters))
-        last = surrogates[-1]
-        parameters, _ = maximize(last.statistics, self.structure, effective_rows=last.effective_rows)
-        np.testing.assert_allclose(parameters.weights.sum(), 1.0)
+        groups = self.draw_expectations(data, example)
+        updates, state = self.run_pass(groups, self.make().init(example.parameters))
+        assert updates[-1].effective_rows > 0.0 and updates[-1].latest.likelihood.rows > 0
+        np.testing.assert_allclose(state.parameters.weights.sum(), 1.0)
+        assert np.isfinite(state.parameters.precision_factors).all()
+
+    @law
+    @given(st.data())
+    def test_parameters_change_only_where_an_update_is_told(self, data: st.DataObject) -> None:
+        example = data.draw(examples(self.structure))
+        algorithm, state = self.make(), self.make().init(example.parameters)
+        for number, expectations in enumerate(self.draw_expectations(data, example)):
+            group = _make_group(number, expectations, last=False, complete=number % 2 == 1)
+            following, info = algorithm.update(state, expectations, group)
+            assert info is not None or _to_bits(following.parameters) == _to_bits(state.parameters)
+            state = following
 
     @law
     @given(st.data())
     def test_updating_changes_neither_state_nor_expectation(self, data: st.DataObject) -> None:
         example = data.draw(examples(self.structure))
-        strategy, state = self.make(), self.make().init(example.parameters)
-        for number, chunk_group in enumerate(self.chunk_groups(data, example)):
-            before = deepcopy((state, chunk_group))
-            _, following = strategy.update(state, chunk_group, _wave(number, chunk_group, last=False, complete=True))
-            assert _bits((state, chunk_group)) == _bits(before)
+        algorithm, state = self.make(), self.make().init(example.parameters)
+        for number, expectations in enumerate(self.draw_expectations(data, example)):
+            before = deepcopy((state, expectations))
+            group = _make_group(number, expectations, last=False, complete=True)
+            following, _ = algorithm.update(state, expectations, group)
+            assert _to_bits((state, expectations)) == _to_bits(before)
             state = following
 
     @law
     @given(st.data())
-    def test_a_copied_state_goes_on_to_the_same_bits(self, data: st.DataObject) -> None:
+    def test_a_copied_state_continues_to_the_same_bits(self, data: st.DataObject) -> None:
         example = data.draw(examples(self.structure))
-        chunk_groups, start = self.chunk_groups(data, example), self.make().init(example.parameters)
-        straight = self.run(chunk_groups, start)
-        copied = self.run(chunk_groups, start, after=deepcopy)
-        assert _bits(straight) == _bits(copied)
+        groups, start = self.draw_expectations(data, example), self.make().init(example.parameters)
+        assert _to_bits(self.run_pass(groups, start)) == _to_bits(self.run_pass(groups, start, between=deepcopy))
 
     @law
     @given(st.data())
-    def test_waves_without_rows_change_nothing(self, data: st.DataObject) -> None:
+    def test_chunk_groups_without_rows_change_nothing(self, data: st.DataObject) -> None:
         example = data.draw(examples(self.structure))
-        chunk_groups, start = self.chunk_groups(data, example), self.make().init(example.parameters)
-        strategy, state = self.make(), start
-        for number, chunk_group in enumerate(chunk_groups):
-            surrogate, idle = strategy.update(state, (), ChunkGroup((), last=False, complete=False))
-            assert surrogate is None
-            assert _bits(idle) == _bits(state)
-            _, state = strategy.update(state, chunk_group, _wave(number, chunk_group, last=False, complete=True))
+        algorithm, state = self.make(), self.make().init(example.parameters)
+        for number, expectations in enumerate(self.draw_expectations(data, example)):
+            idle, info = algorithm.update(state, (), ChunkGroup((), last=False, complete=False))
+            assert info is None
+            assert _to_bits(idle) == _to_bits(state)
+            group = _make_group(number, expectations, last=False, complete=True)
+            state, _ = algorithm.update(state, expectations, group)
 
-    def test_a_pass_without_any_row_gives_no_surrogate(self) -> None:
+    def test_a_pass_without_any_row_gives_no_update(self) -> None:
         start = mixture(self.structure, 2, 3, np.random.default_rng(0))
-        assert self.run([(), ()], self.make().init(start))[0] == []
+        assert self.run_pass([(), ()], self.make().init(start))[0] == []
 
 
-def _wave(number: int, expectations: Sequence[Expectation], *, last: bool, complete: bool) -> ChunkGroup:
-    """A wave that is one entry, if anything."""
+def _make_group(number: int, expectations: Sequence[Expectation], *, last: bool, complete: bool) -> ChunkGroup:
+    """Return a chunk group of one partition, if any."""
     return ChunkGroup((), last, complete, entries=(number,) * len(expectations))
 
 
-def _bits(value: Any) -> list[Any]:
-    """Plain leaves of a state or surrogate, arrays as their bytes: equal for values that are equal to the bit."""
+def _to_bits(value: Any) -> list[Any]:
+    """Return the plain leaves of a value, arrays as their bytes: equal for values that are equal to the bit."""
     if isinstance(value, np.ndarray):
         return [(value.shape, value.dtype.str, value.tobytes())]
     if isinstance(value, tuple | list):
-        return [leaf for part in value for leaf in _bits(part)]
+        return [leaf for part in value for leaf in _to_bits(part)]
     if is_dataclass(value):
-        return [leaf for field in fields(value) for leaf in _bits(getattr(value, field.name))]
+        return [leaf for field in fields(value) for leaf in _to_bits(getattr(value, field.name))]
     return [value]

@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from streamgmm import GaussianMixture
 from streamgmm.algorithms.batch import Batch
+from streamgmm.algorithms.stopping import Tolerance
 from streamgmm.data import execution
 from streamgmm.data.sources import as_source
 from streamgmm.data.subsample import Subsample
@@ -16,7 +17,6 @@ from streamgmm.errors import InputError
 from streamgmm.fitting import refinement as finishing
 from streamgmm.fitting.refinement import RefinementState, refine
 from streamgmm.iteration.run import Stage, fit
-from streamgmm.iteration.stopping import Tolerance
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.em import make_parameters
 

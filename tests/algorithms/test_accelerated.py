@@ -11,10 +11,10 @@ from streamgmm.algorithms import accelerated
 from streamgmm.algorithms.accelerated import MEMORY, Accelerated, _curved, _stride
 from streamgmm.algorithms.batch import Batch
 from streamgmm.algorithms.coordinates import at, seen_from
+from streamgmm.algorithms.stopping import AcceleratedStop, MaxPasses
 from streamgmm.data import execution
 from streamgmm.data.sources import as_source
 from streamgmm.iteration.run import Stage, fit
-from streamgmm.iteration.stopping import AcceleratedStop, MaxPasses
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.em import make_parameters
 from streamgmm.testing.algorithm_laws import AlgorithmLaws

@@ -1,0 +1,78 @@
+"""Subsample and starts: the first phase of a fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from streamgmm.data.subsample import SubsampleState
+from streamgmm.fitting.context import FitContext, FitNotes, FitState
+from streamgmm.fitting.driver import Observe, count_groups
+from streamgmm.fitting.em_phase import EMState
+from streamgmm.fitting.plan import begins_with_whole_passes
+from streamgmm.initialization import choose_starts
+from streamgmm.initialization.candidates import continued
+from streamgmm.initialization.split_merge import resize_mixture
+from streamgmm.initialization.validation import ValidationSplit
+from streamgmm.iteration.run import Trajectory, start_run
+from streamgmm.persistence.codec import persistent
+
+
+@persistent("fit-starts-1")
+@dataclass(frozen=True, slots=True, eq=False)
+class StartsState(FitState):
+    """State of the search for starts: the reading of the subsample."""
+
+    phase: ClassVar[str] = "starts"
+    subsample: SubsampleState = field(default_factory=SubsampleState)
+
+    @property
+    def notes(self) -> FitNotes:
+        """No notes yet."""
+        return FitNotes()
+
+    def describe(self) -> str:
+        """Return in words how far the reading has come."""
+        return f"drawing a subsample, {count_groups(self.subsample.taken)} read"
+
+    def summarize(self, context: FitContext) -> Trajectory | None:
+        """Return None: nothing is learnt yet."""
+        return None
+
+
+class StartsPhase:
+    """Subsample, and starts from it."""
+
+    name: ClassVar[str] = StartsState.phase
+
+    def __init__(self, context: FitContext) -> None:
+        self.context = context
+
+    def run(self, state: StartsState, observe: Observe) -> EMState:
+        """Find the starts, from one reading at most."""
+        context, settings, task = self.context, self.context.settings, self.context.task
+        k, source = context.n_components, context.source
+        if task.before is None and context.user_start.complete:
+            return EMState(start_run([context.user_start.parameters()]))
+        if task.before is not None and not context.is_resized:
+            return EMState(start_run([continued(task.before, k, source.n_features)]))
+        subsample = context.draw_subsample(state.subsample, lambda drawing: observe(None, StartsState(drawing)))
+        structure, reg_covar = settings.structure, settings.reg_covar
+        if task.before is not None:
+            before = continued(task.before, task.before.n_components, source.n_features)
+            resized = resize_mixture(before, k, ValidationSplit.on(subsample, structure, reg_covar))
+            return EMState(start_run([resized]))
+        starts, restarts = choose_starts.starts(
+            subsample,
+            context.user_start,
+            k,
+            context.init_params,
+            context.n_init,
+            context.random,
+            reg_covar,
+            source.n_rows,
+        )
+        if not begins_with_whole_passes(task.algorithm):
+            trajectories = choose_starts.run_em_on_subsample(subsample, starts, structure, reg_covar)
+            starts = [trajectory.parameters for trajectory in trajectories]
+        return EMState(start_run(starts), FitNotes(restarts))
