@@ -1,8 +1,11 @@
 """Settings of the documentation: ``python -m sphinx -W -b html docs docs/_build`` builds it."""
 
 import re
+from inspect import getdoc, getmodule
 
 from streamgmm import __version__
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.model.information_criteria import CRITERIA
 
 project = "streamgmm"
 author = "The streamgmm developers"
@@ -20,7 +23,19 @@ templates_path = ["_templates"]
 nitpicky = False  # docstrings name types of other libraries, whose inventories are not fetched
 
 myst_heading_anchors = 3
-myst_enable_extensions = ["colon_fence", "deflist"]
+myst_enable_extensions = ["substitution"]
+
+
+def make_table(members):
+    """Return a Markdown table of names and the first lines of docstrings."""
+    rows = [f"| `{name}` | {getdoc(member).splitlines()[0]} |" for name, member in members.items()]
+    return "\n".join(["| name | |", "|---|---|", *rows])
+
+
+myst_substitutions = {
+    "covariance_types": make_table({name: getmodule(type(family)) for name, family in STRUCTURES.items()}),
+    "criteria": make_table(CRITERIA),
+}
 
 autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc says types, in words
