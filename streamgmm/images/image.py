@@ -22,6 +22,7 @@ from streamgmm.data.sources.storage import TASK_BYTES
 from streamgmm.errors import InputError, InputTypeError, NonFiniteError
 from streamgmm.images.image_chunks import ChunkedArray, Chunks, chunk_start
 from streamgmm.images.reading.axis_names import AXIS_NAMES, BAND_AXIS, name_axes
+from streamgmm.images.reading.raster import cast_nodata
 from streamgmm.model.statistics import LARGEST
 
 MAX_PERSISTED_BYTES = 2**28  # of features of an image in memory
@@ -199,14 +200,21 @@ def find_nodata(block: NDArray[Any], mask: NDArray[np.bool_] | None, nodata: flo
     return is_nodata if is_nodata.any() else None
 
 
-def find_infinite(block: NDArray[Any], is_nodata: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
-    """Return True for pixels (..., n_bands), other than nodata, with a value that cannot be squared."""
+def check_finite(block: NDArray[Any], is_nodata: NDArray[np.bool_] | None, axes: str, start: Sequence[int]) -> None:
+    """Raise if a pixel (..., n_bands) of a region, other than nodata, has a value that cannot be squared."""
+    if block.dtype.kind != "f":
+        return
     is_infinite = np.zeros(block.shape[:-1], np.bool_)
-    if block.dtype.kind == "f":
-        for band in range(block.shape[-1]):
-            values = block[..., band]
-            is_infinite |= ~np.isfinite(values) if block.dtype.itemsize <= 4 else ~(np.abs(values) <= LARGEST)
-    return is_infinite if is_nodata is None else is_infinite & ~is_nodata
+    for band in range(block.shape[-1]):
+        values = block[..., band]
+        is_infinite |= ~np.isfinite(values) if block.dtype.itemsize <= 4 else ~(np.abs(values) <= LARGEST)
+    if is_nodata is not None:
+        is_infinite &= ~is_nodata
+    if is_infinite.any():
+        raise NonFiniteError(
+            "The image holds a value that is infinite or too large to be squared at "
+            f"{describe_pixel(axes, start, is_infinite)}; make it NaN, which is nodata, or pass a mask."
+        ) from None
 
 
 def describe_pixel(axes: str, start: Sequence[int], selected: NDArray[np.bool_]) -> str:
@@ -214,14 +222,6 @@ def describe_pixel(axes: str, start: Sequence[int], selected: NDArray[np.bool_])
     offsets = np.argwhere(selected)[0]
     return ", ".join(
         f"{AXIS_NAMES[axis]} {first + offset}" for axis, first, offset in zip(axes, start, offsets, strict=True)
-    )
-
-
-def infinite_pixel_error(position: str) -> NonFiniteError:
-    """Return the error for an infinite pixel at a position."""
-    return NonFiniteError(
-        f"The image holds a value that is infinite or too large to be squared at {position}; make it NaN, which is "
-        "nodata, or pass a mask."
     )
 
 
@@ -272,14 +272,10 @@ def _check_bands(bands: Sequence[int], n_bands: int) -> tuple[int, ...]:
 
 
 def _check_nodata(nodata: float | None, dtype: np.dtype[Any]) -> float | None:
-    if nodata is None or (isnan(nodata) and dtype.kind == "f"):
-        return None  # NaN always is nodata
-    if dtype.kind == "f":
-        return float(nodata)
-    limits = np.iinfo(dtype)
-    if nodata != nodata // 1 or not limits.min <= nodata <= limits.max:
+    value = cast_nodata(nodata, dtype)
+    if nodata is not None and value is None and dtype.kind != "f":
         raise InputError(f"nodata={nodata} is no value of an image of {dtype}; leave it out, or pass one that is.")
-    return int(nodata)
+    return value
 
 
 def _check_mask(mask: Any, chunked: ChunkedArray) -> ChunkedArray:
@@ -323,9 +319,6 @@ def _map_valid(
         try:
             results[valid] = function(rows[valid])
         except NonFiniteError:
-            is_infinite = find_infinite(block, is_nodata)
-            if not is_infinite.any():
-                raise
-            position = describe_pixel(axes, chunk_start(chunks, block_id), is_infinite)
-            raise infinite_pixel_error(position) from None
+            check_finite(block, is_nodata, axes, chunk_start(chunks, block_id))
+            raise
     return results.reshape(block.shape[:-1])

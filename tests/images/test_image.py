@@ -53,7 +53,7 @@ def sums(rows):
 
 @pytest.mark.parametrize("axes", ["YXC", "CYX", "YCX"])
 @pytest.mark.parametrize("kind", ["numpy", "dask", "zarr"])
-def test_the_axis_of_bands_may_be_any(axes, kind):
+def test_the_band_axis_may_be_any_axis(axes, kind):
     values = scene()
     given = np.ascontiguousarray(values.transpose(*("YXC".index(name) for name in axes)))
     if kind == "dask":
@@ -87,7 +87,7 @@ def test_labels_have_the_axes_of_the_image_in_its_order(axes, kind):
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1), (1, 1, 5), (5, 1, 1), (1, 5, 1), (1, 5, 4), (1, 1, 1)])
 @pytest.mark.parametrize("n_bands", [1, 2])
-def test_an_axis_may_have_one_place(shape, n_bands):
+def test_axes_of_length_one_lose_no_pixel(shape, n_bands):
     values = scene("float32", (*shape, n_bands))
     axes = "ZYX"[-len(shape) :]
     given = (values, axes + "C") if n_bands > 1 else (values[..., 0], axes)
@@ -102,7 +102,7 @@ def test_an_axis_may_have_one_place(shape, n_bands):
 @pytest.mark.parametrize(
     ("chunks", "axes"), [((1, 512, 512), "ZYX"), ((64, 64, 64), "XYZ"), ((1, 100, 700), "TYX"), ((200, 8, 8), "ZYX")]
 )
-def test_blocks_of_volumes_are_large_and_of_whole_chunks(chunks, axes):
+def test_chunks_of_volumes_are_large_and_hold_whole_storage_chunks(chunks, axes):
     array = zarr.create_array({}, shape=(300, 900, 1100), chunks=chunks, dtype="uint16")
     image = Image.from_array(array, axes=axes)
     for lengths, chunk, length in zip(image.chunks, chunks, array.shape, strict=True):
@@ -110,7 +110,7 @@ def test_blocks_of_volumes_are_large_and_of_whole_chunks(chunks, axes):
     assert 2**22 < 2 * np.prod([lengths[0] for lengths in image.chunks]) <= 2**24
 
 
-def test_bands_that_are_not_used_are_not_read():
+def test_unused_bands_are_not_read():
     class Reading:
         shape, chunks, dtype, ndim = (12, 40, 50), (1, 40, 50), np.dtype(np.uint16), 3
 
@@ -124,7 +124,7 @@ def test_bands_that_are_not_used_are_not_read():
     assert bands == [slice(3, 6)]
 
 
-def test_what_is_infinite_is_named_by_its_axes():
+def test_an_infinite_pixel_is_named_by_its_position():
     values = scene("float32", (3, 8, 9, 10))
     values[2, 5, 1, 7] = np.inf
     image = Image.from_array(da.from_array(values, chunks=(1, 3, 4, 9)), axes="TXZY")
@@ -140,7 +140,7 @@ def finite(rows):
 
 @settings(max_examples=25)
 @given(st.data())
-def test_blocks_change_no_result_and_lose_no_pixel(data):
+def test_chunks_change_no_result_and_lose_no_pixel(data):
     values = scene("float32", (6, 7, 2))
     values[2, 3, 0] = 7
     values[data.draw(st.integers(0, 5)), :, 1] = np.nan
@@ -168,7 +168,7 @@ def test_a_pixel_is_nodata_if_a_used_band_is(dtype, nodata):
         np.testing.assert_array_equal(image.map(lambda rows: np.ones(len(rows)), np.uint8), valid)
 
 
-def test_a_choice_of_bands_is_in_its_order():
+def test_selected_bands_keep_their_order():
     values = scene()
     np.testing.assert_array_equal(
         computed(Image.from_array(values, bands=[2, 0]).to_rows()), values[:, :, [2, 0]].reshape(-1, 2)
@@ -183,7 +183,7 @@ def test_small_storage_chunks_are_read_together():
     assert 2**22 < 3 * lines[0] * columns[0] <= 2**24
 
 
-def test_masked_pixels_have_no_weight_among_all():
+def test_masked_pixels_have_weight_zero():
     hidden = np.zeros((37, 41), bool)
     hidden[3] = True
     weights = np.concatenate(
@@ -211,22 +211,22 @@ def test_masked_pixels_have_no_weight_among_all():
         (scene(shape=(4, 4, 4, 4)), {}, "name them by axes=, a letter each, such as 'TZYX'"),
     ],
 )
-def test_what_is_no_image_is_refused_in_a_sentence(image, options, message):
+def test_unusable_images_are_refused_in_one_sentence(image, options, message):
     with pytest.raises(InputError, match=message):
         Image.from_array(image, **options)
 
 
-def test_text_is_no_image():
+def test_text_is_refused():
     with pytest.raises(InputTypeError, match="does not hold numbers"):
         Image.from_array(np.array([["a"]]))
 
 
-def test_an_image_without_a_pixel_says_so():
+def test_an_image_of_nodata_only_is_refused():
     with pytest.raises(InputError, match="Every pixel of the image is nodata"):
         Image.from_array(np.full((4, 4), np.nan)).to_rows()
 
 
-def test_rows_of_an_image_are_a_source_like_any_other():
+def test_rows_of_an_image_are_a_source():
     source = Image.from_array(scene()).to_rows()
     assert as_source(source) is source
     assert "37" not in repr(source) and "1,517 rows x 3 features, uint8" in repr(source)

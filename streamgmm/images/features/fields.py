@@ -17,14 +17,7 @@ from streamgmm.errors import InputError
 from streamgmm.images.features.features import Features
 from streamgmm.images.features.scaling import Scaling
 from streamgmm.images.features.windows import reach_of, surroundings
-from streamgmm.images.image import (
-    NO_VALID_PIXEL,
-    Image,
-    describe_pixel,
-    find_infinite,
-    find_nodata,
-    infinite_pixel_error,
-)
+from streamgmm.images.image import NO_VALID_PIXEL, Image, check_finite, describe_pixel, find_nodata
 from streamgmm.images.image_chunks import Chunks, chunk_start
 from streamgmm.images.reading.axis_names import SPATIAL_AXES
 
@@ -142,9 +135,7 @@ def _check(
     start: Sequence[int],
 ) -> None:
     """Refuse a pixel whose value cannot be used, and say where it is."""
-    refused = find_infinite(block, without)
-    if refused.any():
-        raise infinite_pixel_error(describe_pixel(axes, start, refused))
+    check_finite(block, without, axes, start)
     if features.colour is not None and block.dtype.kind == "f":
         refused = np.any((block < 0) | (block > 1), axis=-1) & (True if without is None else ~without)
         if refused.any():

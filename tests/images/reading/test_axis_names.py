@@ -17,24 +17,24 @@ from streamgmm.images.reading.axis_names import name_axes
         ((5, 7, 9, 2, 3), "TCZYX", "TCZYX"),
     ],
 )
-def test_axes_are_named_or_certain(shape, axes, named):
+def test_axes_come_from_letters_or_from_a_shape_that_leaves_no_doubt(shape, axes, named):
     assert name_axes(shape, axes) == named
 
 
 @pytest.mark.parametrize("shape", [(3, 50, 4), (50, 60, 70), (3, 5, 7), (50, 3, 70), (4, 60, 12)])
-def test_three_axes_that_are_not_certain_have_to_be_named(shape):
+def test_three_axes_of_uncertain_meaning_are_refused(shape):
     with pytest.raises(InputError, match="is not certain; pass axes='YXC' or axes='CYX', or axes='ZYX' for a volume"):
         name_axes(shape, None)
 
 
 @pytest.mark.parametrize("shape", [(50, 60, 70, 3), (3, 1, 1, 50, 60)])
-def test_more_axes_have_always_to_be_named(shape):
+def test_four_or_more_axes_need_letters(shape):
     with pytest.raises(InputError, match="is not certain; name them by axes="):
         name_axes(shape, None)
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (1, 1, 1, 1, 5, 5)])
-def test_no_image_has_fewer_axes_than_two_or_more_than_five(shape):
+def test_fewer_than_two_axes_or_more_than_five_are_refused(shape):
     with pytest.raises(InputError, match="rows and columns at least, and five axes at most"):
         name_axes(shape, None)
 
@@ -52,6 +52,6 @@ def test_no_image_has_fewer_axes_than_two_or_more_than_five(shape):
         ((5, 5), 3),
     ],
 )
-def test_names_that_are_not_those_of_the_axes_are_refused(shape, axes):
+def test_letters_that_do_not_match_the_axes_are_refused(shape, axes):
     with pytest.raises(InputError, match="does not name the axes"):
         name_axes(shape, axes)

@@ -27,7 +27,7 @@ def band(path, values, *, crs="EPSG:32633", transform=UTM, **options):
     return path
 
 
-def test_files_of_one_band_each_are_one_image(tmp_path):
+def test_files_of_one_band_each_are_stacked_to_one_image(tmp_path):
     paths = [band(tmp_path / f"B0{number}.tif", values, nodata=0) for number, values in enumerate(VALUES)]
     for given in (paths, [str(path) for path in paths], tuple(paths)):
         assert is_band_list(given)
@@ -41,7 +41,7 @@ def test_files_of_one_band_each_are_one_image(tmp_path):
     np.testing.assert_array_equal(found.labels.compute(), expected.labels)
 
 
-def test_bands_may_be_of_different_formats_and_dtypes(tmp_path):
+def test_bands_may_differ_in_format_and_dtype(tmp_path):
     grey = VALUES[0].astype("uint8")
     Image.fromarray(grey).save(tmp_path / "a.png")
     np.save(tmp_path / "b.npy", VALUES[1])
@@ -50,7 +50,7 @@ def test_bands_may_be_of_different_formats_and_dtypes(tmp_path):
     np.testing.assert_array_equal(raster.array[:], [grey, VALUES[1]])
 
 
-def test_files_of_one_name_in_different_folders_keep_their_paths(tmp_path):
+def test_bands_are_named_by_path_if_file_names_repeat(tmp_path):
     for folder in ("one", "other"):
         (tmp_path / folder).mkdir()
         np.save(tmp_path / folder / "red.npy", VALUES[0])
@@ -58,7 +58,7 @@ def test_files_of_one_name_in_different_folders_keep_their_paths(tmp_path):
     assert open_image(paths).bands == tuple(paths)
 
 
-def test_a_pixel_is_nodata_if_a_used_band_is_by_its_own_value(tmp_path):
+def test_every_band_has_its_own_nodata_value_and_only_used_bands_count(tmp_path):
     values = VALUES.copy()
     values[0, :5], values[1, 3:9], values[2, :, :4] = 0, 7777, 0  # 0 is nodata in the first alone
     nodata = (0, 7777, None)
@@ -93,7 +93,7 @@ def test_a_pixel_is_nodata_if_a_used_band_is_by_its_own_value(tmp_path):
         (VALUES[0], {"transform": Affine(20, 0.0, 500_000, 0.0, -20, 4_600_000)}, r"its transform is \(20.0"),
     ],
 )
-def test_another_grid_is_refused_with_the_command_that_resamples(tmp_path, values, options, why):
+def test_a_different_georeference_is_refused_with_the_resampling_command(tmp_path, values, options, why):
     paths = [band(tmp_path / "B02.tif", VALUES[0]), band(tmp_path / "B11.tif", values, **options)]
     command = (
         r"gdalwarp -t_srs EPSG:32633 -te 500000 4599400 500700 4600000 -ts 70 60 -r bilinear .*B11.tif resampled.tif, "
@@ -104,7 +104,7 @@ def test_another_grid_is_refused_with_the_command_that_resamples(tmp_path, value
     assert "\n" not in str(error.value)
 
 
-def test_what_the_command_makes_lies_on_the_grid(tmp_path):
+def test_a_resampled_band_has_the_same_georeference(tmp_path):
     from rasterio.warp import reproject
 
     coarse = Affine(20, 0.0, 499_980, 0.0, -20, 4_600_020)
@@ -116,7 +116,7 @@ def test_what_the_command_makes_lies_on_the_grid(tmp_path):
     assert open_image(paths).array.shape == (2, 60, 70)
 
 
-def test_several_images_are_not_bands(tmp_path):
+def test_files_of_several_bands_are_several_images(tmp_path):
     for name in ("a", "b"):
         Image.fromarray(np.moveaxis(VALUES, 0, 2).astype("uint8")).save(tmp_path / f"{name}.png")
     Image.fromarray(VALUES[0].astype("uint8")).save(tmp_path / "grey.png")

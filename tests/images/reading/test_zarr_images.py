@@ -42,7 +42,7 @@ def image(path, axes, version="0.5", unit="micrometer", *, levels=3, whole=None,
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 @pytest.mark.parametrize("axes", SHAPES)
-def test_an_ome_zarr_image_is_its_finest_level_unless_another_is_chosen(tmp_path, version, axes):
+def test_an_ome_zarr_image_opens_at_its_finest_level_or_at_any_other(tmp_path, version, axes):
     values = image(tmp_path / "scan.zarr", axes, version)
     for level in (None, 0, 1, 2):
         for given in (tmp_path / "scan.zarr", zarr.open(tmp_path / "scan.zarr", mode="r")):
@@ -56,7 +56,7 @@ def test_an_ome_zarr_image_is_its_finest_level_unless_another_is_chosen(tmp_path
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # its own
-def test_what_other_libraries_write_is_read(tmp_path):
+def test_images_written_by_ome_zarr_are_read(tmp_path):
     pytest.importorskip("ome_zarr")
     from ome_zarr.writer import write_image
 
@@ -67,12 +67,12 @@ def test_what_other_libraries_write_is_read(tmp_path):
     np.testing.assert_array_equal(raster.array[:], values)
 
 
-def test_scales_of_the_level_and_of_the_image_are_multiplied(tmp_path):
+def test_scales_of_level_and_image_are_multiplied(tmp_path):
     image(tmp_path / "scan.zarr", "CYX", whole=[1.0, 10.0, 20.0])
     assert dict(open_image(tmp_path / "scan.zarr", level=1).georeference.spacing) == {"Y": 5.0, "X": 10.0}
 
 
-def test_labels_of_channels_are_names_of_bands(tmp_path):
+def test_channel_labels_are_band_names_if_distinct(tmp_path):
     image(tmp_path / "scan.zarr", "CYX", names=["DAPI", "GFP", "RFP"])
     assert open_image(tmp_path / "scan.zarr").bands == ("DAPI", "GFP", "RFP")
     image(tmp_path / "same.zarr", "CYX", names=["a", "a", "b"])
@@ -80,7 +80,7 @@ def test_labels_of_channels_are_names_of_bands(tmp_path):
 
 
 @pytest.mark.parametrize("version", ["0.1", "0.3"])
-def test_older_versions_are_read(tmp_path, version):
+def test_ome_zarr_0_1_and_0_3_are_read(tmp_path, version):
     axes = {"0.1": "TCZYX", "0.3": "CYX"}[version]
     values = image(tmp_path / "scan.zarr", axes, "0.4")
     path = tmp_path / "scan.zarr" / ".zattrs"
@@ -105,7 +105,7 @@ def test_an_image_within_a_store_is_opened_by_its_path(tmp_path):
     np.testing.assert_array_equal(open_image(tmp_path / "plate.zarr" / "3" / "s1").array[:], values[::2, ::2])
 
 
-def test_names_of_dimensions_are_axes(tmp_path):
+def test_dimension_names_are_axes(tmp_path):
     named = zarr.create_array(tmp_path / "a.zarr", shape=(3, 4, 5), dtype="u1", dimension_names=["band", "y", "x"])
     older = zarr.create_array(tmp_path / "b.zarr", shape=(4, 5), dtype="u1", zarr_format=2)
     older.attrs["_ARRAY_DIMENSIONS"] = ["lat", "lon"]
@@ -124,7 +124,7 @@ def test_names_of_dimensions_are_axes(tmp_path):
         (lambda said: said.update(multiscales=3), "what it says cannot be used"),
     ],
 )
-def test_metadata_that_cannot_be_used_are_one_sentence(tmp_path, break_, message):
+def test_unusable_metadata_are_refused_in_one_sentence(tmp_path, break_, message):
     image(tmp_path / "scan.zarr", "CYX")
     path = tmp_path / "scan.zarr" / "zarr.json"
     said = json.loads(path.read_text())
@@ -135,7 +135,7 @@ def test_metadata_that_cannot_be_used_are_one_sentence(tmp_path, break_, message
     assert "\n" not in str(error.value)
 
 
-def test_what_is_neither_an_image_nor_one_array_is_one_sentence(tmp_path):
+def test_groups_without_a_single_image_are_refused_in_one_sentence(tmp_path):
     zarr.create_group(tmp_path / "empty.zarr")
     group = zarr.create_group(tmp_path / "two.zarr")
     for name in ("a", "b"):
@@ -154,7 +154,7 @@ def test_what_is_neither_an_image_nor_one_array_is_one_sentence(tmp_path):
             open_image(tmp_path / name, level=level)
 
 
-def test_a_level_is_segmented(tmp_path):
+def test_a_level_of_an_ome_zarr_image_is_segmented(tmp_path):
     values = image(tmp_path / "scan.zarr", "CYX")
     found = segment(tmp_path / "scan.zarr", 2, level=1, random_state=0)
     expected = segment(values[:, ::2, ::2], 2, random_state=0, axes="CYX")

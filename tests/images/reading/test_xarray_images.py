@@ -22,13 +22,13 @@ VALUES = np.random.default_rng(0).integers(1, 200, (3, 40, 50)).astype("uint8")
         (("line", "c", "column"), "YCX"),
     ],
 )
-def test_dims_are_axes_by_their_names(dims, axes):
+def test_dims_name_the_axes(dims, axes):
     raster = open_image(xr.DataArray(VALUES, dims=dims))
     assert raster.axes == axes
     np.testing.assert_array_equal(raster.array, VALUES)
 
 
-def test_what_is_lazy_stays_lazy(tmp_path):
+def test_dask_arrays_and_files_stay_lazy(tmp_path):
     lazy = xr.DataArray(da.from_array(VALUES, chunks=(3, 10, 50)), dims=("band", "y", "x"))
     assert open_image(lazy).array is lazy.data
     xr.Dataset({"scene": (("band", "y", "x"), VALUES)}).to_zarr(tmp_path / "scene.zarr", zarr_format=2)
@@ -38,7 +38,7 @@ def test_what_is_lazy_stays_lazy(tmp_path):
         np.testing.assert_array_equal(raster.array, VALUES)
 
 
-def test_what_it_says_of_bands_and_nodata_is_known():
+def test_coordinates_and_attributes_give_band_names_and_nodata():
     coords = {"band": ["blue", "green", "red"]}
     image = xr.DataArray(VALUES, dims=("band", "y", "x"), coords=coords, attrs={"_FillValue": 7})
     raster = open_image(image)
@@ -55,14 +55,14 @@ def test_what_it_says_of_bands_and_nodata_is_known():
     np.testing.assert_array_equal(found.labels == 0, (VALUES == 7).any(axis=0))
 
 
-def test_factors_that_were_not_applied_are_told():
+def test_undecoded_scale_and_offset_are_kept():
     attrs = {"scale_factor": 0.5, "add_offset": -1.0}
     assert open_image(xr.DataArray(VALUES, dims=("band", "y", "x"), attrs=attrs)).scale == ((0.5, -1.0),) * 3
     assert open_image(xr.DataArray(VALUES[0], dims=("y", "x"), attrs=attrs)).scale == ((0.5, -1.0),)
     assert open_image(xr.DataArray(VALUES[0], dims=("y", "x"))).scale is None
 
 
-def test_where_pixels_lie_is_known():
+def test_coordinates_give_the_georeference():
     coords = {"y": 100.0 - 2.0 * np.arange(40), "x": 5.0 + np.arange(50)}
     plain = xr.DataArray(VALUES, dims=("band", "y", "x"), coords=coords)
     assert open_image(plain).georeference.spacing == (("Y", 2.0), ("X", 1.0))
@@ -78,7 +78,7 @@ def test_where_pixels_lie_is_known():
     assert open_image(xr.DataArray(VALUES, dims=("band", "y", "x"))).georeference is None
 
 
-def test_what_is_not_known_by_name_has_to_be_said():
+def test_unknown_dims_need_axes():
     strange = xr.DataArray(VALUES, dims=("polarization", "y", "x"))
     with pytest.raises(
         InputError, match=r"dims \('polarization', 'y', 'x'\), of which not all are known by name; pass"
@@ -91,6 +91,6 @@ def test_what_is_not_known_by_name_has_to_be_said():
         open_image(strange.to_dataset(name="scene"))
 
 
-def test_a_data_array_is_segmented_as_its_values_are():
+def test_a_data_array_is_segmented_like_its_values():
     image = xr.DataArray(VALUES, dims=("band", "y", "x"))
     np.testing.assert_array_equal(segment(image, 3, random_state=0).labels, segment(VALUES, 3, random_state=0).labels)

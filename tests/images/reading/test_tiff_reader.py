@@ -42,7 +42,7 @@ LAYOUTS = {
         (True, ">u2", "packbits", False),
     ],
 )
-def test_every_layout_is_read_as_the_array_that_it_is_of(tmp_path, layout, planar, dtype, compression, bigtiff):
+def test_every_tiff_layout_reads_as_the_written_array(tmp_path, layout, planar, dtype, compression, bigtiff):
     values = scene(dtype)
     stored = np.moveaxis(values, 2, 0) if planar else values
     big_endian = np.dtype(dtype).byteorder == ">"
@@ -70,7 +70,7 @@ def test_every_layout_is_read_as_the_array_that_it_is_of(tmp_path, layout, plana
 
 @settings(max_examples=20)
 @given(st.data())
-def test_any_part_of_any_tiling_is_that_part_of_the_array(tmp_path_factory, data):
+def test_any_part_of_any_tiling_equals_that_part_of_the_array(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("drawn") / "image.tif"
     values = scene(data.draw(st.sampled_from(["uint8", "uint16", "float32"])), (37, 41, data.draw(st.integers(1, 5))))
     planar = values.shape[2] > 1 and data.draw(st.booleans())
@@ -89,7 +89,7 @@ def test_any_part_of_any_tiling_is_that_part_of_the_array(tmp_path_factory, data
     np.testing.assert_array_equal(array[part], values[part])
 
 
-def test_only_the_tiles_that_are_asked_for_are_read(tmp_path, monkeypatch):
+def test_only_the_requested_tiles_are_decoded(tmp_path, monkeypatch):
     tifffile.imwrite(tmp_path / "image.tif", scene("uint8", (320, 320, 3)), tile=(32, 32), compression="zlib")
     array = open_image(tmp_path / "image.tif").array
     decoded = []
@@ -103,7 +103,7 @@ def test_only_the_tiles_that_are_asked_for_are_read(tmp_path, monkeypatch):
     assert len(decoded) == 3
 
 
-def test_threads_read_at_once(tmp_path):
+def test_threads_read_concurrently(tmp_path):
     values = scene("uint16", (60, 210))
     tifffile.imwrite(tmp_path / "image.tif", values, tile=(16, 16), compression="zlib")
     array = open_image(tmp_path / "image.tif").array
@@ -112,7 +112,7 @@ def test_threads_read_at_once(tmp_path):
             np.testing.assert_array_equal(line, values[place])
 
 
-def test_what_is_not_compressed_is_mapped_and_what_is_has_tiles(tmp_path):
+def test_uncompressed_images_are_memory_mapped_and_others_are_chunked_by_tiles(tmp_path):
     tifffile.imwrite(tmp_path / "plain.tif", scene("uint8"))
     tifffile.imwrite(tmp_path / "tiles.tif", scene("uint8"), tile=(32, 32), compression="zlib")
     plain, tiles = (open_image(tmp_path / name).array for name in ("plain.tif", "tiles.tif"))
@@ -132,7 +132,7 @@ def test_what_is_not_compressed_is_mapped_and_what_is_has_tiles(tmp_path):
     ],
 )
 @pytest.mark.parametrize("ome", [True, False])
-def test_stacks_have_the_axes_that_the_file_says(tmp_path, shape, metadata, axes, ome):
+def test_stacks_have_the_axes_of_the_file(tmp_path, shape, metadata, axes, ome):
     values = scene("uint16", shape)
     if ome and not metadata:
         metadata, axes = {"axes": "CYX"}, "CYX"
@@ -145,12 +145,12 @@ def test_stacks_have_the_axes_that_the_file_says(tmp_path, shape, metadata, axes
     np.testing.assert_array_equal(raster.array[-1, ..., 3:20], values[-1, ..., 3:20])
 
 
-def test_axes_that_somebody_gives_are_believed(tmp_path):
+def test_axes_of_the_user_replace_those_of_the_file(tmp_path):
     tifffile.imwrite(tmp_path / "stack.tif", scene("uint8", (5, 40, 50)), metadata={"axes": "ZYX"})
     assert open_image(tmp_path / "stack.tif", "cyx").axes == "CYX"
 
 
-def test_ome_tiff_tells_lengths_and_channels(tmp_path):
+def test_ome_tiff_states_pixel_sizes_and_channel_names(tmp_path):
     tifffile.imwrite(
         tmp_path / "cells.ome.tif",
         scene("uint16", (3, 2, 40, 50)),
@@ -168,7 +168,7 @@ def test_ome_tiff_tells_lengths_and_channels(tmp_path):
     assert raster.georeference.unit == "micrometer" and raster.georeference.pixel_size == (0.25, "µm³")
 
 
-def test_imagej_tells_lengths(tmp_path):
+def test_imagej_states_pixel_sizes(tmp_path):
     tifffile.imwrite(
         tmp_path / "cells.tif",
         scene("uint16", (3, 40, 50)),
@@ -180,14 +180,14 @@ def test_imagej_tells_lengths(tmp_path):
     assert dict(grid.spacing) == {"Z": 1.5, "Y": 0.5, "X": 0.25} and grid.unit == "micrometer"
 
 
-def test_a_resolution_for_printers_is_no_length_of_pixels(tmp_path):
+def test_a_print_resolution_is_no_pixel_size(tmp_path):
     tifffile.imwrite(tmp_path / "photo.tif", scene("uint8"), resolution=(72, 72), resolutionunit="inch")
     assert open_image(tmp_path / "photo.tif").georeference is None
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("planar", [True, False])
-def test_a_pixel_whose_alpha_is_0_is_nodata(tmp_path, layout, planar):
+def test_pixels_with_alpha_0_are_nodata(tmp_path, layout, planar):
     values = scene("uint8", (75, 98, 4))
     values[10:20, 30:40, 3] = 0
     values[values[:, :, 3] == 0] = 0
@@ -204,7 +204,7 @@ def test_a_pixel_whose_alpha_is_0_is_nodata(tmp_path, layout, planar):
 
 
 @pytest.mark.parametrize("bands", [1, 3])
-def test_a_mask_that_is_a_page_of_its_own_says_what_is_nodata(tmp_path, bands):
+def test_a_mask_page_is_the_nodata_mask(tmp_path, bands):
     values, valid = scene("uint8", (75, 98, bands)).squeeze(), scene("uint8", (75, 98)) > 50
     with tifffile.TiffWriter(tmp_path / "image.tif") as file:
         file.write(values, tile=(32, 32), photometric="rgb" if bands == 3 else "minisblack", metadata=None)
@@ -214,14 +214,14 @@ def test_a_mask_that_is_a_page_of_its_own_says_what_is_nodata(tmp_path, bands):
     np.testing.assert_array_equal(raster.mask[:], ~valid)
 
 
-def test_samples_that_are_no_alpha_are_bands(tmp_path):
+def test_samples_without_alpha_are_bands(tmp_path):
     values = scene("uint8", (40, 50, 5))
     tifffile.imwrite(tmp_path / "image.tif", values, photometric="minisblack", planarconfig="contig")
     raster = open_image(tmp_path / "image.tif")
     assert raster.axes == "YXC" and raster.array.shape[2] == 5 and raster.mask is None
 
 
-def test_numbers_of_a_palette_are_its_colours(tmp_path):
+def test_a_tiff_palette_becomes_colours(tmp_path):
     numbers = scene("uint8", (40, 50))
     colours = np.random.default_rng(1).integers(0, 256, (3, 256)).astype(np.uint16)
     tifffile.imwrite(tmp_path / "image.tif", numbers, photometric="palette", colormap=colours * 257, tile=(16, 16))
@@ -230,7 +230,7 @@ def test_numbers_of_a_palette_are_its_colours(tmp_path):
     np.testing.assert_array_equal(raster.array[:], colours.T[numbers])
 
 
-def test_a_level_of_a_pyramid_is_chosen(tmp_path):
+def test_levels_of_a_pyramid_scale_the_pixel_size(tmp_path):
     values = scene("uint8", (128, 160, 3))
     with tifffile.TiffWriter(tmp_path / "slide.ome.tif", ome=True) as file:
         lengths = {"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
@@ -245,7 +245,7 @@ def test_a_level_of_a_pyramid_is_chosen(tmp_path):
         open_image(tmp_path / "slide.ome.tif", level=3)
 
 
-def test_what_has_one_large_strip_is_refused_with_the_remedy(tmp_path, monkeypatch):
+def test_one_large_strip_or_tile_is_refused_with_the_remedy(tmp_path, monkeypatch):
     tifffile.imwrite(tmp_path / "strip.tif", scene("uint8"), compression="zlib", rowsperstrip=75)
     tifffile.imwrite(tmp_path / "tile.tif", scene("uint8"), compression="zlib", tile=(80, 112))
     tifffile.imwrite(tmp_path / "plain.tif", scene("uint8"))
@@ -271,7 +271,7 @@ def test_a_file_of_several_images_is_refused_unless_the_first_is_the_largest(tmp
         open_image(tmp_path / "two.tif")
 
 
-def test_nodata_that_gdal_has_written_is_known(tmp_path):
+def test_the_nodata_tag_of_gdal_is_read(tmp_path):
     for name, value, expected in (("a", "0", 0), ("b", "-9999", None), ("c", "nan", None), ("d", "what", None)):
         tag = (42113, "s", 0, value, True)
         tifffile.imwrite(tmp_path / f"{name}.tif", scene("uint8", (40, 50)), extratags=[tag])
@@ -279,7 +279,7 @@ def test_nodata_that_gdal_has_written_is_known(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "axes"), [("multipage.tif", None), ("multipage_rgb.tif", None)])
-def test_the_stacks_of_scikit_image_are_read_as_it_reads_them(name, axes):
+def test_stacks_of_scikit_image_read_as_tifffile_reads_them(name, axes):
     skimage = pytest.importorskip("skimage")
     path = Path(skimage.__file__).parent / "data" / name
     raster = open_image(path)
@@ -287,7 +287,7 @@ def test_the_stacks_of_scikit_image_are_read_as_it_reads_them(name, axes):
     np.testing.assert_array_equal(raster.array[:], tifffile.imread(path))
 
 
-def test_a_tiff_is_segmented_as_the_array_is(tmp_path):
+def test_a_tiff_is_segmented_like_its_array(tmp_path):
     from sklearn.datasets import load_sample_image
 
     photograph = load_sample_image("flower.jpg")[100:180, 200:300]
@@ -296,7 +296,7 @@ def test_a_tiff_is_segmented_as_the_array_is(tmp_path):
     np.testing.assert_array_equal(found.labels.compute(), expected.labels)
 
 
-def test_what_is_no_tiff_is_one_sentence(tmp_path):
+def test_damaged_tiffs_are_refused_in_one_sentence(tmp_path):
     (tmp_path / "broken.tif").write_bytes(b"II*\0 nothing")
     (tmp_path / "text.tif").write_bytes(b"not a picture")
     values = scene("uint8", (400, 500))
@@ -311,7 +311,7 @@ def test_what_is_no_tiff_is_one_sentence(tmp_path):
             assert "\n" not in str(error.value)
 
 
-def test_a_tile_that_is_damaged_is_named_and_not_read_as_something_else(tmp_path):
+def test_a_damaged_tiff_tile_raises_an_error_that_names_the_file(tmp_path):
     path = tmp_path / "image.tif"
     tifffile.imwrite(path, scene("uint8", (400, 500)), tile=(16, 16), compression="zlib")
     with tifffile.TiffFile(path) as file:

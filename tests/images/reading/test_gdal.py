@@ -48,7 +48,7 @@ def write(path, values, *, crs="EPSG:32633", transform=UTM, dress=lambda file: N
     ],
 )
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
-def test_every_layout_is_read_as_the_array_that_it_is_of(tmp_path, options, dtype):
+def test_every_geotiff_layout_reads_as_the_written_array(tmp_path, options, dtype):
     if dtype == "float32":
         options.pop("predictor", None)
     values = scene(dtype)
@@ -64,7 +64,7 @@ def test_every_layout_is_read_as_the_array_that_it_is_of(tmp_path, options, dtyp
         assert raster.array.chunks == (3, options["blockysize"], options["blockxsize"])
 
 
-def test_where_pixels_lie_is_known(tmp_path):
+def test_georeference_has_crs_transform_and_pixel_size(tmp_path):
     grid = open_image(write(tmp_path / "scene.tif", scene())).georeference
     assert grid.crs == "EPSG:32633" and grid.transform == (10.0, 0.0, 500_000.0, 0.0, -10.0, 4_600_000.0)
     assert grid.spacing == (("Y", 10.0), ("X", 10.0)) and grid.pixel_size == (100.0, "m²")
@@ -77,7 +77,7 @@ def test_where_pixels_lie_is_known(tmp_path):
     assert dict(turned.spacing)["X"] == pytest.approx(10.0)
 
 
-def test_descriptions_are_names_and_scales_are_told_but_not_applied(tmp_path):
+def test_band_descriptions_are_names_and_scales_are_not_applied(tmp_path):
     def dress(file):
         file.descriptions = ("blue", "green", "red")
         file.scales, file.offsets = (1e-4, 1e-4, 2e-4), (0.0, -0.1, 0.0)
@@ -97,7 +97,7 @@ def test_descriptions_are_names_and_scales_are_told_but_not_applied(tmp_path):
     ("dtype", "nodata", "known"),
     [("uint8", 7, 7), ("int16", -9999, -9999), ("float32", -9999.0, -9999.0), ("float32", np.nan, None)],
 )
-def test_nodata_is_the_value_that_the_file_says(tmp_path, dtype, nodata, known):
+def test_nodata_is_the_value_of_the_file_unless_the_caller_passes_one(tmp_path, dtype, nodata, known):
     values = scene(dtype)
     values[1, 10:20] = nodata
     path = write(tmp_path / "scene.tif", values, nodata=nodata)
@@ -111,7 +111,7 @@ def test_nodata_is_the_value_that_the_file_says(tmp_path, dtype, nodata, known):
         np.testing.assert_array_equal(np.asarray(found.labels) == 0, (values == 9).any(axis=0))
 
 
-def test_each_band_may_have_its_own_nodata_and_only_used_ones_count(tmp_path):
+def test_nodata_values_that_differ_by_band_become_a_mask_by_band(tmp_path):
     values = scene("uint8")
     for band, (nodata, lines) in enumerate([(201, slice(0, 9)), (202, slice(5, 20)), (None, slice(0))]):
         write(tmp_path / f"{band}.tif", values[[band]], nodata=nodata)
@@ -134,7 +134,7 @@ def test_each_band_may_have_its_own_nodata_and_only_used_ones_count(tmp_path):
         np.testing.assert_array_equal(np.asarray(found.labels) == 0, lacking[used].any(axis=0))
 
 
-def test_alpha_and_masks_beside_the_bands_are_nodata(tmp_path):
+def test_alpha_bands_and_internal_masks_are_nodata_masks(tmp_path):
     values = scene("uint8", (4, 75, 98))
     values[3] = 255 * (np.arange(98) > 20)
 
@@ -154,7 +154,7 @@ def test_alpha_and_masks_beside_the_bands_are_nodata(tmp_path):
         assert not np.asarray(segment(path, 2, random_state=0, tol=1).labels)[:, :21].any()
 
 
-def test_a_palette_becomes_its_colours(tmp_path):
+def test_a_geotiff_palette_becomes_colours(tmp_path):
     colours = np.random.default_rng(1).integers(0, 256, (256, 3))
     numbers = scene("uint8", (1, 75, 98))
 
@@ -168,7 +168,7 @@ def test_a_palette_becomes_its_colours(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "options"), [("a.jp2", {"QUALITY": "100", "REVERSIBLE": "YES"}), ("a.img", {})])
-def test_other_formats_of_gdal_are_read(tmp_path, name, options):
+def test_jpeg_2000_and_erdas_imagine_are_read(tmp_path, name, options):
     values = scene("uint8", (3, 128, 160))
     driver = {".jp2": "JP2OpenJPEG", ".img": "HFA"}[name[1:]]
     if driver not in rasterio.drivers.raster_driver_extensions().values():
@@ -178,7 +178,7 @@ def test_other_formats_of_gdal_are_read(tmp_path, name, options):
     assert raster.georeference.transform == tuple(UTM)[:6]
 
 
-def test_an_overview_is_a_level(tmp_path):
+def test_overviews_are_levels(tmp_path):
     values = scene("uint8", (3, 128, 160))
     path = write(tmp_path / "scene.tif", values, tiled=True, blockxsize=32, blockysize=32)
     with rasterio.open(path, "r+") as file:
@@ -193,7 +193,7 @@ def test_an_overview_is_a_level(tmp_path):
         open_image(path, level=3)
 
 
-def test_threads_open_the_file_for_themselves_and_so_do_processes(tmp_path):
+def test_every_thread_and_process_opens_the_dataset_itself(tmp_path):
     values = scene("uint16", (2, 60, 210))
     array = open_image(write(tmp_path / "scene.tif", values, tiled=True, blockxsize=16, blockysize=16)).array
     with ThreadPoolExecutor(8) as pool:
@@ -202,7 +202,7 @@ def test_threads_open_the_file_for_themselves_and_so_do_processes(tmp_path):
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(array))[:, 20:30], values[:, 20:30])
 
 
-def test_only_the_windows_that_are_asked_for_are_read(tmp_path, monkeypatch):
+def test_only_the_requested_window_is_read(tmp_path, monkeypatch):
     array = open_image(write(tmp_path / "scene.tif", scene(), tiled=True, blockxsize=16, blockysize=16)).array
     read = []
     monkeypatch.setattr(WindowReader, "__call__", lambda self, key: read.append(key) or np.zeros((1, 2, 3)))
@@ -210,7 +210,7 @@ def test_only_the_windows_that_are_asked_for_are_read(tmp_path, monkeypatch):
     assert read == [(slice(1, 2), slice(10, 12), slice(20, 23))]
 
 
-def test_what_cannot_be_opened_is_refused_in_a_sentence(tmp_path, monkeypatch):
+def test_undecodable_datasets_and_large_blocks_are_refused_in_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "broken.vrt").write_text("<VRT")
     write(tmp_path / "scene.tif", scene(), compress="deflate", blockysize=75)
     monkeypatch.setattr(raster_module, "MAX_DECODED_BYTES", 40_000)
@@ -223,7 +223,7 @@ def test_what_cannot_be_opened_is_refused_in_a_sentence(tmp_path, monkeypatch):
         assert "\n" not in str(error.value)
 
 
-def test_a_tile_that_is_damaged_is_named(tmp_path):
+def test_a_damaged_geotiff_tile_raises_an_error_that_names_the_file(tmp_path):
     tifffile = pytest.importorskip("tifffile")
     path = write(tmp_path / "scene.tif", scene(), tiled=True, blockxsize=16, blockysize=16, compress="deflate")
     with tifffile.TiffFile(path) as file:
@@ -236,7 +236,7 @@ def test_a_tile_that_is_damaged_is_named(tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_without_rasterio_a_geotiff_is_a_tiff(tmp_path, monkeypatch):
+def test_without_rasterio_a_geotiff_is_read_as_a_tiff(tmp_path, monkeypatch):
     pytest.importorskip("tifffile")
     values = scene()
     path = write(tmp_path / "scene.tif", values, nodata=3, interleave="band")
@@ -246,7 +246,7 @@ def test_without_rasterio_a_geotiff_is_a_tiff(tmp_path, monkeypatch):
     np.testing.assert_array_equal(raster.array[:], values)
 
 
-def test_without_tifffile_any_tiff_is_read_by_rasterio(tmp_path, monkeypatch):
+def test_without_tifffile_every_tiff_is_read_by_rasterio(tmp_path, monkeypatch):
     values = scene()
     path = write(tmp_path / "scene.tif", values, crs=None, transform=None)
     monkeypatch.setitem(sys.modules, "tifffile", None)

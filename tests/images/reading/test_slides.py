@@ -10,14 +10,14 @@ tifffile = pytest.importorskip("tifffile")
 imagecodecs = pytest.importorskip("imagecodecs")
 Image = pytest.importorskip("PIL.Image")
 
-import slides  # noqa: E402  (which imports these)
+from synthetic import slides  # noqa: E402  (which imports these)
 
 PHOTOGRAPH = np.ascontiguousarray(load_sample_image("flower.jpg")[100:290, 200:440])
 WRITERS = {".svs": slides.write_svs, ".ndpi": slides.write_ndpi}
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
-def test_a_slide_is_its_finest_level_and_any_other_can_be_chosen(tmp_path, suffix):
+def test_a_slide_opens_at_its_finest_level_or_at_any_other(tmp_path, suffix):
     path = tmp_path / f"slide{suffix}"
     levels = WRITERS[suffix](path, PHOTOGRAPH)
     assert open_image(path).array.shape == PHOTOGRAPH.shape
@@ -35,7 +35,7 @@ def test_a_slide_is_its_finest_level_and_any_other_can_be_chosen(tmp_path, suffi
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
-def test_a_level_of_a_slide_is_segmented_as_its_array_is(tmp_path, suffix):
+def test_a_level_of_a_slide_is_segmented_like_its_array(tmp_path, suffix):
     path = tmp_path / f"slide{suffix}"
     levels = WRITERS[suffix](path, np.ascontiguousarray(PHOTOGRAPH[:90, :140]))  # some tiles, and parts of others
     for level in (0, 2):
@@ -61,7 +61,7 @@ def test_only_the_tiles_of_the_chosen_level_are_decoded(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("codec", ["jpeg2000", "deflate"])
-def test_luma_and_chroma_become_the_colours_that_pillow_makes_of_them(tmp_path, codec):
+def test_luma_and_chroma_convert_to_the_colours_of_pillow(tmp_path, codec):
     luma = np.asarray(Image.fromarray(PHOTOGRAPH[:128, :192]).convert("YCbCr"))
     options = {"tile": (64, 64), "photometric": "ycbcr", "subsampling": (1, 1), "metadata": None}
     if codec == "deflate":
@@ -82,14 +82,14 @@ def test_luma_and_chroma_become_the_colours_that_pillow_makes_of_them(tmp_path, 
 
 
 @pytest.mark.parametrize("said", ["MPP = what", "MPP = 0", "AppMag = 20", "MPP = nan", "|MPP|=|"])
-def test_a_slide_that_does_not_say_how_large_its_pixels_are_has_no_areas(tmp_path, said):
+def test_a_slide_without_a_pixel_size_has_no_georeference(tmp_path, said):
     tifffile.imwrite(
         tmp_path / "slide.svs", PHOTOGRAPH, description=f"{slides.APERIO}|{said}", tile=(64, 64), metadata=None
     )
     assert open_image(tmp_path / "slide.svs").georeference is None
 
 
-def test_what_is_no_slide_is_one_sentence(tmp_path):
+def test_damaged_slides_are_refused_in_one_sentence(tmp_path):
     (tmp_path / "empty.svs").write_bytes(b"")
     slides.write_ndpi(tmp_path / "cut.ndpi", PHOTOGRAPH)
     (tmp_path / "cut.ndpi").write_bytes((tmp_path / "cut.ndpi").read_bytes()[:5_000])
