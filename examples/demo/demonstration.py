@@ -22,7 +22,7 @@ from streamgmm import GaussianMixture
 from streamgmm.data import threads
 from streamgmm.data.sources import as_source
 from streamgmm.data.subsample import sample
-from streamgmm.fitting.progress import rows_bar
+from streamgmm.fitting.progress import create_rows_bar
 from streamgmm.persistence.atomic import atomic_output
 from streamgmm.results.block_writer import write
 from streamgmm.results.provenance import Record
@@ -135,7 +135,7 @@ def demonstrate(
 def prepare(image: NDArray[np.uint8], features: Path) -> tuple[tuple[int, int], NDArray[np.uint8]]:
     """Write the features of an image; return its height and width, and a small copy of it."""
     height, width = image.shape[:2]
-    with rows_bar(height * width, "features") as bar, atomic_output(features, overwrite=True) as partial:
+    with create_rows_bar(height * width, "features") as bar, atomic_output(features, overwrite=True) as partial:
         write_features(image, partial, bar.update)
     return (height, width), downsample(image, step=max(1, width // PICTURE_WIDTH))
 
@@ -144,7 +144,7 @@ def write_labels(model: GaussianMixture, files: Files, shape: tuple[int, int]) -
     """Write the label of every pixel as an array of the shape of the image."""
     source = as_source(files.features)
     labels = model.predict(source).astype(np.uint8).reshape(shape)
-    with rows_bar(shape[0] * shape[1], "labels") as bar:
+    with create_rows_bar(shape[0] * shape[1], "labels") as bar:
         record = Record.of("labels", model, source)
         write(labels, files.labels, record, overwrite=True, wrote=lambda height: bar.update(height * shape[1]))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import streamgmm
 from streamgmm import plot
-from streamgmm.cli.verbs import check_output, format_candidates, parameters_of
+from streamgmm.cli.verbs import check_output, format_candidates, keyword_arguments
 from streamgmm.errors import InputError
 from streamgmm.images import Segmentation
 from streamgmm.images.reading import is_band_list
@@ -51,7 +51,7 @@ def segment(arguments: Namespace) -> int:
 
 
 def _segment(arguments: Namespace, output: Path | list[Path]) -> list[Segmentation]:
-    options = parameters_of(streamgmm.segment, arguments)
+    options = keyword_arguments(streamgmm.segment, arguments)
     options["image"] = (
         arguments.image[0] if output is arguments.output and len(arguments.image) == 1 else arguments.image
     )

@@ -24,7 +24,7 @@ from streamgmm.data.sources.arrays import ArraySource
 from streamgmm.data.sources.dask_arrays import from_dask
 from streamgmm.data.sources.storage import task_rows
 from streamgmm.errors import InputError
-from streamgmm.fitting.progress import rows_bar
+from streamgmm.fitting.progress import create_rows_bar
 from streamgmm.model.information_criteria import CRITERIA, likelihood_criteria
 from streamgmm.results.block_writer import write
 from streamgmm.results.provenance import Record
@@ -33,7 +33,7 @@ from streamgmm.results.provenance import Record
 def fit(arguments: Namespace) -> int:
     """Fit a mixture and save it."""
     check_output(arguments.output, arguments.source)
-    model = GaussianMixture(**parameters_of(GaussianMixture, arguments))
+    model = GaussianMixture(**keyword_arguments(GaussianMixture, arguments))
     with _checkpoint_hint(arguments):
         model.fit(arguments.source)
     model.save(arguments.output)
@@ -50,7 +50,7 @@ def select(arguments: Namespace) -> int:
         check_output(arguments.plot, arguments.source)
         figure = plot.new_figure()  # fails before the work if matplotlib is missing
     with _checkpoint_hint(arguments):
-        selection = streamgmm.select(arguments.source, **parameters_of(streamgmm.select, arguments))
+        selection = streamgmm.select(arguments.source, **keyword_arguments(streamgmm.select, arguments))
     if arguments.verbose:
         print(format_candidates(selection))
     selection.best.save(arguments.output)
@@ -99,7 +99,7 @@ def predict(arguments: Namespace) -> int:
         kind, result = "log-densities", model.score_samples(source)
     else:
         kind, result = "labels", model.predict(source).astype(np.min_scalar_type(model.n_components))
-    with rows_bar(source.n_rows, "predict", shown=arguments.verbose) as bar:
+    with create_rows_bar(source.n_rows, "predict", shown=arguments.verbose) as bar:
         n_resumed = write(
             result,
             output,
@@ -124,7 +124,7 @@ def demo(arguments: Namespace) -> int:
     return 0 if demonstrate(blue_marble, arguments.folder, out=sys.stdout) else 1
 
 
-def parameters_of(function: Callable[..., Any], arguments: Namespace) -> dict[str, Any]:
+def keyword_arguments(function: Callable[..., Any], arguments: Namespace) -> dict[str, Any]:
     """Return the arguments that are parameters of a function."""
     names = signature(function).parameters
     return {name: value for name, value in vars(arguments).items() if name in names}

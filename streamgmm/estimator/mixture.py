@@ -421,7 +421,7 @@ class GaussianMixture(RevisableMixture):
             return after._write(checkpoint_writer, task, progress)
 
         with (
-            Progress.of(source, self.verbose, self.verbose_interval) as display,
+            Progress(source.n_rows, self.verbose, self.verbose_interval) as display,
             CheckpointSession("fit", checkpoint_writer, progress, left, write, self._become) as guard,
         ):
 

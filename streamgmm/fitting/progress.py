@@ -1,7 +1,7 @@
-"""What a fit shows of itself while it runs: rows, passes and log-likelihood. A consumer of steps.
+"""Progress of a fit while it runs: rows, passes and log-likelihood.
 
-A bar in a terminal or a notebook; a few lines where the output goes to a file. Everything goes to the standard error
-stream, but for the lines of ``verbose=2``, which scikit-learn prints to the standard output.
+A terminal or a notebook shows a bar, a file gets a few lines. Everything goes to the standard error stream, except the
+lines of ``verbose=2``, which scikit-learn prints to the standard output.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ import time
 import warnings
 from typing import Any, Self
 
-from streamgmm.data.source import Source
 from streamgmm.iteration.loop import Event
 
 
 class Progress:
-    """A bar, or a few lines, while a fit runs; nothing at all where ``verbose`` is 0. A context manager."""
+    """Consumer of events that shows a bar, or a few lines; nothing if ``verbose`` is 0. A context manager."""
 
     def __init__(self, n_rows: int | None, verbose: int, interval: int) -> None:
         self._n_rows = n_rows
@@ -26,101 +25,95 @@ class Progress:
         self._display: _Bar | _Lines | None = None
         self._log_likelihood: float | None = None
 
-    @classmethod
-    def of(cls, source: Source, verbose: int, interval: int) -> Self:
-        """Progress of a fit to a source."""
-        return cls(source.n_rows, int(verbose), interval)
-
     def __enter__(self) -> Self:
         if self._verbose >= 1:
-            self._display = _Bar(self._n_rows) if interactive() else _Lines()
+            self._display = _Bar(self._n_rows) if is_interactive() else _Lines()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._display is not None:
             self._display.close()
 
-    def watch(self, step: Event) -> None:
-        """Take one step."""
+    def watch(self, event: Event) -> None:
+        """Show one event."""
         if self._display is None:
             return
-        self._display.read(step.number, step.rows)
-        if not step.updates:
+        self._display.add_rows(event.number, event.rows)
+        if not event.updates:
             return
-        now = max(update.info.latest.likelihood.mean for update in step.updates)
-        if self._verbose >= 2 and step.number % self._interval == 0:
-            gain = "" if self._log_likelihood is None else f"\t ll change {now - self._log_likelihood:.5f}"
-            self._display.write(f"  Iteration {step.number}{gain}")
-        self._log_likelihood = now
-        self._display.updated(step.number, now)
+        log_likelihood = max(update.info.latest.likelihood.mean for update in event.updates)
+        if self._verbose >= 2 and event.number % self._interval == 0:
+            change = "" if self._log_likelihood is None else f"\t ll change {log_likelihood - self._log_likelihood:.5f}"
+            self._display.write(f"  Iteration {event.number}{change}")
+        self._log_likelihood = log_likelihood
+        self._display.show(event.number, log_likelihood)
 
 
-def interactive() -> bool:
-    """Whether somebody is watching: the standard error stream is a terminal or the cell of a notebook."""
-    ipython = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
-    return in_terminal() or (shell is not None and "IPKernelApp" in shell.config)
-
-
-def in_terminal() -> bool:
-    """Whether the standard error stream is a terminal."""
+def is_terminal() -> bool:
+    """Return True if the standard error stream is a terminal."""
     isatty = getattr(sys.stderr, "isatty", None)
     return isatty is not None and bool(isatty())
 
 
-def text_line(place: int) -> Any:
-    """Line of text so many lines below the bar, a `tqdm.tqdm`: `set_description_str` writes it anew."""
-    from tqdm.auto import tqdm
+def is_interactive() -> bool:
+    """Return True if the standard error stream is a terminal or the output of a notebook cell."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return is_terminal() or (shell is not None and "IPKernelApp" in shell.config)
 
-    size: dict[str, Any] = {"ncols": 80, "nrows": 24} if _sizeless() else {"dynamic_ncols": True}
-    return tqdm(total=0, bar_format="{desc}", position=place, leave=False, **size)
 
-
-def rows_bar(n_rows: int | None, description: str, *, shown: bool = True) -> Any:
-    """Bar that counts rows, a `tqdm.tqdm`; invisible unless ``shown`` and somebody is watching."""
+def create_rows_bar(n_rows: int | None, description: str, *, shown: bool = True) -> Any:
+    """Return a `tqdm.tqdm` that counts rows; it is disabled unless ``shown`` in a terminal or notebook."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="IProgress not found")  # a text bar in a notebook is a bar, too
+        warnings.filterwarnings("ignore", message="IProgress not found")  # a notebook without widgets gets a text bar
         from tqdm.auto import tqdm
-    # smoothing=0: the rate is that of all rows so far, since waves come in bursts
     return tqdm(
         total=n_rows,
         desc=description,
         unit=" rows",
         unit_scale=True,
-        smoothing=0,
-        **({"ncols": 80, "nrows": 24} if _sizeless() else {"dynamic_ncols": True}),
-        disable=not (shown and interactive()),
+        smoothing=0,  # the rate of all rows so far, since chunk groups come in bursts
+        disable=not (shown and is_interactive()),
+        **_terminal_size(),
     )
 
 
-def _sizeless() -> bool:
-    """Whether the terminal says that it has no size, as that of a container may; tqdm would draw nothing."""
+def create_text_line(position: int) -> Any:
+    """Return a `tqdm.tqdm` that is a line of text below the bar; ``set_description_str`` rewrites it."""
+    from tqdm.auto import tqdm
+
+    return tqdm(total=0, bar_format="{desc}", position=position, leave=False, **_terminal_size())
+
+
+def _terminal_size() -> dict[str, Any]:
+    """Return tqdm's options of size; a container's terminal may report 0 columns, where tqdm would draw nothing."""
     try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns == 0
-    except (OSError, ValueError, AttributeError):  # no terminal that could be asked
-        return False
+        has_size = os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, ValueError, AttributeError):  # not a terminal
+        has_size = True
+    return {"dynamic_ncols": True} if has_size else {"ncols": 80, "nrows": 24}
 
 
 class _Bar:
-    """One bar a pass, drawn in one place; at the end, that of all passes."""
+    """One bar, reset after each pass; at the end it shows all passes."""
 
     def __init__(self, n_rows: int | None) -> None:
-        self._started = time.time()  # the clock of tqdm
+        self._start_time = time.time()  # tqdm's clock
         self._n_rows = n_rows
         self._passes = 0
         self._rows = 0
-        self._bar = rows_bar(n_rows, "start")
+        self._bar = create_rows_bar(n_rows, "start")
 
-    def read(self, number: int, rows: int) -> None:
+    def add_rows(self, number: int, rows: int) -> None:
         self._passes = number
         self._rows += rows
         self._bar.set_description(f"pass {number}", refresh=False)
         self._bar.update(rows)
 
-    def updated(self, number: int, log_likelihood: float) -> None:
+    def show(self, number: int, log_likelihood: float) -> None:
         self._n_rows = self._n_rows or self._bar.n
         self._bar.set_description(f"pass {number + 1}", refresh=False)
-        self._bar.set_postfix_str(f"ll {log_likelihood:.6g} nats/row", refresh=False)  # all fits 80 columns
+        self._bar.set_postfix_str(f"ll {log_likelihood:.6g} nats/row", refresh=False)  # fits 80 columns
         self._bar.reset(total=self._n_rows)
 
     def write(self, line: str) -> None:
@@ -130,21 +123,21 @@ class _Bar:
         if self._rows:
             self._bar.set_description(f"{self._passes} passes", refresh=False)
             self._bar.n = self._bar.total = self._rows
-            self._bar.start_t = self._started
+            self._bar.start_t = self._start_time
         self._bar.close()
 
 
 class _Lines:
-    """A line after passes 1, 2, 4, 8, … and one at the end."""
+    """One line after passes 1, 2, 4, 8, … and at the end."""
 
     def __init__(self) -> None:
         self._rows = 0
         self._line = ""
 
-    def read(self, number: int, rows: int) -> None:
+    def add_rows(self, number: int, rows: int) -> None:
         self._rows += rows
 
-    def updated(self, number: int, log_likelihood: float) -> None:
+    def show(self, number: int, log_likelihood: float) -> None:
         self._line = f"pass {number}: {self._rows:,} rows read, log-likelihood {log_likelihood:.6g} nats/row"
         if number & (number - 1) == 0:
             self.close()

@@ -17,7 +17,7 @@ from streamgmm.data.sources import Source
 from streamgmm.data.sources.dask_arrays import from_dask
 from streamgmm.errors import InputError
 from streamgmm.estimator import GaussianMixture
-from streamgmm.fitting.progress import rows_bar
+from streamgmm.fitting.progress import create_rows_bar
 from streamgmm.images.counting import ValueCounts
 from streamgmm.images.counting.paying import tables_of
 from streamgmm.images.features import Features, Scaling, features_of, numbered, rows_together, standardized
@@ -148,7 +148,7 @@ class SegmentationJob:
         """A lazy array as it is where it was written to, which it is once this returns."""
         record = Record.of(kind, model, self.pixels.to_weighted_rows(), {**self.settings, **self.features.written()})
         shown = bool(verbose) and target.kind != PICTURE
-        with rows_bar(prod(self.pixels.shape), kind, shown=shown) as bar:
+        with create_rows_bar(prod(self.pixels.shape), kind, shown=shown) as bar:
             return target.write(
                 lazy,
                 record,

@@ -291,7 +291,7 @@ def _chosen(
 
     checkpoint_writer = None if kept is None else kept.checkpoint_writer
     with (
-        Progress.of(source, settings["verbose"], 10) as progress,
+        Progress(source.n_rows, settings["verbose"], 10) as progress,
         Leaderboard(context, settings["verbose"]) as leaderboard,
         CheckpointSession("selection", checkpoint_writer, begin, lambda made: made, write, lambda made: None) as guard,
     ):

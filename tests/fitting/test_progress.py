@@ -21,7 +21,7 @@ def rows():
     return np.random.default_rng(0).normal(size=(400, 2)) + np.repeat([[0.0], [9.0]], 200, axis=0)
 
 
-def fit(rows, **settings):
+def make_model(**settings):
     return GaussianMixture(2, random_state=0, tol=0, max_iter=5, **settings)
 
 
@@ -30,9 +30,9 @@ def test_nothing_is_shown_by_default(rows, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_file_gets_a_line_after_passes_1_2_4_and_the_last(rows, capfd):
+def test_a_file_gets_one_line_after_passes_1_2_4_and_the_last(rows, capfd):
     with pytest.warns(match="did not converge"):
-        model = fit(rows, verbose=1).fit(rows)
+        model = make_model(verbose=1).fit(rows)
     out, err = capfd.readouterr()
     assert out == ""
     lines = [line for line in err.splitlines() if line.startswith("pass")]
@@ -40,55 +40,54 @@ def test_a_file_gets_a_line_after_passes_1_2_4_and_the_last(rows, capfd):
     assert lines[-1] == f"pass 5: 2,000 rows read, log-likelihood {model.lower_bound_:.6g} nats/row"
 
 
-def test_a_terminal_gets_one_bar_that_ends_with_all_rows(rows, monkeypatch):
+def test_a_terminal_gets_one_bar_that_shows_all_rows_at_the_end(rows, monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     with pytest.warns(match="did not converge"):
-        model = fit(rows, verbose=1).fit(rows)
-    drawn = sys.stderr.getvalue().split("\r")
-    assert any(state.startswith("start:") for state in drawn)
-    assert any(state.startswith("pass 2:") for state in drawn)
-    assert drawn[-1].startswith("5 passes: 100%")
-    assert "2.00k/2.00k" in drawn[-1]
-    assert f"ll {model.lower_bound_:.6g} nats/row" in drawn[-1]
+        model = make_model(verbose=1).fit(rows)
+    shown = sys.stderr.getvalue().split("\r")
+    assert any(state.startswith("start:") for state in shown)
+    assert any(state.startswith("pass 2:") for state in shown)
+    assert shown[-1].startswith("5 passes: 100%")
+    assert "2.00k/2.00k" in shown[-1]
+    assert f"ll {model.lower_bound_:.6g} nats/row" in shown[-1]
 
 
-def test_a_terminal_without_columns_gets_a_bar_all_the_same(rows, monkeypatch):
+def test_a_terminal_that_reports_0_columns_gets_a_bar(rows, monkeypatch):
     monkeypatch.setattr(Terminal, "fileno", lambda self: 2)
     monkeypatch.setattr("os.get_terminal_size", lambda *descriptor: os.terminal_size((0, 0)))
     monkeypatch.setattr(sys, "stderr", Terminal())
     with pytest.warns(match="did not converge"):
-        fit(rows, verbose=1).fit(rows)
+        make_model(verbose=1).fit(rows)
     assert "5 passes: 100%" in sys.stderr.getvalue()
 
 
-def test_a_stream_of_unknown_length_has_a_bar_that_knows_it_after_one_pass(rows, monkeypatch):
+def test_batches_of_unknown_number_get_a_bar_with_a_total_after_one_pass(rows, monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     with pytest.warns(match="did not converge"):
-        fit(rows, verbose=1).fit(lambda: iter([rows[:100], rows[100:]]))
+        make_model(verbose=1).fit(lambda: iter([rows[:100], rows[100:]]))
     assert "/400" in sys.stderr.getvalue()
     assert "5 passes: 100%" in sys.stderr.getvalue()
 
 
 @pytest.mark.parametrize("stream", [Terminal, io.StringIO])
-def test_verbose_2_prints_iterations_as_scikit_learn_does(rows, capsys, monkeypatch, stream):
+def test_verbose_2_prints_iterations_like_scikit_learn(rows, capsys, monkeypatch, stream):
     monkeypatch.setattr(sys, "stderr", stream())
     with pytest.warns(match="did not converge"):
-        fit(rows, verbose=2, verbose_interval=2).fit(rows)
+        make_model(verbose=2, verbose_interval=2).fit(rows)
     printed = [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()]
     assert printed == ["  Iteration 2", "  Iteration 4"]
 
 
-def test_a_notebook_without_widgets_gets_a_bar_and_no_warning(rows, monkeypatch):
-    """The cell of a notebook is no terminal, but somebody is watching; tqdm would warn that ipywidgets is missing."""
+def test_a_notebook_without_widgets_gets_a_text_bar_and_no_warning(rows, monkeypatch):
     shell = types.SimpleNamespace(config={"IPKernelApp": {}})
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
     for name in ("tqdm.auto", "tqdm.autonotebook"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr("tqdm.notebook.IProgress", None)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    assert progress.interactive()
+    assert progress.is_interactive()
     with pytest.warns(match="did not converge"):
-        fit(rows, verbose=1).fit(rows)
+        make_model(verbose=1).fit(rows)
     assert "5 passes: 100%" in sys.stderr.getvalue()
 
 
@@ -96,22 +95,24 @@ def test_a_fit_that_fails_closes_its_bar(rows, monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     rows[7, 1] = np.inf
     with pytest.raises(ValueError, match="infin"):
-        fit(rows, verbose=1).fit(rows)
+        make_model(verbose=1).fit(rows)
     assert sys.stderr.getvalue().endswith("\n")
 
 
-def test_a_selection_shows_the_candidates_that_are_best_so_far_below_the_bar(rows, monkeypatch):
+def test_a_selection_shows_the_best_candidates_so_far_below_the_bar(rows, monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
-    found = select(rows, range(1, 10), ["full", "diag"], random_state=0, verbose=1)
-    drawn = sys.stderr.getvalue()
-    assert "components  covariance          bic so far  passes" in drawn
-    ended = re.findall(r"(?:full|diag) +([\d,.]+) +\d+  (?:ended|dropped)", drawn)
-    assert min(float(value.replace(",", "")) for value in ended) == pytest.approx(found.table["bic"].min(), rel=1e-3)
-    assert "12  others, " in drawn  # 18 candidates, of which six are shown
-    assert drawn.rstrip().endswith("nats/row]")  # the bar alone is left
+    selection = select(rows, range(1, 10), ["full", "diag"], random_state=0, verbose=1)
+    shown = sys.stderr.getvalue()
+    assert "components  covariance          bic so far  passes" in shown
+    ended = re.findall(r"(?:full|diag) +([\d,.]+) +\d+  (?:ended|dropped)", shown)
+    assert min(float(value.replace(",", "")) for value in ended) == pytest.approx(
+        selection.table["bic"].min(), rel=1e-3
+    )
+    assert "12  others, " in shown  # 18 candidates, of which six are shown
+    assert shown.rstrip().endswith("nats/row]")  # the bar alone is left
 
 
-def test_where_nobody_watches_a_selection_shows_no_table(rows, capfd):
+def test_a_selection_writes_no_table_to_a_file(rows, capfd):
     select(rows, [1, 2], random_state=0, verbose=1)
     out, err = capfd.readouterr()
     assert out == "" and "so far" not in err and "pass 1:" in err
