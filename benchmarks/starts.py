@@ -271,7 +271,7 @@ def climb(rows: Rows, start: Parameters, strategy: Algorithm[Any], reg_covar: fl
             if isinstance(state, AcceleratedState) and settled(run.trajectories[0].lower_bounds, state):
                 ends.append(step.number)
 
-    stage = Stage("climb", strategy, lambda number, taken: execution.chunk_groups(source, taken), None, MaxPasses())
+    stage = Stage("climb", strategy, lambda number, taken: execution.iter_chunk_groups(source, taken), None, MaxPasses())
     (trajectory,) = fit([start], [stage], FULL, reg_covar=reg_covar, max_iter=passes, watch=watch)
     return Climb(np.array(latest), np.array(kept), trajectory.parameters, (*ends, passes)[0])
 

@@ -8,7 +8,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgmm.data.fingerprint import LOOKED_AT, Fingerprint
+from streamgmm.data.fingerprint import SAMPLED_ROWS, Fingerprint
 from streamgmm.data.sources import as_source
 
 ROWS = np.random.default_rng(0).normal(size=(300, 3))
@@ -25,19 +25,19 @@ KINDS = {
 
 
 def of(kind, rows=ROWS):
-    return Fingerprint.of(KINDS[kind](rows))
+    return Fingerprint.from_source(KINDS[kind](rows))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_rows_have_the_same_fingerprint(kind):
     assert of(kind) == of(kind, ROWS.copy())
-    assert of(kind).difference(of(kind)) == ""
+    assert of(kind).describe_difference(of(kind)) == ""
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_source_can_be_read_after_it_was_looked_at(kind):
     source = KINDS[kind](ROWS)
-    Fingerprint.of(source)
+    Fingerprint.from_source(source)
     for _ in range(2):
         assert sum(1 for _ in source.chunks()) >= 1
 
@@ -50,12 +50,12 @@ def test_another_value_at_an_end_is_another_fingerprint(kind, place):
     assert (of(kind, changed) != of(kind)) == (kind != "batches" or place == 0)  # of batches the first is looked at
 
 
-@given(st.integers(1, 3 * LOOKED_AT), st.integers(0, 2))
+@given(st.integers(1, 3 * SAMPLED_ROWS), st.integers(0, 2))
 def test_every_value_of_few_rows_counts(n, column):
     rows = np.zeros((n, 3))
     changed = rows.copy()
-    changed[n - 1 if n <= LOOKED_AT else 0, column] = 1.0
-    assert (Fingerprint.of(as_source(rows)) == Fingerprint.of(as_source(changed))) is False
+    changed[n - 1 if n <= SAMPLED_ROWS else 0, column] = 1.0
+    assert (Fingerprint.from_source(as_source(rows)) == Fingerprint.from_source(as_source(changed))) is False
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_every_value_of_few_rows_counts(n, column):
     ],
 )
 def test_what_differs_is_said(other, words):
-    assert of("array").difference(Fingerprint.of(other)) == words
+    assert of("array").describe_difference(Fingerprint.from_source(other)) == words
 
 
 def test_names_and_weights_are_not_the_lack_of_them():

@@ -34,7 +34,7 @@ class ValueCounts:
 
     def passes(self, number, taken):
         self.readings += 1
-        return execution.chunk_groups(self.source, taken)
+        return execution.iter_chunk_groups(self.source, taken)
 
 
 def stage(source, strategy, stop):

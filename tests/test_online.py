@@ -23,7 +23,7 @@ from sklearn.exceptions import NotFittedError
 from streamgmm import GaussianMixture, load
 from streamgmm.algorithms.schedules import Constant, PowerDecay, Reciprocal
 from streamgmm.data.partitions import Partitions
-from streamgmm.data.shuffling import batches
+from streamgmm.data.shuffling import iter_shuffled_batches
 from streamgmm.data.sources import as_source
 from streamgmm.errors import InputError, OrderWarning
 
@@ -58,7 +58,7 @@ def test_batches_hold_every_row_once_in_another_order_each_pass(make, size):
     X = np.arange(10_000.0 if size > 7 else 500.0).reshape(-1, 1)
     orders = []
     for number in (1, 2, 2):
-        chunk_groups = list(batches(as_source(make(X)), size, 0, number))
+        chunk_groups = list(iter_shuffled_batches(as_source(make(X)), size, 0, number))
         rows = [
             part.rows if isinstance(part.rows, np.ndarray) else part.rows.compute()
             for chunk_group in chunk_groups
@@ -66,7 +66,7 @@ def test_batches_hold_every_row_once_in_another_order_each_pass(make, size):
         ]
         orders.append(np.concatenate(rows).ravel())
         np.testing.assert_array_equal(np.sort(orders[-1]), X.ravel())
-        assert [chunk_group.last for chunk_group in chunk_groups] == [False] * (len(chunk_groups) - 1) + [True]
+        assert [chunk_group.ends_pass for chunk_group in chunk_groups] == [False] * (len(chunk_groups) - 1) + [True]
         if size < len(X):
             assert len(chunk_groups) == round(len(X) / size)
             assert max(map(len, rows)) - min(map(len, rows)) <= 5
@@ -76,7 +76,7 @@ def test_batches_hold_every_row_once_in_another_order_each_pass(make, size):
 
 def test_a_batch_of_sorted_rows_spans_all_of_them():
     X = np.arange(100_000.0).reshape(-1, 1)
-    for chunk_group in batches(as_source(da.from_array(X, chunks=(7777, -1))), 1000, 0, 1):
+    for chunk_group in iter_shuffled_batches(as_source(da.from_array(X, chunks=(7777, -1))), 1000, 0, 1):
         rows = np.sort(chunk_group.chunks[0].rows.ravel())
         # a row from every run of 100 of each of the 13 chunks: no gap of more than two runs and a chunk's end
         assert np.diff(rows, prepend=0.0, append=1e5).max() <= 300
@@ -85,55 +85,59 @@ def test_a_batch_of_sorted_rows_spans_all_of_them():
 @pytest.mark.parametrize("chunks", [100, 3001, 10_000])
 def test_pieces_are_the_same_every_pass_and_visited_in_another_order(chunks):
     source = as_source(da.from_array(np.arange(10_000.0).reshape(-1, 1), chunks=(chunks, -1)))
-    pieces, seen = Partitions.of(source, 500, 4096), []
+    pieces, seen = Partitions.from_source(source, 500, 4096), []
     for number in (1, 2):
-        chunk_groups = list(pieces.chunk_groups(source, 1500, 0, number))
+        chunk_groups = list(pieces.iter_chunk_groups(source, 1500, 0, number))
         visits = [
             (entry, part.rows.tobytes())
             for chunk_group in chunk_groups
-            for entry, part in zip(chunk_group.entries, chunk_group.chunks, strict=True)
+            for entry, part in zip(chunk_group.partitions, chunk_group.chunks, strict=True)
         ]
-        assert sorted(entry for entry, _ in visits) == list(range(pieces.count))
-        assert [chunk_group.last for chunk_group in chunk_groups] == [False] * (len(chunk_groups) - 1) + [True]
-        assert max(len(chunk_group.chunks) for chunk_group in chunk_groups) <= -(-pieces.count // len(chunk_groups))
+        assert sorted(entry for entry, _ in visits) == list(range(pieces.n_partitions))
+        assert [chunk_group.ends_pass for chunk_group in chunk_groups] == [False] * (len(chunk_groups) - 1) + [True]
+        assert max(len(chunk_group.chunks) for chunk_group in chunk_groups) <= -(
+            -pieces.n_partitions // len(chunk_groups)
+        )
         seen.append(visits)
     assert dict(seen[0]) == dict(seen[1])
     assert seen[0] != seen[1]
     assert sum(len(rows) for _, rows in seen[0]) == 80_000
     for entry, rows in seen[0]:
-        assert [(int(first), int(stop)) for first, stop in pieces.spans(entry)] == [
+        assert [(int(first), int(stop)) for first, stop in pieces.row_ranges(entry)] == [
             (int(np.frombuffer(rows)[0]), int(np.frombuffer(rows)[-1]) + 1)
         ]
 
 
 def test_there_are_never_more_pieces_than_are_kept():
     source = as_source(da.zeros((2_100, 1), chunks=(5, 1)))
-    pieces = Partitions.of(source, 5, 300)
-    chunk_groups = list(pieces.chunk_groups(source, 12, 0, 1))
-    assert len({entry for chunk_group in chunk_groups for entry in chunk_group.entries}) == pieces.count <= 300
+    pieces = Partitions.from_source(source, 5, 300)
+    chunk_groups = list(pieces.iter_chunk_groups(source, 12, 0, 1))
+    assert (
+        len({entry for chunk_group in chunk_groups for entry in chunk_group.partitions}) == pieces.n_partitions <= 300
+    )
     assert sum(sum(chunk.length for chunk in chunk_group.chunks) for chunk_group in chunk_groups) == 2_100
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=12).filter(any), st.integers(1, 40))
 def test_coarser_pieces_hold_the_same_rows_and_growth_changes_the_last_only(lengths, rows):
     X = da.from_array(np.arange(float(sum(lengths))).reshape(-1, 1), chunks=(tuple(lengths), 1))
-    pieces = Partitions.of(as_source(X), rows, 10**9)
+    pieces = Partitions.from_source(as_source(X), rows, 10**9)
     for _ in range(4):
-        held = {place: pieces.spans(place) for place in range(pieces.count)}
+        held = {place: pieces.row_ranges(place) for place in range(pieces.n_partitions)}
         assert sorted(row for spans in held.values() for first, stop in spans for row in range(first, stop)) == [
             *range(sum(lengths))
         ]
         longer = da.from_array(np.zeros((sum(lengths) + 7, 1)), chunks=((*lengths[:-1], lengths[-1] + 3, 4), 1))
-        grown = pieces.grown(as_source(longer))
-        changed = grown.overlapping(pieces.n_rows, grown.n_rows)
-        same = [place for place in range(grown.count) if place not in changed]
-        assert all(grown.spans(place) == held.get(place) for place in same)
-        coarser, places = pieces.coarser()
+        grown = pieces.extend(as_source(longer))
+        changed = grown.find_overlapping(pieces.n_rows, grown.n_rows)
+        same = [place for place in range(grown.n_partitions) if place not in changed]
+        assert all(grown.row_ranges(place) == held.get(place) for place in same)
+        coarser, places = pieces.coarsen()
         merged = {}
         for place, spans in held.items():
             merged.setdefault(int(places[place]), set()).update(row for span in spans for row in range(*span))
         for place, expected in merged.items():
-            assert {row for span in coarser.spans(place) for row in range(*span)} == expected
+            assert {row for span in coarser.row_ranges(place) for row in range(*span)} == expected
         pieces = coarser
 
 
@@ -550,7 +554,7 @@ def test_tokens_are_a_set_of_integers(numbers):
     for number in numbers:
         tokens = tokens.joined(number)
     assert [number in tokens for number in range(-52, 53)] == [number in set(numbers) for number in range(-52, 53)]
-    assert all(before[1] < after[0] for before, after in pairwise(tokens.numbers.spans))
+    assert all(before[1] < after[0] for before, after in pairwise(tokens.numbers.intervals))
 
 
 @pytest.mark.parametrize("settings", [{"window": 1000}, {"half_life": 100.0}, {"step_size": 0.1, "batch_size": 10}])

@@ -117,7 +117,7 @@ class RevisionMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr("streamgmm.data.partitions.MOST_ENTRIES", self.most_entries)
+        self.patch.setattr("streamgmm.data.partitions.MAX_PARTITIONS", self.most_entries)
         self.random = np.random.default_rng(0)
 
     def teardown(self):
@@ -137,8 +137,8 @@ class RevisionMachine(RuleBasedStateMachine):
 
     def told(self, pieces, first, stop):
         """The pieces that have some of these rows were read, but for what is withdrawn."""
-        for place in pieces.overlapping(first, stop):
-            for begin, end in pieces.spans(int(place)):
+        for place in pieces.find_overlapping(first, stop):
+            for begin, end in pieces.row_ranges(int(place)):
                 self.said[begin:end] = self.stored[begin:end]
 
     def some(self, data):
@@ -162,7 +162,7 @@ class RevisionMachine(RuleBasedStateMachine):
         new = np.ones(len(self.stored) - known, bool)
         self.learnt = np.concatenate([self.learnt, new])
         self.said = np.concatenate([self.said, self.stored[known:]])
-        pieces = self.model._ledger.pieces
+        pieces = self.model._ledger.partitions
         self.told(pieces, known, len(self.stored))
         if rows is not None:
             self.learnt[slice(*rows)] = True
@@ -179,14 +179,14 @@ class RevisionMachine(RuleBasedStateMachine):
             with pytest.raises(InputError, match="no rows"):
                 self.model.withdraw((first, stop), self.lazy())
         else:
-            before = self.model._ledger.pieces
-            changed = [place for place in before.overlapping(first, stop)]
-            was = {place: before.spans(int(place)) for place in changed}
+            before = self.model._ledger.partitions
+            changed = [place for place in before.find_overlapping(first, stop)]
+            was = {place: before.row_ranges(int(place)) for place in changed}
             self.model.withdraw((first, stop), self.lazy())
-            pieces = self.model._ledger.pieces
+            pieces = self.model._ledger.partitions
             for place in changed:
-                if pieces.spans(int(place)) != was[place]:
-                    for begin, end in pieces.spans(int(place)):
+                if pieces.row_ranges(int(place)) != was[place]:
+                    for begin, end in pieces.row_ranges(int(place)):
                         self.said[begin:end] = self.stored[begin:end]
             self.learnt &= ~gone
         self.stored = stored
@@ -211,7 +211,7 @@ class RevisionMachine(RuleBasedStateMachine):
     def the_model_is_what_it_was_told(self):
         rows = self.said[self.learnt]
         assert self.model.n_samples_seen_ == len(rows)
-        assert self.model._ledger.pieces.count <= max(self.most_entries, 1)
+        assert self.model._ledger.partitions.n_partitions <= max(self.most_entries, 1)
         np.testing.assert_allclose(self.model.means_[0], rows.mean(axis=0), atol=1e-9)
         if len(rows) > 2:
             np.testing.assert_allclose(self.model.covariances_[0], np.cov(rows.T, bias=True), atol=1e-8)

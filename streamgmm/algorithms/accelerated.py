@@ -180,7 +180,7 @@ class Accelerated:
         sums = state.partial_sums
         for expectation in expectations:
             sums = push(sums, expectation)
-        if not chunk_group.complete or not sums:
+        if not chunk_group.ends_batch or not sums:
             return replace(state, partial_sums=sums), None
         whole = total(sums)
         if state.step_length and whole.likelihood.total < self._known_bound(state):

@@ -78,7 +78,7 @@ class Algorithm(Protocol[State]):
         expectations : sequence of Expectation
             Under ``state.parameters``: one, or one for each partition of the group; none where it has no rows.
         chunk_group : ChunkGroup
-            Parameters may change only where ``chunk_group.complete``.
+            Parameters may change only where ``chunk_group.ends_batch``.
 
         Returns
         -------

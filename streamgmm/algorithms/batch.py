@@ -41,7 +41,7 @@ class Batch:
         sums = state.partial_sums
         for expectation in expectations:
             sums = push(sums, expectation)
-        if not chunk_group.complete or not sums:
+        if not chunk_group.ends_batch or not sums:
             return replace(state, partial_sums=sums), None
         whole = total(sums)
         rows = float(whole.likelihood.rows)

@@ -122,12 +122,12 @@ class Incremental:
         self, state: IncrementalState, expectations: Sequence[Expectation], chunk_group: ChunkGroup
     ) -> tuple[IncrementalState, UpdateInfo | None]:
         """Replace the entries of the partitions read, and maximize on the sum."""
-        visits = list(zip(dict.fromkeys(chunk_group.entries), expectations, strict=True))
+        visits = list(zip(dict.fromkeys(chunk_group.partitions), expectations, strict=True))
         if state.moving is None:
             return self._maximize(replace_entries(state, dict(visits)), expectations, chunk_group)
         moving, info = self.first.update(state.moving, expectations, chunk_group)
         visited = (*state.visited, *visits)
-        if not chunk_group.last:
+        if not chunk_group.ends_pass:
             return replace(state, parameters=moving.parameters, moving=moving, visited=visited), info
         state = replace_entries(replace(state, moving=None, visited=()), dict(visited))
         return self._maximize(state, expectations, chunk_group)
@@ -144,14 +144,14 @@ class Incremental:
         self, state: IncrementalState, expectations: Sequence[Expectation], chunk_group: ChunkGroup
     ) -> tuple[IncrementalState, UpdateInfo | None]:
         """Maximize on the sum of all entries, which are recentred to their means when a pass has ended."""
-        if state.root is None or not (chunk_group.last or (chunk_group.complete and expectations)):
+        if state.root is None or not (chunk_group.ends_pass or (chunk_group.ends_batch and expectations)):
             return state, None
         whole = state.root.sum
         latest = tree_sum(expectations) if expectations else whole
         rows = float(whole.likelihood.rows)
         structure, reg_covar = self.first.structure, self.first.reg_covar
         parameters, m_step = maximize(whole.statistics, structure, reg_covar, effective_rows=rows)
-        if chunk_group.last:
+        if chunk_group.ends_pass:
             state = recentre_entries(state, _compute_means(whole.statistics))
         return replace(state, parameters=parameters), UpdateInfo(latest, rows, m_step)
 

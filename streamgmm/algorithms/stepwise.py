@@ -106,10 +106,12 @@ class Stepwise:
         """Add the expectations; when a batch is complete, move the statistics towards it and maximize."""
         for expectation in expectations:
             state = replace(state, partial_sums=push(state.partial_sums, expectation))
-        if not chunk_group.complete:
+        if not chunk_group.ends_batch:
             return state, None
         if not state.partial_sums or not (batch := total(state.partial_sums)).likelihood.weight > 0.0:
-            return replace(state, partial_sums=(), is_pass_complete=state.is_pass_complete or chunk_group.last), None
+            return replace(
+                state, partial_sums=(), is_pass_complete=state.is_pass_complete or chunk_group.ends_pass
+            ), None
         weight = batch.likelihood.weight
         rows = _count_equivalent_rows(state, batch)
         step = self.schedule(state.clock, rows, self.batch_size)
@@ -130,7 +132,7 @@ class Stepwise:
             n_rows=state.n_rows + batch.likelihood.rows,
             weight=state.weight + weight,
             accumulated=self._accumulate(state, batch, rows),
-            is_pass_complete=chunk_group.last,
+            is_pass_complete=chunk_group.ends_pass,
         )
         return state, UpdateInfo(batch, effective_rows, m_step)
 

@@ -16,7 +16,7 @@ import numpy as np
 from streamgmm.algorithms.algorithm import StreamState, UpdateInfo
 from streamgmm.data import execution
 from streamgmm.data.execution import ChunkGroup
-from streamgmm.data.shuffling import PART_ROWS
+from streamgmm.data.shuffling import BATCH_LEAF_ROWS
 from streamgmm.data.source import Chunk
 from streamgmm.data.subsample import KeyedRows, Subsample, draw_keyed_rows, keep_smallest_keys
 from streamgmm.model.covariances import CovarianceStructure
@@ -212,7 +212,7 @@ class VarianceReduced:
         for expectation in expectations:
             state = replace(state, partial_sums=push(state.partial_sums, expectation))
         state = replace(state, fresh=self._draw(state, chunk_group))
-        if not chunk_group.complete:
+        if not chunk_group.ends_batch:
             return state, None
         if not state.partial_sums or not (batch := total(state.partial_sums)).likelihood.weight > 0.0:
             return replace(state, partial_sums=()), None
@@ -386,7 +386,7 @@ def _copy(keyed: KeyedRows) -> KeyedRows:
 
 def _expect(sample: Subsample, candidates: Sequence[Parameters]) -> list[Expectation]:
     chunk = Chunk(0, sample.rows, sample.weights, None, len(sample.rows))
-    chunk_group = ChunkGroup((chunk,), last=False, complete=True, leaf_rows=PART_ROWS)
+    chunk_group = ChunkGroup((chunk,), ends_pass=False, ends_batch=True, leaf_rows=BATCH_LEAF_ROWS)
     return [expectation for (expectation,) in execution.expect(chunk_group, candidates)]
 
 

@@ -1,1 +1,4 @@
-"""Rows as chunks, and how they are read: sources, threads, dask, shuffling, partitions, fingerprints. It knows no algorithm."""
+"""Rows as chunks, and how they are read: sources, threads, dask, shuffling, partitions, fingerprints.
+
+No algorithm is known here.
+"""

@@ -1,6 +1,6 @@
-"""What rows and weights must be, and one sentence for each way in which they are not.
+"""Checks of rows and weights, with one sentence for each way in which they cannot be used.
 
-It looks at shapes, dtypes and arrays at hand. It knows nothing of where they come from, and reads nothing lazily.
+Shapes, dtypes and arrays in memory are looked at. Nothing is read lazily, and no kind of input is known.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from streamgmm.data.source import Chunk
 from streamgmm.errors import InputError, InputTypeError, NonFiniteError
-from streamgmm.model.statistics import LARGEST
+from streamgmm.model.statistics import MAX_MAGNITUDE
+
+_TOO_LARGE = "infinity or a value too large for dtype('float64')"
 
 
 def check_shape(shape: Sequence[float], kind: str) -> None:
-    """Refuse what is not 2-d, or has no rows or no features; a length may be NaN, which means unknown."""
+    """Raise InputError unless a shape is 2-d, with rows and features; a length may be NaN for unknown."""
     if len(shape) < 2:
         raise InputError(
             f"Expected 2D array, got {len(shape)}D array instead: a {kind} of shape {tuple(shape)}. Reshape your data "
@@ -29,13 +31,13 @@ def check_shape(shape: Sequence[float], kind: str) -> None:
             f"Found array with dim {len(shape)}, while dim <= 2 is required: a {kind} of shape {tuple(shape)}. "
             "Reshape it to (rows, features)."
         )
-    for length, what in zip(shape, ("sample", "feature"), strict=True):
+    for length, axis in zip(shape, ("sample", "feature"), strict=True):
         if length == 0:
-            raise InputError(f"Found array with 0 {what}(s) (shape={tuple(shape)}) while a minimum of 1 is required.")
+            raise InputError(f"Found array with 0 {axis}(s) (shape={tuple(shape)}) while a minimum of 1 is required.")
 
 
-def usable_dtype(stored: Any) -> np.dtype[Any]:
-    """Dtype in which rows of the dtype ``stored`` are computed with: itself, or the nearest native one."""
+def choose_dtype(stored: Any) -> np.dtype[Any]:
+    """Return the dtype in which stored rows are computed with: their own, or the nearest native one."""
     dtype: np.dtype[Any] = np.dtype(stored)
     if dtype.kind == "b":
         return np.dtype(np.uint8)
@@ -50,18 +52,18 @@ def usable_dtype(stored: Any) -> np.dtype[Any]:
     raise InputTypeError(f"X is {dtype}, which does not hold numbers; convert it to numeric values explicitly.")
 
 
-def as_dtype(rows: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Rows in the dtype that `usable_dtype` gave: themselves or a view wherever possible."""
+def convert_dtype(rows: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return rows in the dtype that `choose_dtype` gave, themselves or a view wherever possible."""
     if rows.dtype == dtype:
         return rows
     if rows.dtype == np.bool_ and dtype == np.uint8:
         return rows.view(np.uint8)
-    with np.errstate(over="ignore"):  # a long double beyond float64 becomes infinity, which is then found and named
+    with np.errstate(over="ignore"):  # a long double beyond float64 becomes infinity, which is then located
         return rows.astype(dtype)
 
 
-def column_names(columns: Iterable[Any]) -> NDArray[np.object_] | None:
-    """Feature names where they are all strings, None where none is."""
+def check_feature_names(columns: Iterable[Any]) -> NDArray[np.object_] | None:
+    """Return feature names if all are strings, None if none is; raises InputTypeError for a mixture."""
     names = list(columns)
     kinds = {isinstance(name, str) for name in names}
     if kinds == {True, False}:
@@ -73,9 +75,9 @@ def column_names(columns: Iterable[Any]) -> NDArray[np.object_] | None:
     return np.array(names, dtype=object) if kinds == {True} else None
 
 
-def checked_weights(weights: ArrayLike, n_rows: int | None) -> NDArray[np.float64]:
-    """Weights of all rows at hand as float64; None for ``n_rows`` leaves their number open."""
-    array = finite_weights(weights)
+def validate_weights(weights: ArrayLike, n_rows: int | None) -> NDArray[np.float64]:
+    """Return the weights of all rows as float64; None for ``n_rows`` leaves their number open."""
+    array = validate_finite_weights(weights)
     if n_rows is not None and len(array) != n_rows:
         raise InputError(f"sample_weight has {len(array)} values for {n_rows} rows of X; pass one weight for each row.")
     if not array.any():
@@ -83,8 +85,8 @@ def checked_weights(weights: ArrayLike, n_rows: int | None) -> NDArray[np.float6
     return array
 
 
-def finite_weights(weights: ArrayLike, where: str = "") -> NDArray[np.float64]:
-    """Weights of some rows as float64, each finite and not negative; ``where`` says which rows they are."""
+def validate_finite_weights(weights: ArrayLike, where: str = "") -> NDArray[np.float64]:
+    """Return weights as float64, each finite and not negative; ``where`` locates them in error messages."""
     try:
         array = np.asarray(weights, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -101,8 +103,8 @@ def finite_weights(weights: ArrayLike, where: str = "") -> NDArray[np.float64]:
     return array
 
 
-def check_one_weight_a_row(rows: NDArray[Any], weights: NDArray[np.float64] | None, index: int) -> None:
-    """Refuse weights of a chunk, made only now, whose number is not that of its rows."""
+def check_weight_count(rows: NDArray[Any], weights: NDArray[np.float64] | None, index: int) -> None:
+    """Raise InputError if the weights of a chunk, made only now, are not one per row."""
     if weights is not None and len(weights) != len(rows):
         raise InputError(
             f"sample_weight has {len(weights)} values for the {len(rows)} rows of chunk {index}; "
@@ -110,64 +112,55 @@ def check_one_weight_a_row(rows: NDArray[Any], weights: NDArray[np.float64] | No
         )
 
 
-def non_finite_error(
-    rows: NDArray[Any], chunk: Chunk, feature_names: NDArray[np.object_] | None = None
-) -> NonFiniteError:
-    """Say where in a chunk the first value is that cannot be used.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n, d)
-        All rows of the chunk.
-    chunk : Chunk
-        Its ``index`` and ``start`` are used, nothing else.
-    feature_names : ndarray of str or None
-        Named beside the column where given.
-
-    Returns
-    -------
-    NonFiniteError
-        To be raised; the message starts as scikit-learn's does.
-    """
-    n = len(rows)
-    place = f"chunk {chunk.index}"
-    if chunk.start is not None and n:
-        place += f" (rows {chunk.start}-{chunk.start + n - 1})"
-    for summary, what, remedy, refused in (
-        ("NaN", "NaN", "drop or impute these rows", np.isnan),
-        (_TOO_LARGE, "infinite", "drop or impute these rows", np.isinf),
-        (_TOO_LARGE, f"too large to be squared (above {LARGEST:g})", "scale the input", _is_too_large),
-    ):
-        found = refused(rows)
-        if found.any():
-            row, column = (int(i) for i in np.unravel_index(found.argmax(), found.shape))
-            line = f"row {row} of the chunk" if chunk.start is None else f"row {chunk.start + row}"
-            name = "" if feature_names is None else f" ({feature_names[column]!r})"
-            return NonFiniteError(
-                f"Input X contains {summary}.\n{place[0].upper()}{place[1:]} holds {int(found.sum())} values that are "
-                f"{what}, first at {line}, column {column}{name}; {remedy}."
-            )
-    return NonFiniteError(f"Input X contains {_TOO_LARGE}.\nThe sums over {place} overflow; scale the input.")
+def is_usable(rows: NDArray[Any]) -> bool:
+    """Return True if every value is finite and small enough to be squared."""
+    return bool(np.isfinite(rows).all() and (np.abs(rows) <= MAX_MAGNITUDE).all())
 
 
 def check_finite(chunk: Chunk) -> None:
-    """Raise NonFiniteError where rows at hand have a value that cannot be used."""
-    if not (np.isfinite(chunk.rows).all() and (np.abs(chunk.rows) <= LARGEST).all()):
-        raise non_finite_error(chunk.rows, chunk)
+    """Raise NonFiniteError if rows in memory have a value that cannot be used."""
+    if not is_usable(chunk.rows):
+        raise make_non_finite_error(chunk.rows, chunk)
 
 
-def located(
+def make_non_finite_error(
+    rows: NDArray[Any], chunk: Chunk, feature_names: NDArray[np.object_] | None = None
+) -> NonFiniteError:
+    """Return an error that locates the first value of a chunk that cannot be used.
+
+    ``rows`` are all rows of the chunk, of which only ``index`` and ``start`` are used. The message starts as
+    scikit-learn's does.
+    """
+    n = len(rows)
+    where = f"chunk {chunk.index}"
+    if chunk.start is not None and n:
+        where += f" (rows {chunk.start}-{chunk.start + n - 1})"
+    for summary, problem, remedy, is_refused in (
+        ("NaN", "NaN", "drop or impute these rows", np.isnan),
+        (_TOO_LARGE, "infinite", "drop or impute these rows", np.isinf),
+        (_TOO_LARGE, f"too large to be squared (above {MAX_MAGNITUDE:g})", "scale the input", _is_too_large),
+    ):
+        refused = is_refused(rows)
+        if refused.any():
+            row, column = (int(i) for i in np.unravel_index(refused.argmax(), refused.shape))
+            first = f"row {row} of the chunk" if chunk.start is None else f"row {chunk.start + row}"
+            name = "" if feature_names is None else f" ({feature_names[column]!r})"
+            return NonFiniteError(
+                f"Input X contains {summary}.\n{where[0].upper()}{where[1:]} holds {int(refused.sum())} values that "
+                f"are {problem}, first at {first}, column {column}{name}; {remedy}."
+            )
+    return NonFiniteError(f"Input X contains {_TOO_LARGE}.\nThe sums over {where} overflow; scale the input.")
+
+
+def apply_to_rows(
     function: Callable[[NDArray[Any]], NDArray[Any]], rows: NDArray[Any], index: int, start: int | None
 ) -> NDArray[Any]:
-    """Results of ``function``; where a value cannot be used, the error says in which chunk, row and column."""
+    """Return results of ``function``; a NonFiniteError locates the value by chunk, row and column."""
     try:
         return function(rows)
     except NonFiniteError:
-        raise non_finite_error(rows, Chunk(index, None, start=start)) from None
-
-
-_TOO_LARGE = "infinity or a value too large for dtype('float64')"
+        raise make_non_finite_error(rows, Chunk(index, None, start=start)) from None
 
 
 def _is_too_large(rows: NDArray[Any]) -> NDArray[np.bool_]:
-    return (rows > LARGEST) | (rows < -LARGEST)
+    return (rows > MAX_MAGNITUDE) | (rows < -MAX_MAGNITUDE)

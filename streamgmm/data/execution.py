@@ -1,8 +1,8 @@
 """Passes over a source: leaves on threads or on any dask scheduler, summed in one fixed order.
 
-It knows how work is spread, not what a step of EM is. Arrays at hand run on the thread pool, leaf by leaf; lazy chunks
-run as one dask graph a wave on whatever scheduler is active, a chunk a task, with the parameters as one key of the
-graph. Tasks are pure and may run twice. The number of threads or workers and the order of completion change no bit.
+Arrays in memory run on the thread pool, leaf by leaf. Lazy chunks run as one dask graph per chunk group, a chunk per
+task, with the parameters as one key of the graph. Tasks are pure and may run twice. The number of threads or workers
+and the order of completion change no bit. An iteration of EM is not known here.
 """
 
 from __future__ import annotations
@@ -19,120 +19,122 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.data import threads
-from streamgmm.data.checks import check_one_weight_a_row, non_finite_error
+from streamgmm.data.checks import check_weight_count, is_usable, make_non_finite_error
 from streamgmm.data.source import LEAF_ROWS, Chunk, Reading, Source
 from streamgmm.errors import InputError, NonFiniteError
-from streamgmm.kernels.e_step import accumulate, kernels_of, unpacked
+from streamgmm.kernels.e_step import accumulate, make_kernels, unpack_expectations
 from streamgmm.model.em import NO_WEIGHT, Expectation
 from streamgmm.model.likelihood import RunningMoments
 from streamgmm.model.parameters import Array, Parameters
-from streamgmm.model.reduction import Counter, push, total, tree_sum
-from streamgmm.model.statistics import LARGEST
+from streamgmm.model.reduction import Addable, Counter, push, total, tree_sum
 from streamgmm.persistence.codec import persistent
 
 if TYPE_CHECKING:
     from streamgmm.kernels.kernel import Kernel
 
-CHUNKS_PER_GROUP = 64  # chunks executed together; a power of two that does not depend on the number of workers
-ROOM = 2**25  # bytes that the accumulators of a chunk's leaves may take before they are summed run by run
+CHUNKS_PER_GROUP = 64  # a power of two that does not depend on the number of workers
+ACCUMULATOR_BYTES = 2**25  # accumulators of a chunk's leaves beyond this are summed run by run
+NO_ROWS = "X has no rows; pass at least one."
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
+Term = TypeVar("Term", bound=Addable)
+Draw = Callable[[NDArray[Any], Array | None, Chunk, Array], Any]
 
 
 class RowTap(Protocol):
-    """What is drawn from the chunks of a wave while they are read for something else."""
+    """Rows drawn from the chunks of a pass that is read for something else."""
 
     @property
-    def draw(self) -> Callable[[NDArray[Any], Array | None, Chunk, Array], Any]:
-        """Draws from the rows, weights, chunk, and distances of a chunk; pure.
+    def draw(self) -> Draw:
+        """Pure function of the rows, weights, chunk, and distances of a chunk.
 
-        The distance of a row is that from the component that is nearest, of the first mixture where there are several:
-        squared, in that component's own standard deviations.
+        The distance of a row is the smallest squared Mahalanobis distance to a component of the first mixture.
         """
 
     def take(self, drawn: list[Any]) -> None:
-        """Keep what was drawn from the chunks of one wave, in their order."""
+        """Keep the results of `draw` for the chunks of one group, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkGroup:
-    """A run of chunks that are executed together: one dask graph, or one call of the thread pool.
+    """Chunks that are executed together: one dask graph, or one call of the thread pool.
 
     Attributes
     ----------
     chunks : tuple of Chunk
-        All lazy, or all at hand.
-    last : bool
-        Whether the pass ends with it.
-    complete : bool
-        Whether the parameters may change after it.
-    entries : tuple of int
-        Which piece of the data each chunk is of, for an algorithm that keeps them apart; chunks of one piece are
-        neighbours.
+        All lazy, or all in memory.
+    ends_pass : bool
+        True for the last group of a pass.
+    ends_batch : bool
+        True if the parameters may change after it.
+    partitions : tuple of int
+        Partition of each chunk, for an algorithm that keeps them apart; chunks of one partition are neighbours.
     leaf_rows : int
-        Rows of a call of the kernel: fewer than a leaf where there are few rows for all threads.
-    group : tuple of Chunk
-        Chunks that its rows were picked from, where they were, to say where one is that cannot be used.
-    look : RowTap or None
-        What is drawn from it on the way.
+        Rows of a kernel call: fewer than a leaf if there are few rows for all threads.
+    shuffle_group : tuple of Chunk
+        Chunks that the rows were picked from, to locate a value that cannot be used.
+    row_tap : RowTap or None
+        Rows drawn during the pass.
     """
 
     chunks: tuple[Chunk, ...]
-    last: bool
-    complete: bool
-    entries: tuple[int, ...] = ()
+    ends_pass: bool
+    ends_batch: bool
+    partitions: tuple[int, ...] = ()
     leaf_rows: int = LEAF_ROWS
-    group: tuple[Chunk, ...] = ()
-    look: RowTap | None = None
+    shuffle_group: tuple[Chunk, ...] = ()
+    row_tap: RowTap | None = None
+
+    @property
+    def in_memory(self) -> bool:
+        """True if the rows are arrays."""
+        return isinstance(self.chunks[0].rows, np.ndarray)
 
 
-def chunk_groups(source: Reading, taken: int = 0) -> Iterator[ChunkGroup]:
-    """One pass over a source, but for the waves ``taken`` before; the next chunk of a stream is read meanwhile."""
+def iter_chunk_groups(source: Reading, skip: int = 0) -> Iterator[ChunkGroup]:
+    """Yield the chunk groups of a pass in storage order, without the first ``skip``; a stream is read ahead."""
     chunks = source.chunks() if source.n_rows is not None else read_ahead(source.chunks())
-    for _ in range(taken):
-        _take(chunks)
-    chunk_group = _take(chunks)
-    while chunk_group:
-        following = _take(chunks)
-        yield ChunkGroup(tuple(chunk_group), last=not following, complete=not following)
-        chunk_group = following
+    for _ in range(skip):
+        _next_group(chunks)
+    group = _next_group(chunks)
+    while group:
+        following = _next_group(chunks)
+        yield ChunkGroup(tuple(group), ends_pass=not following, ends_batch=not following)
+        group = following
 
 
-def passes(source: Reading) -> Callable[[int, int], Iterator[ChunkGroup]]:
-    """Waves of any pass over a source, each the same, but for those taken before."""
-    return lambda number, taken: chunk_groups(source, taken)
+def plan_passes(source: Reading) -> Callable[[int, int], Iterator[ChunkGroup]]:
+    """Return a function of the number of a pass and the groups to skip; every pass is in storage order."""
+    return lambda number, skip: iter_chunk_groups(source, skip)
 
 
-def _take(chunks: Iterator[Chunk]) -> list[Chunk]:
-    """Lazy chunks by the wave; chunks at hand one by one, so that no more than one and the next are held."""
-    chunk_group = list(islice(chunks, 1))
-    if chunk_group and not isinstance(chunk_group[0].rows, np.ndarray):
-        chunk_group.extend(islice(chunks, CHUNKS_PER_GROUP - 1))
-    return chunk_group
+def _next_group(chunks: Iterator[Chunk]) -> list[Chunk]:
+    """Take lazy chunks by the group; chunks in memory singly, so that only one and the next are held."""
+    group = list(islice(chunks, 1))
+    if group and not isinstance(group[0].rows, np.ndarray):
+        group.extend(islice(chunks, CHUNKS_PER_GROUP - 1))
+    return group
 
 
-def ending(chunk_groups: Iterator[ChunkGroup]) -> Iterator[ChunkGroup]:
-    """The same waves, of which the last says that the pass ends with it."""
+def mark_last_group(chunk_groups: Iterator[ChunkGroup]) -> Iterator[ChunkGroup]:
+    """Yield the same groups, the last of them with ``ends_pass``."""
     pending = next(chunk_groups, None)
     for chunk_group in chunk_groups:
         if pending is not None:
             yield pending
         pending = chunk_group
     if pending is not None:
-        yield replace(pending, last=True)
+        yield replace(pending, ends_pass=True)
 
 
 def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, the next being made on another thread.
-
-    Whoever stops early, or is interrupted, does not wait for it.
-    """
+    """Yield the same items, making the next one on another thread; stopping early does not wait for it."""
     made: SimpleQueue[Future[list[Item]]] = SimpleQueue()
-    wanted: SimpleQueue[bool] = SimpleQueue()
+    requests: SimpleQueue[bool] = SimpleQueue()
 
     def make() -> None:
-        while wanted.get():
+        while requests.get():
             following: Future[list[Item]] = Future()
             try:
                 following.set_result(list(islice(items, 1)))
@@ -142,75 +144,75 @@ def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
 
     Thread(target=make, name="streamgmm-reader", daemon=True).start()
     try:
-        wanted.put(True)
+        requests.put(True)
         while item := made.get().result():
-            wanted.put(True)
+            requests.put(True)
             yield item[0]
     finally:
-        wanted.put(False)
+        requests.put(False)
 
 
-def over_chunks(chunk_group: ChunkGroup, function: Callable[..., Result], *arguments: Any) -> list[Result]:
-    """``function(rows, weights, chunk, *arguments)`` of every chunk of a wave, in storage order."""
+def map_chunks(chunk_group: ChunkGroup, function: Callable[..., Result], *arguments: Any) -> list[Result]:
+    """Return ``function(rows, weights, chunk, *arguments)`` for every chunk of a group, in storage order."""
     chunks = chunk_group.chunks
-    if isinstance(chunks[0].rows, np.ndarray):
+    if chunk_group.in_memory:
         return threads.ordered_map(lambda chunk: function(chunk.rows, chunk.weights, chunk, *arguments), chunks)
     from dask.base import compute
     from dask.delayed import delayed
 
     shared = [delayed(argument, pure=False, traverse=False) for argument in arguments]
     task = delayed(function, pure=False, traverse=False)
-    places = [Chunk(chunk.index, None, None, chunk.start, chunk.length) for chunk in chunks]
     tasks = [
-        task(chunk.rows, chunk.weights, delayed(place, pure=False, traverse=False), *shared)
-        for chunk, place in zip(chunks, places, strict=True)
+        task(
+            chunk.rows,
+            chunk.weights,
+            delayed(replace(chunk, rows=None, weights=None), pure=False, traverse=False),
+            *shared,
+        )
+        for chunk in chunks
     ]
     return list(compute(*tasks))
 
 
 def expect(chunk_group: ChunkGroup, candidates: Sequence[Parameters]) -> list[tuple[Expectation, ...]]:
-    """E-step over a wave, for one or more sets of parameters in one reading.
+    """Run the E-step over a chunk group, for one or more sets of parameters in one reading.
 
-    For each of them the expectation of all rows, or one for each entry of the wave; nothing where it has no rows.
+    Returns for each of them one expectation per partition, or a single one if the group has no partitions; none
+    without rows.
     """
-    kernels = kernels_of(candidates)
-    spread = isinstance(chunk_group.chunks[0].rows, np.ndarray)
+    kernels, tap = make_kernels(candidates), chunk_group.row_tap
+    arguments = kernels, chunk_group.in_memory, chunk_group.leaf_rows, None if tap is None else tap.draw
     try:
-        if chunk_group.look is None:
-            sums = over_chunks(chunk_group, _expect_chunk, kernels, spread, chunk_group.leaf_rows)
-        else:
-            both = over_chunks(
-                chunk_group, _expect_and_draw, kernels, spread, chunk_group.leaf_rows, chunk_group.look.draw
-            )
-            chunk_group.look.take([drawn for _, drawn in both])
-            sums = [one for one, _ in both]
+        results = map_chunks(chunk_group, _expect_chunk, *arguments)
     except NonFiniteError:
-        for chunk in chunk_group.group:
-            if not np.isfinite(chunk.rows).all() or (np.abs(chunk.rows) > LARGEST).any():
-                raise non_finite_error(chunk.rows, chunk) from None
+        for chunk in chunk_group.shuffle_group:
+            if not is_usable(chunk.rows):
+                raise make_non_finite_error(chunk.rows, chunk) from None
         raise
-    found: dict[int, list[_Accumulators]] = {}
-    for entry, one in zip(chunk_group.entries or [0] * len(sums), sums, strict=True):
-        if one is not None:
-            found.setdefault(entry, []).append(one)
-    expectations = [unpacked(kernels, tree_sum(parts).parts) for parts in found.values()]
-    return [tuple(expectation[place] for expectation in expectations) for place in range(len(candidates))]
+    if tap is not None:
+        tap.take([drawn for _, drawn in results])
+    sums: dict[int, list[Array]] = {}
+    for partition, (accumulator, _) in zip(chunk_group.partitions or [0] * len(results), results, strict=True):
+        if accumulator is not None:
+            sums.setdefault(partition, []).append(accumulator)
+    expectations = [unpack_expectations(kernels, tree_sum(parts)) for parts in sums.values()]
+    return [tuple(expectation[candidate] for expectation in expectations) for candidate in range(len(candidates))]
 
 
 @persistent("evaluation-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class EvaluationState:
-    """A pass under frozen parameters, as far as it has come.
+    """State of a pass under frozen parameters.
 
     Attributes
     ----------
-    taken : int
-        Waves.
+    groups_read : int
+        Chunk groups that are done.
     counters : tuple of Counter of Expectation
-        Their running tree sums, one for each mixture; none before the first wave.
+        Running tree sums, one per mixture; empty before the first group.
     """
 
-    taken: int = 0
+    groups_read: int = 0
     counters: tuple[Counter[Expectation], ...] = ()
 
 
@@ -220,49 +222,37 @@ def expect_all(
     since: EvaluationState | None = None,
     watch: Callable[[EvaluationState], None] | None = None,
 ) -> list[Expectation]:
-    """Statistics and exact log-likelihood of all rows under each of some frozen mixtures.
+    """Return statistics and exact log-likelihood of all rows under each frozen mixture, in one pass.
 
-    In one pass for all of them, or the rest of one.
+    ``since`` resumes a pass, and ``watch`` receives the state after each chunk group.
     """
-    reading = EvaluationState() if since is None else since
-    for chunk_group in chunk_groups(source, reading.taken):
-        counters = list(reading.counters or ((),) * len(mixtures))
-        for place, parts in enumerate(expect(chunk_group, mixtures)):
+    state = EvaluationState() if since is None else since
+    for chunk_group in iter_chunk_groups(source, state.groups_read):
+        counters = list(state.counters or ((),) * len(mixtures))
+        for index, parts in enumerate(expect(chunk_group, mixtures)):
             for part in parts:
-                counters[place] = push(counters[place], part)
-        reading = EvaluationState(reading.taken + 1, tuple(counters))
+                counters[index] = push(counters[index], part)
+        state = EvaluationState(state.groups_read + 1, tuple(counters))
         if watch is not None:
-            watch(reading)
-    if not all(reading.counters) or not reading.counters:
-        raise InputError("X has no rows; pass at least one.")
-    return [total(counter) for counter in reading.counters]
+            watch(state)
+    if not all(state.counters) or not state.counters:
+        raise InputError(NO_ROWS)
+    return [total(counter) for counter in state.counters]
 
 
 def measure_log_densities(source: Source, parameters: Parameters) -> RunningMoments:
-    """Mean log-density of all rows under frozen parameters, and how far rows are from it, in one pass."""
+    """Return mean and variance of the log-densities of all rows under frozen parameters, in one pass."""
     from streamgmm.kernels.kernel import Kernel
 
-    kernel = Kernel.of(parameters)
+    kernel = Kernel.from_parameters(parameters)
     counter: Counter[RunningMoments] = ()
-    for chunk_group in chunk_groups(source):
-        for part in over_chunks(
-            chunk_group, _spread_of_chunk, kernel, isinstance(chunk_group.chunks[0].rows, np.ndarray)
-        ):
+    for chunk_group in iter_chunk_groups(source):
+        for part in map_chunks(chunk_group, _measure_chunk, kernel, chunk_group.in_memory):
             counter = push(counter, part)
-    whole = total(counter) if counter else None
-    if whole is None or not whole.weight:
-        raise InputError(NO_WEIGHT if whole else "X has no rows; pass at least one.")
-    return whole
-
-
-@dataclass(frozen=True, slots=True)
-class _Accumulators:
-    """One accumulator a kernel; they add up."""
-
-    parts: list[Array]
-
-    def __add__(self, other: _Accumulators) -> _Accumulators:
-        return _Accumulators([mine + theirs for mine, theirs in zip(self.parts, other.parts, strict=True)])
+    moments = total(counter) if counter else None
+    if moments is None or not moments.weight:
+        raise InputError(NO_WEIGHT if moments else NO_ROWS)
+    return moments
 
 
 def _expect_chunk(
@@ -270,66 +260,48 @@ def _expect_chunk(
     weights: Array | None,
     chunk: Chunk,
     kernels: tuple[Kernel, ...],
-    spread: bool,
+    parallel: bool,
     leaf_rows: int,
-    distances: Array | None = None,
-) -> _Accumulators | None:
-    """Tree sum over the leaves of a chunk: on the pool where ``spread``, else on this one thread.
+    draw: Draw | None,
+) -> tuple[Array | None, Any]:
+    """Return the tree sum over the leaves of a chunk, None without rows, and the rows drawn from it."""
+    check_weight_count(rows, weights, chunk.index)
+    distances = None if draw is None else np.empty(len(rows))
 
-    ``distances``, shape (n,), are filled where they are wanted.
-    """
-    check_one_weight_a_row(rows, weights, chunk.index)
-    if not len(rows):
-        return None
-
-    def leaves(run: range) -> _Accumulators:
-        """Sum of an aligned power-of-two run of leaves."""
-        counter: Any = ()
+    def sum_leaves(run: range) -> Array:
+        counter: Counter[Any] = ()
         for start in run:
             leaf = slice(start, start + leaf_rows)
-            part = None if weights is None else weights[leaf]
-            wanted = None if distances is None else distances[leaf]
-            counter = push(counter, _Accumulators(accumulate(rows[leaf], part, kernels, wanted)))
-        whole: _Accumulators = total(counter)
-        return whole
+            leaf_weights, leaf_distances = (None if part is None else part[leaf] for part in (weights, distances))
+            counter = push(counter, accumulate(rows[leaf], leaf_weights, kernels, leaf_distances))
+        sums: Array = total(counter)
+        return sums
 
-    size = 8 * sum(len(kernel.zeros()) for kernel in kernels)
-    run_length = leaf_rows * (1 if size * -(-len(rows) // leaf_rows) <= ROOM else 16)
-    runs = [range(start, min(start + run_length, len(rows)), leaf_rows) for start in range(0, len(rows), run_length)]
-    try:
-        sums = threads.ordered_map(leaves, runs) if spread else [leaves(run) for run in runs]
-    except NonFiniteError:
-        raise non_finite_error(rows, chunk) from None
-    return tree_sum(sums)
+    size = 8 * sum(kernel.size for kernel in kernels)
+    # an aligned run of a power of two of leaves is a subtree, so that runs change no sum
+    run_rows = leaf_rows * (1 if size * -(-len(rows) // leaf_rows) <= ACCUMULATOR_BYTES else 16)
+    runs = [range(start, min(start + run_rows, len(rows)), leaf_rows) for start in range(0, len(rows), run_rows)]
+    sums = _sum_parts(sum_leaves, runs, rows, chunk, parallel) if runs else None
+    return sums, None if draw is None or distances is None else draw(rows, weights, chunk, distances)
 
 
-def _expect_and_draw(
-    rows: NDArray[Any],
-    weights: Array | None,
-    chunk: Chunk,
-    kernels: tuple[Kernel, ...],
-    spread: bool,
-    leaf_rows: int,
-    draw: Callable[[NDArray[Any], Array | None, Chunk, Array], Result],
-) -> tuple[_Accumulators | None, Result]:
-    """`_expect_chunk`, and what is drawn from the same rows."""
-    distances = np.empty(len(rows))
-    sums = _expect_chunk(rows, weights, chunk, kernels, spread, leaf_rows, distances)
-    return sums, draw(rows, weights, chunk, distances)
-
-
-def _spread_of_chunk(
-    rows: NDArray[Any], weights: Array | None, chunk: Chunk, kernel: Kernel, spread: bool
+def _measure_chunk(
+    rows: NDArray[Any], weights: Array | None, chunk: Chunk, kernel: Kernel, parallel: bool
 ) -> RunningMoments:
-    """Sum over the leaves of a chunk, as in `_expect_chunk`."""
-    check_one_weight_a_row(rows, weights, chunk.index)
+    check_weight_count(rows, weights, chunk.index)
 
-    def leaf(start: int) -> RunningMoments:
-        part = slice(start, start + LEAF_ROWS)
-        return RunningMoments.of(kernel.log_densities(rows[part]), None if weights is None else weights[part])
+    def measure_leaf(start: int) -> RunningMoments:
+        leaf = slice(start, start + LEAF_ROWS)
+        return RunningMoments.from_values(kernel.log_densities(rows[leaf]), None if weights is None else weights[leaf])
 
-    starts = range(0, max(1, len(rows)), LEAF_ROWS)
+    return _sum_parts(measure_leaf, range(0, max(1, len(rows)), LEAF_ROWS), rows, chunk, parallel)
+
+
+def _sum_parts(
+    function: Callable[[Item], Term], parts: Sequence[Item], rows: NDArray[Any], chunk: Chunk, parallel: bool
+) -> Term:
+    """Tree sum over parts of a chunk: on the thread pool if ``parallel``, else on this thread."""
     try:
-        return tree_sum(threads.ordered_map(leaf, starts) if spread else [leaf(start) for start in starts])
+        return tree_sum(threads.ordered_map(function, parts) if parallel else [function(part) for part in parts])
     except NonFiniteError:
-        raise non_finite_error(rows, chunk) from None
+        raise make_non_finite_error(rows, chunk) from None

@@ -1,7 +1,6 @@
-"""By what rows are recognized: their shape, how they are cut, and some of their values.
+"""Fingerprints of rows: their shape, their chunks, and some of their values.
 
-What was begun with some rows may only be gone on with by the same ones; that the arrays are the same object, or lie at
-the same path, does not say so.
+A fit may only be resumed with the same rows. Neither the identity of an array nor its path tells.
 """
 
 from __future__ import annotations
@@ -14,38 +13,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm.data.shuffling import loaded
+from streamgmm.data.shuffling import load_chunks
 from streamgmm.data.source import Chunk, Source
 from streamgmm.persistence.codec import persistent
 
-LOOKED_AT = 256  # rows of a chunk
+SAMPLED_ROWS = 256  # of a chunk
 
 
 @persistent("fingerprint-1")
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What is known of rows without reading them all.
+    """Identity of rows, without reading them all.
 
     Attributes
     ----------
     n_rows : int or None
-        Number of rows, None where it is unknown.
+        Number of rows; None if unknown.
     n_features : int
         Number of columns.
     dtype : str
-        Of the rows.
+        Dtype of the rows.
     chunks : str
-        Digest of the lengths of the chunks; empty for batches, which are not known before they come.
+        Digest of the lengths of the chunks; empty for batches, which are unknown before they come.
     names : str
-        Digest of the names of the columns; empty where they have none.
+        Digest of the names of the columns; empty if they have none.
     rows : str
-        Digest of rows (and their weights) from the first, the middle and the last chunk; of batches the first.
+        Digest of rows and their weights from the first, the middle and the last chunk; of the first for batches.
 
     Examples
     --------
     >>> from streamgmm.data.sources import as_source
-    >>> one = Fingerprint.of(as_source(np.zeros((4, 2))))
-    >>> one == Fingerprint.of(as_source(np.zeros((4, 2)))), one.difference(Fingerprint.of(as_source(np.ones((4, 2)))))
+    >>> zeros, ones = (Fingerprint.from_source(as_source(np.full((4, 2), value))) for value in (0.0, 1.0))
+    >>> zeros == Fingerprint.from_source(as_source(np.zeros((4, 2)))), zeros.describe_difference(ones)
     (True, 'other values')
     """
 
@@ -57,27 +56,26 @@ class Fingerprint:
     rows: str
 
     @classmethod
-    def of(cls, source: Source) -> Fingerprint:
-        """Look at a source; three of its chunks are read."""
+    def from_source(cls, source: Source) -> Fingerprint:
+        """Take the fingerprint of a source; three of its chunks are read."""
         reading = source.chunks()
         chunks = list(islice(reading, 1))
         if source.n_rows is None and chunks and isinstance(chunks[0].rows, np.ndarray):
-            chosen, cut = chunks, ""  # batches, which are made while they are read
+            sampled, lengths = chunks, ""  # batches, which are made while they are read
         else:
             chunks += reading
-            chosen = [chunks[place] for place in sorted({0, len(chunks) // 2, len(chunks) - 1} if chunks else ())]
-            cut = _digest(np.array([-1 if chunk.length is None else chunk.length for chunk in chunks], np.int64))
-        parts = [array for chunk in chosen for array in _looked_at(chunk)]
+            sampled = [chunks[index] for index in sorted({0, len(chunks) // 2, len(chunks) - 1} if chunks else ())]
+            lengths = _digest(np.array([-1 if chunk.length is None else chunk.length for chunk in chunks], np.int64))
+        parts = [array for chunk in sampled for array in _sample(chunk)]
         names = "" if source.feature_names is None else _digest(np.array(list(source.feature_names), np.str_))
-        return cls(source.n_rows, source.n_features, source.dtype.str, cut, names, _digest(*parts))
+        return cls(source.n_rows, source.n_features, source.dtype.str, lengths, names, _digest(*parts))
 
-    def difference(self, other: Fingerprint) -> str:
-        """What is different about other rows, in words; empty where nothing is."""
+    def describe_difference(self, other: Fingerprint) -> str:
+        """Return in words how other rows differ; empty if they do not."""
         if self.n_features != other.n_features:
             return f"{other.n_features} features, not {self.n_features}"
         if self.n_rows != other.n_rows:
-            unknown = "an unknown number of"
-            here, there = (unknown if rows is None else f"{rows:,}" for rows in (self.n_rows, other.n_rows))
+            here, there = ("an unknown number of" if n is None else f"{n:,}" for n in (self.n_rows, other.n_rows))
             return f"{there} rows, not {here}"
         if self.dtype != other.dtype:
             return f"dtype {np.dtype(other.dtype)}, not {np.dtype(self.dtype)}"
@@ -88,11 +86,12 @@ class Fingerprint:
         return "" if self.rows == other.rows else "other values"
 
 
-def _looked_at(chunk: Chunk) -> list[NDArray[Any]]:
+def _sample(chunk: Chunk) -> list[NDArray[Any]]:
     if not isinstance(chunk.rows, np.ndarray):
-        (chunk,) = loaded([chunk])
-    places = np.unique(np.linspace(0, max(len(chunk.rows) - 1, 0), LOOKED_AT).astype(np.intp))[: len(chunk.rows)]
-    return [chunk.rows[places]] + ([] if chunk.weights is None else [chunk.weights[places]])
+        (chunk,) = load_chunks([chunk])
+    n = len(chunk.rows)
+    indices = np.unique(np.linspace(0, max(n - 1, 0), SAMPLED_ROWS).astype(np.intp))[:n]
+    return [chunk.rows[indices]] + ([] if chunk.weights is None else [chunk.weights[indices]])
 
 
 def _digest(*arrays: NDArray[Any]) -> str:

@@ -1,4 +1,4 @@
-"""Sets of integers as ranges: of tokens, of rows."""
+"""Sets of integers as ranges: tokens, rows."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from streamgmm.persistence.codec import persistent
 
+Intervals = tuple[tuple[int, int], ...]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RangeColumns:
@@ -23,74 +25,73 @@ class RangeColumns:
 @persistent("ranges-1")
 @dataclass(frozen=True, slots=True)
 class Ranges:
-    """A set of integers that come in runs; never changed.
+    """Immutable set of integers that come in runs.
 
     Attributes
     ----------
-    spans : tuple of (first, stop)
+    intervals : tuple of (first, stop)
         Half-open, in order, apart from each other.
 
     Examples
     --------
-    >>> rows = Ranges().joined(0, 10).joined(20, 30).joined(10, 12)
-    >>> rows.spans, 11 in rows, 12 in rows
+    >>> rows = Ranges().add(0, 10).add(20, 30).add(10, 12)
+    >>> rows.intervals, 11 in rows, 12 in rows
     (((0, 12), (20, 30)), True, False)
-    >>> rows.without(5, 25).spans
+    >>> rows.remove(5, 25).intervals
     ((0, 5), (25, 30))
-    >>> rows.missing(5, 40)
+    >>> rows.find_missing(5, 40)
     [(12, 20), (30, 40)]
     """
 
-    spans: tuple[tuple[int, int], ...] = ()
+    intervals: Intervals = ()
 
     def to_columns(self) -> RangeColumns:
         """Return the ends of all ranges as one array; the last integers, since those behind them may have 65 bits."""
-        ends = [(first, stop - 1) for first, stop in self.spans]
+        ends = [(first, stop - 1) for first, stop in self.intervals]
         return RangeColumns(np.array(ends, np.int64).reshape(-1, 2))
 
     @classmethod
     def from_columns(cls, columns: RangeColumns) -> Ranges:
         """Return the set that `to_columns` made an array of; ValueError where ranges overlap."""
-        spans = tuple((first, last + 1) for first, last in columns.ends.reshape(-1, 2).tolist())
-        ends = [end for span in spans for end in span]
-        if any(end >= after for end, after in pairwise(ends)):
+        intervals = tuple((first, last + 1) for first, last in columns.ends.reshape(-1, 2).tolist())
+        if any(end >= after for end, after in pairwise([end for interval in intervals for end in interval])):
             raise ValueError("ranges overlap")
-        return cls(spans)
+        return cls(intervals)
 
     def __contains__(self, number: int) -> bool:
-        """Whether an integer is in the set."""
-        place = bisect_right(self.spans, (number, inf)) - 1
-        return place >= 0 and number < self.spans[place][1]
+        """Return True for an integer of the set."""
+        index = bisect_right(self.intervals, (number, inf)) - 1
+        return index >= 0 and number < self.intervals[index][1]
 
-    def joined(self, first: int, stop: int) -> Ranges:
-        """The set and all integers from ``first`` to before ``stop``."""
+    def add(self, first: int, stop: int) -> Ranges:
+        """Return the set with all integers of a half-open range."""
         if first >= stop:
             return self
-        before, touched, after = self._cut(first, stop)
+        before, touched, after = self._divide(first, stop)
         if touched:
             first, stop = min(first, touched[0][0]), max(stop, touched[-1][1])
         return Ranges((*before, (first, stop), *after))
 
-    def without(self, first: int, stop: int) -> Ranges:
-        """The set less all integers from ``first`` to before ``stop``."""
+    def remove(self, first: int, stop: int) -> Ranges:
+        """Return the set without the integers of a half-open range."""
         if first >= stop:
             return self
-        before, touched, after = self._cut(first, stop)
+        before, touched, after = self._divide(first, stop)
         left = [(begin, min(end, first)) for begin, end in touched if begin < first]
         right = [(max(begin, stop), end) for begin, end in touched if stop < end]
         return Ranges((*before, *left, *right, *after))
 
-    def missing(self, first: int, stop: int) -> list[tuple[int, int]]:
-        """Ranges from ``first`` to before ``stop`` that are not in the set."""
-        found = []
-        for begin, end in self._cut(first, stop)[1]:
+    def find_missing(self, first: int, stop: int) -> list[tuple[int, int]]:
+        """Return the parts of a half-open range that are not in the set."""
+        missing = []
+        for begin, end in self._divide(first, stop)[1]:
             if first < begin:
-                found.append((first, min(begin, stop)))
+                missing.append((first, min(begin, stop)))
             first = max(first, end)
-        return [*found, (first, stop)] if first < stop else found
+        return [*missing, (first, stop)] if first < stop else missing
 
-    def _cut(self, first: int, stop: int) -> tuple[tuple[tuple[int, int], ...], ...]:
-        """Spans before a range, those that touch it, and those behind it."""
-        low = bisect_left(self.spans, first, key=lambda span: span[1])
-        high = bisect_right(self.spans, stop, key=lambda span: span[0])
-        return self.spans[:low], self.spans[low:high], self.spans[high:]
+    def _divide(self, first: int, stop: int) -> tuple[Intervals, ...]:
+        """Intervals before a range, those that touch it, and those behind it."""
+        low = bisect_left(self.intervals, first, key=lambda interval: interval[1])
+        high = bisect_right(self.intervals, stop, key=lambda interval: interval[0])
+        return self.intervals[:low], self.intervals[low:high], self.intervals[high:]

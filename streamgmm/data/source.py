@@ -1,7 +1,7 @@
-"""What every source of rows is: chunks in storage order, read once each in a pass.
+"""Sources of rows: chunks in storage order, each read once in a pass.
 
-A source knows where rows come from and nothing of models. A chunk's rows are either an array at hand or a
-``dask.delayed.Delayed`` that makes one; whoever executes a pass tells the two apart, nobody else needs to.
+A source knows where rows come from and nothing of models. The rows of a chunk are an array in memory or a
+``dask.delayed.Delayed`` that makes one; only the execution of a pass tells the two apart.
 """
 
 from __future__ import annotations
@@ -19,18 +19,17 @@ LEAF_ROWS = 2**14
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A unit of storage.
+    """Unit of storage.
 
     Attributes
     ----------
     index : int
-        Place in storage order, counted from 0.
+        Index in storage order, from 0.
     rows : ndarray of shape (n, d), or Delayed that makes one
         float64, float32 or an integer dtype in native byte order, as stored; never widened or copied whole. Strides
-        and writeability are as the input has them.
+        and writeability are those of the input.
     weights : ndarray of shape (n,), Delayed that makes one, or None
-        Sample weights, float64, finite and not negative; None means 1 for every row. Delayed exactly where the rows
-        are.
+        Sample weights, float64, finite and not negative; None means 1 for every row. Delayed exactly if the rows are.
     start : int or None
         Number of rows before this chunk; None while chunk lengths are unknown.
     length : int or None
@@ -45,7 +44,7 @@ class Chunk:
 
 
 class Reading(Protocol):
-    """Rows by chunks, as a pass needs them."""
+    """Rows by chunks, for one pass or more."""
 
     @property
     def n_features(self) -> int:
@@ -57,36 +56,36 @@ class Reading(Protocol):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Dtype of the rows as they are stored (of the first batch, where batches differ)."""
+        """Dtype of the rows in storage; of the first batch if batches differ."""
 
     def chunks(self) -> Iterator[Chunk]:
-        """One pass: every chunk once, in storage order."""
+        """Yield every chunk once, in storage order: one pass."""
 
 
 class Source(Reading, Protocol):
-    """What is given to a model: rows with names and weights, which may be read again and have results."""
+    """Rows with names and weights, which may be read again and mapped to results."""
 
     @property
     def feature_names(self) -> NDArray[np.object_] | None:
-        """Column names where the input has names that are all strings."""
+        """Column names, if the input has names that are all strings."""
 
     @property
     def weighted(self) -> bool:
-        """Whether the rows carry sample weights."""
+        """True if the rows carry sample weights."""
 
     @property
     def repeatable(self) -> bool:
-        """Whether a second pass is possible; without it a second ``chunks()`` or ``map()`` raises SinglePassError."""
+        """True if a second pass is possible; otherwise a second ``chunks()`` or ``map()`` raises SinglePassError."""
 
     def map(self, function: Callable[[NDArray[Any]], NDArray[Any]], dtype: Any, n_columns: int | None) -> Any:
-        """Row-wise results of ``function`` in the kind that was given (section *Prediction* of the README).
+        """Return row-wise results of ``function`` in the kind of the input: NumPy for NumPy, lazy for lazy.
 
-        ``function`` maps rows (n, d), n at least 1, to (n,) where ``n_columns`` is None, else to (n, n_columns).
+        ``function`` maps rows (n, d), n at least 1, to (n,) if ``n_columns`` is None, else to (n, n_columns).
         """
 
 
-def described(kind: str, source: Source) -> str:
-    """One line that says what a source is, such as ``NumPy array of 1,000 rows x 3 features, float32``."""
+def describe_source(kind: str, source: Source) -> str:
+    """Return one line about a source, such as ``NumPy array of 1,000 rows x 3 features, float32``."""
     n_rows = "an unknown number of" if source.n_rows is None else f"{source.n_rows:,}"
     weighted = ", weighted" if source.weighted else ""
     return f"{kind} of {n_rows} rows x {source.n_features} features, {source.dtype}{weighted}"

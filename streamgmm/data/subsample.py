@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.data import execution
-from streamgmm.data.checks import check_one_weight_a_row, non_finite_error
+from streamgmm.data.checks import check_weight_count, make_non_finite_error
 from streamgmm.data.execution import ChunkGroup
 from streamgmm.data.source import Chunk, Source
 from streamgmm.errors import InputError
 from streamgmm.model.em import NO_WEIGHT
 from streamgmm.model.parameters import Array
-from streamgmm.model.statistics import LARGEST
+from streamgmm.model.statistics import MAX_MAGNITUDE
 from streamgmm.persistence.codec import persistent
 
 OF_A_BLOCK = 1_024  # rows to keep that are drawn together
@@ -113,7 +113,7 @@ def sample(
     """Sample about ``size`` rows, or all where there are no more, reading every chunk once, or those left."""
     threshold = np.inf if source.n_rows is None or source.n_rows <= size else size / source.n_rows
     now = SubsampleState() if since is None else since
-    for chunk_group in execution.chunk_groups(source, now.taken):
+    for chunk_group in execution.iter_chunk_groups(source, now.taken):
         drawn = draw_keyed_rows(chunk_group, seed, size, threshold)
         now = SubsampleState(
             now.taken + 1, keep_smallest_keys([*([] if now.drawn is None else [now.drawn]), *drawn], size)
@@ -143,11 +143,11 @@ def prioritized(keys: Array, weights: Array, size: int) -> tuple[NDArray[np.intp
 
 def draw_keyed_rows(chunk_group: ChunkGroup, seed: int, size: int, threshold: float = np.inf) -> list[KeyedRows]:
     """Of each chunk the rows with the smallest keys, as many as a sample has; without weights, those below a key."""
-    return execution.over_chunks(chunk_group, _draw, seed, size, threshold)
+    return execution.map_chunks(chunk_group, _draw, seed, size, threshold)
 
 
 def _draw(rows: NDArray[Any], weights: Array | None, chunk: Chunk, seed: int, size: int, threshold: float) -> KeyedRows:
-    check_one_weight_a_row(rows, weights, chunk.index)
+    check_weight_count(rows, weights, chunk.index)
     # where chunks are of unknown length each has draws of its own
     first = chunk.index << 40 if chunk.start is None else chunk.start
     chosen: Any = slice(None)
@@ -158,8 +158,8 @@ def _draw(rows: NDArray[Any], weights: Array | None, chunk: Chunk, seed: int, si
     else:
         keys = _keys(seed, first, len(rows), threshold)
     taken = rows[chosen]
-    if taken.dtype.kind == "f" and not (np.abs(taken) <= LARGEST).all():
-        raise non_finite_error(rows, chunk)
+    if taken.dtype.kind == "f" and not (np.abs(taken) <= MAX_MAGNITUDE).all():
+        raise make_non_finite_error(rows, chunk)
     return keep_smallest_keys([KeyedRows(keys, taken, weights)], size)
 
 

@@ -1,6 +1,6 @@
 """One pool of threads for compiled work that releases the GIL, and its size.
 
-It knows nothing of data or models. The number of threads changes how long a fit takes, never one bit of its result.
+The number of threads changes how long a fit takes, never one bit of its result.
 """
 
 from __future__ import annotations
@@ -17,20 +17,17 @@ Result = TypeVar("Result")
 
 _lock = threading.Lock()
 _pool: tuple[int, int, ThreadPoolExecutor] | None = None  # process id, size, pool: a fork leaves its threads behind
-_chosen: int | None = None
+_limit: int | None = None
 
 
-def available() -> int:
-    """Processors this process may run on."""
+def count() -> int:
+    """Return the number of threads of compiled work: the processors of this process, unless limited."""
+    if _limit is not None:
+        return _limit
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on this platform
         return os.cpu_count() or 1
-
-
-def count() -> int:
-    """Threads that compiled work is spread over now."""
-    return available() if _chosen is None else _chosen
 
 
 @contextmanager
@@ -48,46 +45,45 @@ def limit(n_threads: int) -> Iterator[None]:
     ...     count()
     1
     """
-    global _chosen
+    global _limit
     if n_threads < 1:
         raise ValueError(f"n_threads is {n_threads}; give at least 1")
-    before = _chosen
-    _chosen = n_threads
+    before = _limit
+    _limit = n_threads
     try:
         yield
     finally:
-        _chosen = before
+        _limit = before
 
 
 def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Apply ``function`` to every item on the pool; results in the order of the items.
+    """Apply ``function`` to every item on the pool; return results in the order of the items.
 
-    Each thread takes the next item when it is free, so that a slow item holds up nothing but itself. The first error
-    is raised once all threads have stopped.
+    A free thread takes the next item. The first error is raised once all threads have stopped.
     """
     work = list(items)
     workers = min(count(), len(work))
     if workers <= 1:
         return [function(item) for item in work]
     results: list[Any] = [None] * len(work)
-    places = iter(range(len(work)))
+    indices = iter(range(len(work)))
     failed = threading.Event()
 
-    def take() -> None:
-        for place in places:
+    def run() -> None:
+        for index in indices:
             if failed.is_set():
                 return
             try:
-                results[place] = function(work[place])
+                results[index] = function(work[index])
             except BaseException:
                 failed.set()
                 raise
 
-    futures = [_executor().submit(take) for _ in range(workers - 1)]
+    futures = [_get_executor().submit(run) for _ in range(workers - 1)]
     try:
-        take()  # the caller works too: it has a processor already, and a thread less has to be woken
+        run()  # the caller works too: it has a processor already, and one thread less is woken
     finally:
-        # what has not begun has nothing left to do; waiting for it would be for ever, were this a thread of the pool
+        # waiting for work that has not begun would be for ever on a thread of the pool
         begun = [future for future in futures if not future.cancel()]
         wait(begun)
     for future in begun:
@@ -95,7 +91,7 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> li
     return results
 
 
-def _executor() -> ThreadPoolExecutor:
+def _get_executor() -> ThreadPoolExecutor:
     global _pool
     size, process = count(), os.getpid()
     with _lock:

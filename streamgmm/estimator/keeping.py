@@ -190,7 +190,7 @@ class KeptMixture(FittedMixture):
     ) -> tuple[CheckpointContents[Self] | None, FitTask]:
         """What `fit` goes on with, if anything, and what it was begun with; CheckpointError where it must not."""
         folder = checkpoint_writer.checkpoint.folder
-        task = replace(task, rows=Fingerprint.of(source), random=state_of(random))
+        task = replace(task, rows=Fingerprint.from_source(source), random=state_of(random))
         held = self._held(checkpoint_writer)
         own = held is not None and held.run == getattr(self, "_run", ("", 0))[0]
         if held is None or (held.fit_state is None and (own or task.before is not None)):
@@ -202,7 +202,9 @@ class KeptMixture(FittedMixture):
                 f"go on with it, {REMEDY}"
             )
         held.check_settings(self, folder, frozenset() if held.fit_state is None else frozenset({"max_iter"}))
-        difference = "" if held.task.rows is None or task.rows is None else held.task.rows.difference(task.rows)
+        difference = (
+            "" if held.task.rows is None or task.rows is None else held.task.rows.describe_difference(task.rows)
+        )
         if difference:
             raise CheckpointMismatch(
                 f"{folder} holds a fit to other rows: X has {difference}; pass the same X, {REMEDY}"

@@ -14,21 +14,23 @@ def labels(source: Source, parameters: Parameters) -> Any:
     """Most probable component of each row, int64; the first of equals."""
     from streamgmm.kernels.kernel import Kernel
 
-    return source.map(Kernel.of(parameters).labels, np.int64, None)
+    return source.map(Kernel.from_parameters(parameters).labels, np.int64, None)
 
 
 def log_densities(source: Source, parameters: Parameters) -> Any:
     """log f(x) of each row in nats, in the float dtype of the source."""
     from streamgmm.kernels.kernel import Kernel
 
-    return source.map(Kernel.of(parameters).log_densities, float_dtype(source.dtype), None)
+    return source.map(Kernel.from_parameters(parameters).log_densities, float_dtype(source.dtype), None)
 
 
 def responsibilities(source: Source, parameters: Parameters) -> Any:
     """Posterior probability of each component for each row, in the float dtype of the source."""
     from streamgmm.kernels.kernel import Kernel
 
-    return source.map(Kernel.of(parameters).responsibilities, float_dtype(source.dtype), parameters.n_components)
+    return source.map(
+        Kernel.from_parameters(parameters).responsibilities, float_dtype(source.dtype), parameters.n_components
+    )
 
 
 def float_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:

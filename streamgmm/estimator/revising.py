@@ -132,7 +132,7 @@ class RevisableMixture(OnlineMixture):
             parameters = maximize_partitions(ledger, learning)
         if len(left):
             if X is None:
-                first, stop = before.partitions.spans(int(left[0]))[0]
+                first, stop = before.partitions.row_ranges(int(left[0]))[0]
                 raise InputError(
                     f"Rows {first:,} to {stop:,} are kept as one, and only some of them are to be withdrawn; pass X "
                     "too, so that the rest can be read."
@@ -140,7 +140,7 @@ class RevisableMixture(OnlineMixture):
             source = as_source(X, sample_weight)
             self._check_features(source, reset=False)
             _check_weighted(before, source)
-            if before.partitions.grown(source).n_rows != before.partitions.n_rows:
+            if before.partitions.extend(source).n_rows != before.partitions.n_rows:
                 raise InputError(
                     "X has rows that were not learnt yet; call update(X) before or after, or leave them out."
                 )

@@ -139,6 +139,6 @@ def _tap_first_pass(stage: Stage, sampler: OutlierSampler) -> Stage:
 
     def passes(number: int, taken: int) -> Iterator[ChunkGroup]:
         groups = stage.passes(number, taken)
-        return (replace(group, look=sampler) for group in groups) if number == 1 else groups
+        return (replace(group, row_tap=sampler) for group in groups) if number == 1 else groups
 
     return replace(stage, passes=passes)

@@ -43,7 +43,7 @@ class FinalPassState(FitState):
 
     def describe(self) -> str:
         """Return in words how far the pass has come."""
-        return f"in the final pass, {count_groups(self.evaluation.taken)} read"
+        return f"in the final pass, {count_groups(self.evaluation.groups_read)} read"
 
     def summarize(self, context: FitContext) -> Trajectory:
         """Return the outcome of the fit."""

@@ -13,7 +13,7 @@ import numpy as np
 from streamgmm.algorithms.incremental import Incremental, IncrementalState, merge_entries, replace_entries
 from streamgmm.algorithms.settings import EMSettings
 from streamgmm.algorithms.stopping import MaxPasses
-from streamgmm.data.partitions import Partitions, Places, most_entries
+from streamgmm.data.partitions import Indices, Partitions, max_partitions
 from streamgmm.data.source import Source
 from streamgmm.errors import InputError
 from streamgmm.fitting.plan import entry_bytes
@@ -47,33 +47,33 @@ class PartitionStatistics:
         """Sum of all entries."""
         return None if self.entries.root is None else self.entries.root.sum
 
-    def extend(self, source: Source, again: tuple[int, int] | None) -> tuple[PartitionStatistics, Places]:
+    def extend(self, source: Source, again: tuple[int, int] | None) -> tuple[PartitionStatistics, Indices]:
         """Return the partitions of a source to which rows were appended, and the indices of those to be read.
 
         These have new rows, or rows in the range ``again``, whether they were forgotten or not.
         """
-        partitions = self.partitions.grown(source)
-        indices = partitions.overlapping(self.partitions.n_rows, partitions.n_rows)
+        partitions = self.partitions.extend(source)
+        indices = partitions.find_overlapping(self.partitions.n_rows, partitions.n_rows)
         if again is not None:
-            partitions = replace(partitions, withdrawn=partitions.withdrawn.without(*again))
-            indices = np.union1d(indices, partitions.overlapping(*again))
+            partitions = replace(partitions, forgotten=partitions.forgotten.remove(*again))
+            indices = np.union1d(indices, partitions.find_overlapping(*again))
         return replace(self, partitions=partitions), indices
 
-    def forget(self, first: int, stop: int) -> tuple[PartitionStatistics, Places]:
+    def forget(self, first: int, stop: int) -> tuple[PartitionStatistics, Indices]:
         """Remove the entries that have rows to be forgotten; return also the indices of those to be read anew."""
         before = self.partitions
-        partitions = replace(before, withdrawn=before.withdrawn.joined(first, stop))
-        overlapping = before.overlapping(first, stop).tolist()
-        changed = [index for index in overlapping if partitions.spans(index) != before.spans(index)]
-        remaining = np.array([index for index in changed if partitions.spans(index)], np.int64)
+        partitions = replace(before, forgotten=before.forgotten.add(first, stop))
+        overlapping = before.find_overlapping(first, stop).tolist()
+        changed = [index for index in overlapping if partitions.row_ranges(index) != before.row_ranges(index)]
+        remaining = np.array([index for index in changed if partitions.row_ranges(index)], np.int64)
         entries = replace_entries(self.entries, dict.fromkeys(changed))
         return replace(self, partitions=partitions, entries=entries), remaining
 
-    def coarsen(self, indices: Places, most: int) -> tuple[PartitionStatistics, Places]:
+    def coarsen(self, indices: Indices, most: int) -> tuple[PartitionStatistics, Indices]:
         """Merge neighbours until there are at most so many; return also the new indices."""
         partitions, entries = self.partitions, self.entries
-        while partitions.count > most:
-            partitions, new = partitions.coarser()
+        while partitions.n_partitions > most:
+            partitions, new = partitions.coarsen()
             entries, indices = merge_entries(entries, new), np.unique(new[indices])
         return replace(self, partitions=partitions, entries=entries), indices
 
@@ -81,18 +81,18 @@ class PartitionStatistics:
 def revise_partitions(
     statistics: PartitionStatistics,
     source: Source,
-    indices: Places,
+    indices: Indices,
     start: Parameters,
     settings: EMSettings,
     seed: int,
     stage: str,
 ) -> tuple[PartitionStatistics, Trajectory]:
     """Read some partitions once each, and let each batch of them move the parameters."""
-    most = most_entries(entry_bytes(settings, start.n_components, start.n_features))
+    most = max_partitions(entry_bytes(settings, start.n_components, start.n_features))
     statistics, indices = statistics.coarsen(indices, most)
     first = replace(settings, window=None, half_life=None).make_stepwise(source.n_rows)
     algorithm = Incremental(first, entries=statistics.entries)
-    passes = partial(statistics.partitions.chunk_groups, source, int(first.batch_size), seed, only=indices)
+    passes = partial(statistics.partitions.iter_chunk_groups, source, int(first.batch_size), seed, only=indices)
     (trajectory,) = run_stages(start_run([start]), [Stage(stage, algorithm, passes, MaxPasses())], max_iter=1)
     assert isinstance(trajectory.state, IncrementalState)
     return replace(statistics, entries=trajectory.state), trajectory

@@ -128,13 +128,13 @@ def _plan_stage(
     n_rows = _check_known(source) if entry.reading == "partitions" else source.n_rows
     algorithm = entry.make(settings, n_rows)
     if entry.reading == "pass":
-        return Stage(name, algorithm, execution.passes(source), stop)
+        return Stage(name, algorithm, execution.plan_passes(source), stop)
     if entry.reading == "batches":
         return Stage(name, algorithm, _make_batches(source, settings, seed, tap), stop)
     # small partitions from the start, so that a batch has rows from many positions
     batch_size = replace(settings, half_life=None).choose_batch_size(n_rows)
     cut = _cut_source(source, settings, n_components, n_starts, max(1, batch_size // PARTITIONS_PER_BATCH))
-    return Stage(name, algorithm, partial(cut.chunk_groups, source, batch_size, seed), stop, partitions=cut)
+    return Stage(name, algorithm, partial(cut.iter_chunk_groups, source, batch_size, seed), stop, partitions=cut)
 
 
 def _make_batches(
@@ -144,8 +144,8 @@ def _make_batches(
 
     def passes(number: int, taken: int) -> Iterator[ChunkGroup]:
         if settings.half_life is not None:
-            return shuffling.arriving(source, size, taken)
-        return shuffling.batches(source, size, seed, number, tap if number == 1 else None, taken)
+            return shuffling.iter_batches_in_order(source, size, taken)
+        return shuffling.iter_shuffled_batches(source, size, seed, number, tap if number == 1 else None, taken)
 
     return passes
 
@@ -156,13 +156,13 @@ def _plan_refining(source: Source, settings: EMSettings, n_components: int, n_st
     first = replace(settings, schedule=Reciprocal(), half_life=None).make_stepwise(n_rows)
     batch_size = int(first.batch_size)
     cut = _cut_source(source, settings, n_components, n_starts, batch_size)
-    passes = partial(cut.chunk_groups, source, batch_size, seed)
+    passes = partial(cut.iter_chunk_groups, source, batch_size, seed)
     return Stage("incremental", Incremental(first, start_rows=n_rows), passes, MaxPasses(), max_passes=2)
 
 
 def _cut_source(source: Source, settings: EMSettings, n_components: int, n_starts: int, rows: int) -> Partitions:
     bytes_each = n_starts * entry_bytes(settings, n_components, source.n_features)
-    return Partitions.of(source, rows, partitions.most_entries(bytes_each))
+    return Partitions.from_source(source, rows, partitions.max_partitions(bytes_each))
 
 
 def _check_known(source: Source) -> int:

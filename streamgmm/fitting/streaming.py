@@ -17,7 +17,7 @@ from streamgmm.algorithms.variance_reduced import Restart, VarianceReduced, Vari
 from streamgmm.algorithms.window import Window, WindowState
 from streamgmm.data.checks import check_finite
 from streamgmm.data.execution import ChunkGroup
-from streamgmm.data.shuffling import arriving, batches, loaded
+from streamgmm.data.shuffling import iter_batches_in_order, iter_shuffled_batches, load_chunks
 from streamgmm.data.source import Chunk, Reading, Source
 from streamgmm.data.subsample import Subsample
 from streamgmm.iteration.history import History, Record
@@ -153,10 +153,13 @@ def learn_rows(
     """
     _, algorithm = choose_stream_algorithm(settings, seed)
     size = settings.choose_batch_size(None)
-    groups = arriving(source, size) if settings.is_forgetting else batches(source, size, seed, 1)
+    if settings.is_forgetting:
+        groups = iter_batches_in_order(source, size)
+    else:
+        groups = iter_shuffled_batches(source, size, seed, 1)
 
     def read_once(number: int, taken: int) -> Iterator[ChunkGroup]:
-        return (replace(group, chunks=tuple(loaded(group.chunks)), last=False) for group in groups)
+        return (replace(group, chunks=tuple(load_chunks(group.chunks)), ends_pass=False) for group in groups)
 
     loop = iterate(read_once, Position(1, 0, ((0, stream.state),)), algorithm, n_passes=1)
     event = next(loop, None)
@@ -286,7 +289,7 @@ def collect_rows(pending: PendingRows, source: Source, needed: float) -> tuple[P
         chunk = next(chunks, None)
         if chunk is None:
             break
-        (chunk,) = loaded([chunk])
+        (chunk,) = load_chunks([chunk])
         check_finite(chunk)
         if len(chunk.rows):
             pending = pending.append(chunk.rows, chunk.weights)

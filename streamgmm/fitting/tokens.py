@@ -32,7 +32,7 @@ class Tokens:
     Examples
     --------
     >>> tokens = Tokens().joined(1).joined(2).joined("day 3")
-    >>> 2 in tokens, 3 in tokens, "day 3" in tokens, tokens.numbers.spans
+    >>> 2 in tokens, 3 in tokens, "day 3" in tokens, tokens.numbers.intervals
     (True, False, True, ((1, 3),))
     """
 
@@ -67,7 +67,7 @@ class Tokens:
                 kept, new = kept[:-1], kept[-1] | new
             return Tokens(self.numbers, (*kept, new))
         number = _integer(token)
-        return Tokens(self.numbers.joined(number, number + 1), self.digests)
+        return Tokens(self.numbers.add(number, number + 1), self.digests)
 
 
 def _integer(token: Any) -> int:

@@ -16,14 +16,14 @@ import numpy as np
 from dask.delayed import delayed
 from numpy.typing import NDArray
 
-from streamgmm.data.checks import as_dtype, usable_dtype
+from streamgmm.data.checks import convert_dtype, choose_dtype
 from streamgmm.data.sources.dask_arrays import DaskSource, from_dask
 from streamgmm.data.sources.storage import TASK_BYTES
 from streamgmm.errors import InputError, InputTypeError, NonFiniteError
 from streamgmm.images.image_chunks import ChunkedArray, Chunks, chunk_start
 from streamgmm.images.reading.axis_names import AXIS_NAMES, BAND_AXIS, name_axes
 from streamgmm.images.reading.raster import cast_nodata
-from streamgmm.model.statistics import LARGEST
+from streamgmm.model.statistics import MAX_MAGNITUDE
 
 MAX_PERSISTED_BYTES = 2**28  # of features of an image in memory
 NO_VALID_PIXEL = "Every pixel of the image is nodata; check nodata, mask and bands."
@@ -79,7 +79,7 @@ class Image:
     ) -> Image:
         """Make an image of a NumPy, dask or zarr array, reading nothing; the arguments are those of `segment`."""
         array, in_memory = _check_array(image, "image")
-        dtype = usable_dtype(array.dtype)
+        dtype = choose_dtype(array.dtype)
         axes = name_axes(array.shape, axes)
         if 0 in array.shape:
             raise InputError(f"The image has shape {array.shape}, so that there is no pixel; pass one with some.")
@@ -207,7 +207,7 @@ def check_finite(block: NDArray[Any], is_nodata: NDArray[np.bool_] | None, axes:
     is_infinite = np.zeros(block.shape[:-1], np.bool_)
     for band in range(block.shape[-1]):
         values = block[..., band]
-        is_infinite |= ~np.isfinite(values) if block.dtype.itemsize <= 4 else ~(np.abs(values) <= LARGEST)
+        is_infinite |= ~np.isfinite(values) if block.dtype.itemsize <= 4 else ~(np.abs(values) <= MAX_MAGNITUDE)
     if is_nodata is not None:
         is_infinite &= ~is_nodata
     if is_infinite.any():
@@ -231,9 +231,9 @@ def _to_dask(stored: tuple[ChunkedArray, ...], margin: Sequence[int] | None = No
     values = chunked.to_dask(margin)
     if chunked.bands is None:
         values = values[..., None]
-    dtype = usable_dtype(values.dtype)
+    dtype = choose_dtype(values.dtype)
     if values.dtype != dtype:
-        values = values.map_blocks(as_dtype, dtype, dtype=dtype)
+        values = values.map_blocks(convert_dtype, dtype, dtype=dtype)
     return values, masks[0].to_dask(margin) if masks else None
 
 

@@ -47,7 +47,7 @@ class Labelling:
     @classmethod
     def by(cls, model: GaussianMixture, dtype: np.dtype[Any]) -> Self:
         """Labelling by a fitted model."""
-        return cls(Kernel.of(parameters_of(model, STRUCTURES[model.covariance_type])), dtype)
+        return cls(Kernel.from_parameters(parameters_of(model, STRUCTURES[model.covariance_type])), dtype)
 
     def __call__(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Label of each row, 1 more than its most probable component."""
@@ -75,7 +75,7 @@ class ProbabilityLayer:
     @classmethod
     def by(cls, model: GaussianMixture, *, largest: bool) -> Self:
         """That of a fitted model."""
-        return cls(Kernel.of(parameters_of(model, STRUCTURES[model.covariance_type])), largest)
+        return cls(Kernel.from_parameters(parameters_of(model, STRUCTURES[model.covariance_type])), largest)
 
     @property
     def dtype(self) -> np.dtype[Any]:

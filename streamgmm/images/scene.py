@@ -228,7 +228,7 @@ def _digest(mask: Any) -> str:
     if isinstance(mask, da.Array) or all(hasattr(mask, name) for name in ("shape", "dtype", "chunks")):
         lazy = mask if isinstance(mask, da.Array) else da.from_array(mask, name=False)
         rows = from_dask(da.reshape_blockwise(lazy, (lazy.size,))[:, None].astype(np.uint8))
-        looked_at = Fingerprint.of(rows).rows
+        looked_at = Fingerprint.from_source(rows).rows
         return f"{mask.name} {looked_at}" if isinstance(mask, da.Array) else looked_at
     array, digest = np.asarray(mask), hashlib.sha256()
     lines = max(1, DIGESTED // max(1, array[:1].nbytes))

@@ -78,5 +78,5 @@ def run_em_on_subsample(
 ) -> list[Trajectory]:
     """Starts after EM on the rows that they were found on: one pass is too short to get far from its start."""
     rows = as_source(subsample.rows, subsample.weights)
-    stage = Stage("start", Batch(structure, reg_covar), execution.passes(rows), Tolerance(1e-4))
+    stage = Stage("start", Batch(structure, reg_covar), execution.plan_passes(rows), Tolerance(1e-4))
     return run_stages(start_run(starts), [stage], max_iter=50)

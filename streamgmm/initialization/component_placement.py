@@ -197,4 +197,4 @@ def log_densities(rows: Array, parameters: Parameters) -> Array:
     """Of rows, nats."""
     from streamgmm.kernels.kernel import Kernel
 
-    return Kernel.of(parameters).log_densities(rows)
+    return Kernel.from_parameters(parameters).log_densities(rows)

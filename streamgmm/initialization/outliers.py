@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from streamgmm.data.source import Chunk
 from streamgmm.data.subsample import KeyedRows, keep_smallest_keys, prioritized
-from streamgmm.kernels.e_step import accumulate, kernels_of
+from streamgmm.kernels.e_step import accumulate, make_kernels
 from streamgmm.model.parameters import Array, Parameters
 
 TAIL = 1e-4  # of the rows of a Gaussian are as far from it as what counts as unexplained
@@ -109,7 +109,7 @@ class Draw:
         # where chunks are of unknown length each has numbers of its own
         first = chunk.index << 40 if chunk.start is None else chunk.start
         keys = np.empty(len(places))
-        hashing.uniform(np.uint64(self.seed), (first + places).astype(np.uint64), keys)
+        hashing.draw_uniform(np.uint64(self.seed), (first + places).astype(np.uint64), keys)
         kept = keep_smallest_keys([KeyedRows(keys / sizes, places, sizes)], self.most)
         return replace(kept, rows=rows[kept.rows])
 
@@ -125,5 +125,5 @@ def radius(n_features: int) -> float:
 def distances(rows: NDArray[Any], parameters: Parameters) -> Array:
     """Squared distance of each row from the component that is nearest, in its own standard deviations."""
     found = np.empty(len(rows))
-    accumulate(rows, None, kernels_of([parameters]), found)
+    accumulate(rows, None, make_kernels([parameters]), found)
     return found

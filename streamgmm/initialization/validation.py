@@ -165,5 +165,5 @@ def _taken(subsample: Subsample, places: NDArray[np.intp]) -> Subsample:
 
 
 def _waves(source: Source, taken: int) -> Iterator[ChunkGroup]:
-    for chunk_group in execution.chunk_groups(source, taken):
+    for chunk_group in execution.iter_chunk_groups(source, taken):
         yield replace(chunk_group, leaf_rows=LEAF_ROWS)

@@ -156,9 +156,9 @@ def iterate(
                     updates.append(Update(candidate, state.parameters, states[candidate].parameters, info))
             rows = sum(part.likelihood.rows for part in expectations[0])
             taken += 1
-            after = (number + 1, 0) if chunk_group.last else (number, taken)
+            after = (number + 1, 0) if chunk_group.ends_pass else (number, taken)
             position = Position(*after, tuple(states.items()))
-            adjusted = yield Event(number, rows, chunk_group.last, tuple(updates), position)
+            adjusted = yield Event(number, rows, chunk_group.ends_pass, tuple(updates), position)
             if adjusted is not None:
                 states = dict(adjusted.states)
             if not states:

@@ -1,1 +1,4 @@
-"""The E-step on rows: compiled loops, and the plain NumPy oracle that they are tested against."""
+"""Compiled loops: the E-step, hash tables and local moments; and the E-step in plain NumPy, to test against.
+
+Sources, files and the M-step are not known here.
+"""

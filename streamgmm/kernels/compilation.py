@@ -1,4 +1,4 @@
-"""How the inner loops are compiled, and when a compiled one on disk may be used again."""
+"""Options of compilation, and the cache of compiled loops on disk."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ OPTIONS: dict[str, Any] = {
     # Python's model branches on every division by zero, which keeps a loop out of vector registers
     "error_model": "numpy",
     "nogil": True,
-    # what stays a function has several versions in a process, one for each caller that was compiled there, and all call
-    # the first; they round differently, and a process that found the callers on disk has others
+    # a function that is not inlined has several versions in a process, which round differently
     "forceinline": True,
     # only `cached` functions are called from Python
     "no_cpython_wrapper": True,
@@ -31,18 +30,18 @@ _SOURCES = hashlib.sha256(
 def cached(function: Callable[..., Any]) -> Any:
     """Compile a function that is called from Python, and keep it on disk for the next process.
 
-    numba looks for changes in the function's own file alone, and would go on using code that inlined an older version
-    of another. So the name under which it is kept carries a digest of all sources of this package.
+    numba looks for changes in the function's own file alone, not in inlined functions of others. So the name of the
+    cached function carries a digest of all sources of this package.
     """
     function.__qualname__ += f"_{_SOURCES[:16]}"
     return njit(cache=True, **{**OPTIONS, "no_cpython_wrapper": False})(function)
 
 
-def as_written(function: Callable[..., Any]) -> Any:
-    """Compile and keep a function whose sums are to have the order, and the roundings, that are written.
+def cached_in_order(function: Callable[..., Any]) -> Any:
+    """Compile and cache a function whose sums keep their written order and rounding.
 
-    Otherwise the numbers at the end of a line, which do not fill a vector, are rounded in another way than those
-    before; and where a line ends is a matter of chunks.
+    Otherwise numbers at the end of a line, which do not fill a vector, are rounded differently, and chunks decide where
+    a line ends.
     """
     function.__qualname__ += f"_{_SOURCES[:16]}"
     return njit(cache=True, **{**OPTIONS, "no_cpython_wrapper": False, "fastmath": False})(function)

@@ -1,11 +1,12 @@
 """The E-step: sufficient statistics and log-likelihood of rows, for one or more mixtures in one reading.
 
-The compiled loops load numba, which takes longer than everything else; they are imported when they are first needed.
+The compiled loops load numba, which takes longer than everything else; they are imported when first needed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate as accumulate_sizes
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def expect(
     rows: NDArray[Any], parameters: Parameters, *more: Parameters, weights: Array | None = None
 ) -> tuple[Expectation, ...]:
-    """E-step: statistics and log-likelihood of some rows, for one or more sets of parameters in one reading.
+    """Run the E-step on rows in memory, for one or more sets of parameters in one reading.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ def expect(
     Raises
     ------
     NonFiniteError
-        Where a value is NaN, infinite, or too large to be squared.
+        A value is NaN, infinite, or too large to be squared.
 
     Examples
     --------
@@ -52,51 +53,58 @@ def expect(
     >>> expectation.statistics.sums, expectation.statistics.products
     (array([[4.]]), array([[10.]]))
     """
-    kernels = kernels_of((parameters, *more))
-    return unpacked(kernels, accumulate(rows, weights, kernels))
+    kernels = make_kernels((parameters, *more))
+    return unpack_expectations(kernels, accumulate(rows, weights, kernels))
 
 
-def kernels_of(candidates: Sequence[Parameters]) -> tuple[Kernel, ...]:
-    """Kernels about one origin, so that loaded rows serve them all."""
-    from streamgmm.kernels.kernel import Kernel, shared_origin
+def make_kernels(candidates: Sequence[Parameters]) -> tuple[Kernel, ...]:
+    """Return kernels about one origin, so that loaded rows serve them all."""
+    from streamgmm.kernels.kernel import Kernel, choose_origin
 
-    origin = shared_origin(candidates)
-    return tuple(Kernel.of(parameters, origin) for parameters in candidates)
+    origin = choose_origin(candidates)
+    return tuple(Kernel.from_parameters(parameters, origin) for parameters in candidates)
 
 
 def accumulate(
     rows: NDArray[Any], weights: Array | None, kernels: Sequence[Kernel], distances: Array | None = None
-) -> list[Array]:
-    """Accumulators (one flat array a kernel; they add up) over rows, of which only a portion is widened at a time.
+) -> Array:
+    """Return the accumulators of all kernels over rows, one after the other in an array; they add up.
 
-    ``distances``, shape (n,), become those of the rows from the nearest component of the first kernel: squared, in that
-    component's own standard deviations.
+    ``distances``, shape (n,), is filled with the smallest squared Mahalanobis distance of each row to a component of
+    the first kernel.
     """
-    from streamgmm.kernels.blocks import iter_blocks
+    from streamgmm.kernels.loading import iter_blocks
 
-    accumulators = [kernel.zeros() for kernel in kernels]
-    ones, unwanted = np.ones(len(rows) if weights is None else 0), np.empty(0)
+    sums = np.zeros(sum(kernel.size for kernel in kernels))
+    accumulators = _split(kernels, sums)
+    ones, none = np.ones(len(rows) if weights is None else 0), np.empty(0)
     for width in {kernel.width for kernel in kernels}:
         for part, blocks in iter_blocks(rows, width, kernels[0].origin):
             # a copy, because the loops would be compiled anew for weights that are strided or cannot be written to
             part_weights = ones[part] if weights is None else np.array(weights[part])
             for kernel, accumulator in zip(kernels, accumulators, strict=True):
                 if kernel.width == width:
-                    wanted = unwanted if distances is None or kernel is not kernels[0] else distances[part]
-                    kernel.accumulate(blocks, part_weights, accumulator, wanted)
-    return accumulators
+                    filled = none if distances is None or kernel is not kernels[0] else distances[part]
+                    kernel.accumulate(blocks, part_weights, accumulator, filled)
+    return sums
 
 
-def unpacked(kernels: Sequence[Kernel], accumulators: Sequence[Array]) -> tuple[Expectation, ...]:
-    """Statistics and log-likelihoods from accumulators."""
-    return tuple(_expectation(kernel, array) for kernel, array in zip(kernels, accumulators, strict=True))
-
-
-def _expectation(kernel: Kernel, accumulator: Array) -> Expectation:
-    statistics, total, classification, weight, rows = kernel.unpack(accumulator)
-    # H = l − s·θ whenever both belong to the same responsibilities: no logarithm of a responsibility is ever taken
-    entropy = total - expected_log_density(statistics, kernel.parameters)
-    return Expectation(
-        statistics,
-        LogLikelihood(total, max(entropy, 0.0), classification, weight, rows, kernel.parameters.version),
+def unpack_expectations(kernels: Sequence[Kernel], sums: Array) -> tuple[Expectation, ...]:
+    """Return the expectations of all kernels from the array of their accumulators."""
+    return tuple(
+        _unpack_expectation(kernel, accumulator)
+        for kernel, accumulator in zip(kernels, _split(kernels, sums), strict=True)
     )
+
+
+def _split(kernels: Sequence[Kernel], sums: Array) -> list[Array]:
+    ends = list(accumulate_sizes(kernel.size for kernel in kernels))
+    return [sums[end - kernel.size : end] for kernel, end in zip(kernels, ends, strict=True)]
+
+
+def _unpack_expectation(kernel: Kernel, accumulator: Array) -> Expectation:
+    statistics, total, classification, weight, rows = kernel.unpack(accumulator)
+    # H = l − s·θ, as both belong to the same responsibilities: no logarithm of a responsibility is ever taken
+    entropy = total - expected_log_density(statistics, kernel.parameters)
+    likelihood = LogLikelihood(total, max(entropy, 0.0), classification, weight, rows, kernel.parameters.version)
+    return Expectation(statistics, likelihood)

@@ -17,14 +17,14 @@ from streamgmm.kernels.compilation import OPTIONS
 
 LOG2_E = 1.4426950408889634
 LOG_2 = 0.6931471805599453
-SMALLEST_ARGUMENT = -650.0  # exp of less would make subnormal numbers, which are slow and add nothing
+SMALLEST_ARGUMENT = -650.0  # below it exp is subnormal, which is slow
 EXPONENT_BITS = 52
 SQRT_HALF = 0x3FE6A09E667F3BCD  # bits of √½: mantissas are brought to [√½, √2)
 
 
 @intrinsic
 def bits_of(typing_context: Any, value: Any) -> Any:
-    """The bits of a float64 as an int64."""
+    """Return the bits of a float64 as an int64."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], ir.IntType(64))
@@ -34,7 +34,7 @@ def bits_of(typing_context: Any, value: Any) -> Any:
 
 @intrinsic
 def float_of(typing_context: Any, value: Any) -> Any:
-    """The float64 that has these bits."""
+    """Return the float64 that has these bits."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], ir.DoubleType())
@@ -44,7 +44,7 @@ def float_of(typing_context: Any, value: Any) -> Any:
 
 @njit(inline="always", **OPTIONS)
 def exp(x):  # type: ignore[no-untyped-def]
-    """e to the power of x, for −650 ≤ x ≤ 700; smaller arguments count as −650."""
+    """Return e to the power of x, for −650 ≤ x ≤ 700; smaller arguments count as −650."""
     x = max(x, SMALLEST_ARGUMENT)
     n = np.rint(x * LOG2_E)
     r = x - n * LOG_2
@@ -66,7 +66,7 @@ def exp(x):  # type: ignore[no-untyped-def]
 
 @njit(inline="always", **OPTIONS)
 def log(x):  # type: ignore[no-untyped-def]
-    """Natural logarithm of a positive normal number: exponent, and atanh series of the mantissa."""
+    """Return the logarithm of a positive normal number: exponent, and atanh series of the mantissa."""
     exponent = (bits_of(x) - SQRT_HALF) >> EXPONENT_BITS  # type: ignore[call-arg]
     mantissa = float_of(bits_of(x) - (exponent << EXPONENT_BITS))  # type: ignore[call-arg]
     s = (mantissa - 1.0) / (mantissa + 1.0)

@@ -1,7 +1,7 @@
-"""Diagonal and spherical covariances: features four at a time, no products between them.
+"""Loops for variances (diag, spherical): features four at a time, no products between them.
 
-The same contract as `streamgmm.kernels.unrolled`; the width is a multiple of four and features beyond d are zeros.
-``f`` holds one over √2 standard deviations.
+The contract is that of `streamgmm.kernels.unrolled`; the width is a multiple of four, features beyond d are zeros, and
+``f`` is one over √2 standard deviations.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from numba import njit
 from streamgmm.kernels.compilation import OPTIONS
 
 
-class Axes(NamedTuple):
-    """Parameters as these loops want them, padded to the width."""
+class Elementwise(NamedTuple):
+    """Parameters padded to the width."""
 
     constants: Any  # (k,)
     means: Any  # (k, width), about the shared origin
@@ -34,7 +34,7 @@ def add_distances(x, n, m, f, a, distance):  # type: ignore[no-untyped-def]
 
 @njit(**OPTIONS)
 def log_density(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped-def]
-    """Log-densities of component j."""
+    """Write log-densities of component j."""
     m, f, constant = model.means[j], model.factors[j], model.constants[j]
     for i in range(n):
         out[i] = 0.0
@@ -48,7 +48,7 @@ def log_density(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped-d
 
 @njit(**OPTIONS)
 def add_squares(x, n, m, r, a, sums, products):  # type: ignore[no-untyped-def]
-    """Sums and squares of features a to a+3."""
+    """Add sums and squares of features a to a+3."""
     x0, x1, x2, x3 = x[a], x[a + 1], x[a + 2], x[a + 3]
     m0, m1, m2, m3 = m[a], m[a + 1], m[a + 2], m[a + 3]
     s0 = s1 = s2 = s3 = p0 = p1 = p2 = p3 = 0.0
@@ -76,7 +76,7 @@ def add_squares(x, n, m, r, a, sums, products):  # type: ignore[no-untyped-def]
 
 @njit(**OPTIONS)
 def gather(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore[no-untyped-def]
-    """Statistics of component j."""
+    """Add statistics of component j; return its count."""
     m = model.means[j]
     count = 0.0
     for i in range(n):
@@ -88,4 +88,4 @@ def gather(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore[n
     return count
 
 
-LOOPS = {Axes: (log_density, gather)}
+LOOPS = {Elementwise: (log_density, gather)}

@@ -1,7 +1,7 @@
-"""Compiled loops over a hash table of numbers: how often each was met, and what a table has for each.
+"""Compiled hash tables of integers: counting, and look-up.
 
-A slot is free while its counter is 0. A number whose slot another has taken lies in the next that is free, round the
-end. The memory that a few numbers need is asked for before it is looked at, since else each would wait for it alone.
+Open addressing with linear probing; a slot is free while its counter is 0. The memory of a few slots is prefetched
+together, as otherwise each access would wait alone.
 """
 
 from __future__ import annotations
@@ -16,54 +16,54 @@ from numba.np.arrayobj import make_array
 
 from streamgmm.kernels.compilation import OPTIONS, cached
 
-AHEAD = 32  # numbers whose memory is asked for together
+PREFETCHED = 32  # slots
 ONE = np.uint64(1)
 
 
 @intrinsic
-def fetch(typing_context: Any, array: Any, place: Any) -> Any:
-    """Ask for the memory of an entry of a contiguous array, and go on."""
+def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
+    """Prefetch the memory of an entry of a contiguous array."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         first = make_array(signature.args[0])(context, builder, arguments[0]).data
         entry = builder.bitcast(builder.gep(first, [arguments[1]]), ir.IntType(8).as_pointer())
         flag = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [entry.type, flag, flag, flag])
-        prefetch = builder.module.declare_intrinsic("llvm.prefetch", (entry.type,), kind)
-        builder.call(prefetch, [entry, flag(1), flag(3), flag(1)])  # to be written to, kept close, no instructions
+        instruction = builder.module.declare_intrinsic("llvm.prefetch", (entry.type,), kind)
+        builder.call(instruction, [entry, flag(1), flag(3), flag(1)])  # for writing, kept close, data
         return context.get_dummy_value()
 
-    return types.void(array, place), generate
+    return types.void(array, index), generate
 
 
 @njit(inline="always", **OPTIONS)
-def mixed(number):  # type: ignore[no-untyped-def]
-    """A number all of whose bits depend on all bits of another: the finalizer of SplitMix64, which is a bijection."""
+def mix_bits(number):  # type: ignore[no-untyped-def]
+    """Return the finalizer of SplitMix64: a bijection in which every bit depends on all bits."""
     number = (number ^ (number >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     number = (number ^ (number >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return number ^ (number >> np.uint64(31))
 
 
 @njit(inline="always", **OPTIONS)
-def find(numbers, start, n, last, keys, values, slots):  # type: ignore[no-untyped-def]
-    """Slots of a few numbers, if no other has taken them, whose memory is asked for."""
+def find_slots(numbers, start, n, last, keys, values, slots):  # type: ignore[no-untyped-def]
+    """Write the preferred slots of a few numbers, and prefetch their memory."""
     for i in range(n):
-        slots[i] = mixed(numbers[start + i]) & last
-        fetch(keys, slots[i])  # type: ignore[call-arg]
-        fetch(values, slots[i])  # type: ignore[call-arg]
+        slots[i] = mix_bits(numbers[start + i]) & last
+        prefetch(keys, slots[i])  # type: ignore[call-arg]
+        prefetch(values, slots[i])  # type: ignore[call-arg]
 
 
 @cached
-def uniform(seed: Any, numbers: Any, out: Any) -> None:
-    """A draw from [0, 1) for each number, which depends on it and the seed alone."""
+def draw_uniform(seed: Any, numbers: Any, out: Any) -> None:
+    """Draw from [0, 1) for each number, by it and the seed alone."""
     for i in range(numbers.size):
-        drawn = mixed(mixed(numbers[i] + np.uint64(0x9E3779B97F4A7C15)) + mixed(seed))
-        out[i] = np.float64(drawn >> np.uint64(11)) * 2.0**-53
+        bits = mix_bits(mix_bits(numbers[i] + np.uint64(0x9E3779B97F4A7C15)) + mix_bits(seed))
+        out[i] = np.float64(bits >> np.uint64(11)) * 2.0**-53
 
 
 @cached
 def encode(rows: Any, bits: Any, out: Any) -> None:
-    """Rows (n, bands) of unsigned integers of some bits as a uint64 each, the first band the highest."""
+    """Write rows (n, bands) of unsigned integers as a uint64 each, the first band the highest."""
     for row in range(rows.shape[0]):
         number = np.uint64(0)
         shift = np.uint64(bits * (rows.shape[1] - 1))
@@ -74,37 +74,37 @@ def encode(rows: Any, bits: Any, out: Any) -> None:
 
 
 @cached
-def add(numbers: Any, counts: Any, first: Any, keys: Any, totals: Any, n_found: Any, room: Any) -> Any:
-    """Add counts of numbers, from ``first`` on, to the totals of 2**b slots, until one would be more than ``room``.
+def add_counts(numbers: Any, counts: Any, first: Any, keys: Any, totals: Any, n_keys: Any, max_keys: Any) -> Any:
+    """Add counts of numbers, from ``first`` on, to the totals of 2**b slots, with at most ``max_keys`` keys.
 
-    Returns how far it has come, and how many are found.
+    Return the index of the first number that was left out, and the number of keys.
     """
     last = np.uint64(keys.size - 1)
-    slots = np.empty(AHEAD, np.uint64)
-    for start in range(first, numbers.size, AHEAD):
-        n = min(AHEAD, numbers.size - start)
-        find(numbers, start, n, last, keys, totals, slots)
+    slots = np.empty(PREFETCHED, np.uint64)
+    for start in range(first, numbers.size, PREFETCHED):
+        n = min(PREFETCHED, numbers.size - start)
+        find_slots(numbers, start, n, last, keys, totals, slots)
         for i in range(n):
             number, slot = numbers[start + i], slots[i]
             while totals[slot] != 0 and keys[slot] != number:
                 slot = (slot + ONE) & last
             if totals[slot] == 0:
-                if n_found == room:
-                    return start + i, n_found
-                n_found += 1
+                if n_keys == max_keys:
+                    return start + i, n_keys
+                n_keys += 1
                 keys[slot] = number
             totals[slot] += counts[start + i]
-    return numbers.size, n_found
+    return numbers.size, n_keys
 
 
 @cached
 def look_up(numbers: Any, keys: Any, free: Any, entries: Any, out: Any) -> None:
-    """Entry of each number in a table of 2**b slots, the keys of those that are free being a number of their own."""
+    """Write the entry of each number in a table of 2**b slots; ``free`` is the key of free slots."""
     last = np.uint64(keys.size - 1)
-    slots = np.empty(AHEAD, np.uint64)
-    for start in range(0, numbers.size, AHEAD):
-        n = min(AHEAD, numbers.size - start)
-        find(numbers, start, n, last, keys, entries, slots)
+    slots = np.empty(PREFETCHED, np.uint64)
+    for start in range(0, numbers.size, PREFETCHED):
+        n = min(PREFETCHED, numbers.size - start)
+        find_slots(numbers, start, n, last, keys, entries, slots)
         for i in range(n):
             number, slot = numbers[start + i], slots[i]
             while keys[slot] != number and keys[slot] != free:

@@ -1,13 +1,13 @@
-"""Compiled inner loops of the E-step, chosen by the shapes and the values of the parameters alone.
+"""Compiled E-step kernels, chosen by the shapes and the values of the parameters alone.
 
-=========================  =======================================================================
-geometry                   chosen when
-=========================  =======================================================================
-`unrolled`                 matrices (full, tied) and at most 4 features
-`tiled`                    matrices and more features; a component further than 1,000 of its own
-                           standard deviations from the shared origin is centred row by row
-`axes`                     diagonals (diag, spherical)
-=========================  =======================================================================
+==========================  ===========================================================================
+loops                       chosen for
+==========================  ===========================================================================
+`unrolled`                  matrices (full, tied) and at most 4 features
+`tiled`                     matrices and more features; a component further than 1,000 of its own
+                            standard deviations from the shared origin is centred row by row
+`elementwise`               variances (diag, spherical)
+==========================  ===========================================================================
 
 A `Kernel` is made once per set of parameters and may be used from many threads.
 """
@@ -23,26 +23,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.kernels import passes
-from streamgmm.kernels.blocks import iter_blocks
-from streamgmm.kernels.elementwise import Axes
+from streamgmm.kernels.elementwise import Elementwise
+from streamgmm.kernels.loading import iter_blocks
 from streamgmm.kernels.tiled import Tiled
 from streamgmm.kernels.unrolled import BY_WIDTH
 from streamgmm.model.parameters import Array, Parameters
 from streamgmm.model.statistics import Statistics, reduce_products
 
-TALLY = 4  # log-likelihood, log of the largest responsibility, weight, rows
-FARTHEST = 1e3  # standard deviations between shared origin and component; the error of `tiled` is eps times this
-
-
-@cache
-def _lower(size: int) -> NDArray[np.bool_]:
-    """Which entries of a matrix are on its diagonal or below."""
-    return np.tri(size, dtype=bool)
+N_TOTALS = 4  # log-likelihood, log of the largest responsibility, weight, rows
+MAX_DISTANCE = 1e3  # standard deviations from shared origin to component; the error of `tiled` is eps times this
+NO_LABELS, NO_VECTOR, NO_MATRIX = np.empty(0, np.int64), np.empty(0), np.empty((0, 0))
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """Parameters in the form that the inner loops want."""
+    """Parameters laid out for the inner loops."""
 
     parameters: Parameters
     origin: Array
@@ -50,14 +45,14 @@ class Kernel:
     model: Any
 
     @classmethod
-    def of(cls, parameters: Parameters, origin: Array | None = None) -> Kernel:
-        """Choose the geometry and lay the parameters out for it.
+    def from_parameters(cls, parameters: Parameters, origin: Array | None = None) -> Kernel:
+        """Choose the loops and lay the parameters out for them.
 
         ``origin``, shape (d,), is subtracted while loading; kernels that share loaded rows share it.
         """
         k, d = parameters.means.shape
         if origin is None:
-            origin = shared_origin([parameters])
+            origin = choose_origin([parameters])
         matrices = parameters.precision_factors.ndim == 3
         width = d if matrices and d in BY_WIDTH else -(-d // 4) * 4
         means = np.zeros((k, width))
@@ -66,7 +61,7 @@ class Kernel:
         if not matrices:
             factors = np.zeros((k, width))
             factors[:, :d] = parameters.precision_factors * np.sqrt(0.5)
-            return cls(parameters, origin, width, Axes(constants, means, factors))
+            return cls(parameters, origin, width, Elementwise(constants, means, factors))
         factors = np.zeros((k, width, width))
         factors[:, :d, :d] = parameters.precision_factors.transpose(0, 2, 1) * np.sqrt(0.5)
         if d in BY_WIDTH:
@@ -76,86 +71,84 @@ class Kernel:
         return cls(parameters, origin, width, Tiled(constants, means, factors, offsets, near))
 
     def __reduce__(self) -> tuple[Callable[..., Kernel], tuple[Any, ...]]:
-        """Made again, in another process, of arrays of its own.
-
-        Those of a message may be read-only, and for such the loops would be compiled anew.
-        """
-        return _received, (self.parameters, self.origin, self.width, self.model)
-
-    def zeros(self) -> Array:
-        """An empty accumulator: tally (4), counts (k), sums (k, width), products, one after the other."""
-        return np.zeros(TALLY + self.parameters.n_components * (1 + self.width + self._products_size))
+        """Return a recipe that copies the arrays: read-only ones of a message would compile the loops anew."""
+        return _receive, (self.parameters, self.origin, self.width, self.model)
 
     @property
-    def _products_size(self) -> int:
-        return self.width if isinstance(self.model, Axes) else self.width**2
+    def size(self) -> int:
+        """Length of an accumulator: totals (4), counts (k), sums (k, width), products, one after the other."""
+        return N_TOTALS + self.parameters.n_components * (1 + self.width) + int(self.model.factors.size)
 
     def _split(self, accumulator: Array) -> tuple[Array, Array, Array, Array]:
-        k, width = self.parameters.n_components, self.width
-        shape = (k, width) if isinstance(self.model, Axes) else (k, width, width)
-        sums, products = TALLY + k, TALLY + k + k * width
+        k, width = self.model.means.shape
+        sums, products = N_TOTALS + k, N_TOTALS + k + k * width
         return (
-            accumulator[:TALLY],
-            accumulator[TALLY:sums],
+            accumulator[:N_TOTALS],
+            accumulator[N_TOTALS:sums],
             accumulator[sums:products].reshape(k, width),
-            accumulator[products:].reshape(shape),
+            accumulator[products:].reshape(self.model.factors.shape),
         )
 
     def accumulate(self, blocks: Array, weights: Array, accumulator: Array, distances: Array) -> None:
-        """Add as many loaded rows as there are weights to the accumulator; ``distances`` of none, or of all of them."""
+        """Add loaded rows, one per weight, to the accumulator; ``distances`` is empty or one per row."""
         passes.accumulate(blocks, len(weights), weights, self.model, *self._split(accumulator), distances)
 
     def unpack(self, accumulator: Array) -> tuple[Statistics, float, float, float, int]:
-        """Statistics about the means; log-likelihood, log of the largest responsibilities, weight, and rows."""
+        """Return statistics about the means; log-likelihood, log of the largest responsibilities, weight, and rows."""
         d, shape = self.parameters.n_features, self.parameters.precision_factors.shape
-        tally, counts, sums, products = self._split(accumulator)
+        totals, counts, sums, products = self._split(accumulator)
         if products.ndim == 3:
             if isinstance(self.model, Tiled):
-                # about a near component the loops took the products with x, not with x − m
+                # the loops took the products of near components with x, not with x − m
                 near = self.model.near[:, None, None]
                 products = products - np.where(near, sums[:, :, None] * self.model.means[:, None, :], 0.0)
             products = products[:, :d, :d]
-            products = np.where(_lower(d), products, products.transpose(0, 2, 1))
+            products = np.where(_lower_triangle(d), products, products.transpose(0, 2, 1))
         else:
             products = products[:, :d]
         statistics = Statistics(
             self.parameters.means, counts.copy(), sums[:, :d].copy(), np.array(reduce_products(products, shape))
         )
-        return statistics, float(tally[0]), float(tally[1]), float(tally[2]), int(tally[3])
+        return statistics, float(totals[0]), float(totals[1]), float(totals[2]), int(totals[3])
 
     def labels(self, rows: NDArray[Any]) -> NDArray[np.int64]:
-        """Most probable component of each row; the first of equals."""
+        """Return the most probable component of each row; the first of equals."""
         out = np.empty(len(rows), np.int64)
-        self._posterior(rows, passes.LABELS, out, _NO_VECTOR, _NO_MATRIX)
+        self._fill_posterior(rows, passes.LABELS, out, NO_VECTOR, NO_MATRIX)
         return out
 
     def log_densities(self, rows: NDArray[Any]) -> Array:
-        """log f(x) of each row, nats."""
+        """Return log f(x) of each row, in nats."""
         out = np.empty(len(rows))
-        self._posterior(rows, passes.LOG_DENSITIES, _NO_LABELS, out, _NO_MATRIX)
+        self._fill_posterior(rows, passes.LOG_DENSITIES, NO_LABELS, out, NO_MATRIX)
         return out
 
     def responsibilities(self, rows: NDArray[Any]) -> Array:
-        """Posterior probabilities, shape (n, k)."""
+        """Return posterior probabilities, shape (n, k)."""
         out = np.empty((len(rows), self.parameters.n_components))
-        self._posterior(rows, passes.RESPONSIBILITIES, _NO_LABELS, _NO_VECTOR, out)
+        self._fill_posterior(rows, passes.RESPONSIBILITIES, NO_LABELS, NO_VECTOR, out)
         return out
 
-    def _posterior(self, rows: NDArray[Any], wanted: int, labels: Any, densities: Any, responsibilities: Any) -> None:
+    def _fill_posterior(self, rows: NDArray[Any], result: int, labels: Any, densities: Any, posteriors: Any) -> None:
         for part, blocks in iter_blocks(rows, self.width, self.origin):
             n = part.stop - part.start
-            passes.posterior(blocks, n, self.model, wanted, labels[part], densities[part], responsibilities[part])
+            passes.posterior(blocks, n, self.model, result, labels[part], densities[part], posteriors[part])
 
 
-def _received(parameters: Parameters, origin: Array, width: int, model: Any) -> Kernel:
+def _receive(parameters: Parameters, origin: Array, width: int, model: Any) -> Kernel:
     return Kernel(parameters, origin.copy(), width, type(model)(*(array.copy() for array in model)))
 
 
-def shared_origin(candidates: Sequence[Parameters]) -> Array:
-    """Point that rows are taken about while they are loaded.
+@cache
+def _lower_triangle(size: int) -> NDArray[np.bool_]:
+    return np.tri(size, dtype=bool)
 
-    Zero, so that nothing is rounded; but where every component is near the mean of the first mixture and some are far
-    from zero that mean, which keeps `tiled` fast.
+
+def choose_origin(candidates: Sequence[Parameters]) -> Array:
+    """Return the point that is subtracted from rows while they are loaded.
+
+    It is zero, so that nothing is rounded. `tiled` is fast only near the origin: if components are far from zero but
+    all near the mean of the first mixture, it is that mean.
     """
     first = candidates[0]
     zero = np.zeros(first.n_features)
@@ -167,14 +160,11 @@ def shared_origin(candidates: Sequence[Parameters]) -> Array:
 
 
 def is_near(parameters: Parameters, origin: Array) -> NDArray[np.bool_]:
-    """Which components lie within ``FARTHEST`` of their own standard deviations of a point."""
+    """Return which components lie within ``MAX_DISTANCE`` of their own standard deviations of a point."""
     means, factors = parameters.means - origin, parameters.precision_factors
     if factors.ndim == 3:
         distances = np.einsum("kj,kji->ki", means, np.broadcast_to(factors, (len(means), *factors.shape[1:])))
     else:
         distances = means * factors
-    near: NDArray[np.bool_] = np.abs(distances).max(axis=1) <= FARTHEST
+    near: NDArray[np.bool_] = np.abs(distances).max(axis=1) <= MAX_DISTANCE
     return near
-
-
-_NO_LABELS, _NO_VECTOR, _NO_MATRIX = np.empty(0, np.int64), np.empty(0), np.empty((0, 0))

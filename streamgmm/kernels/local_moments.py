@@ -1,8 +1,8 @@
-"""Compiled loops over lines of pixels: the mean and the deviation of those around each.
+"""Compiled local mean and standard deviation of pixels in a window.
 
-Sums have one order for each pixel, that of its surroundings, wherever the array begins: first along a line, then over
-the lines of the window. Squares are of differences from the mean of the pixels added, so that nothing cancels. An array
-is (planes, lines, columns), with what lies around on all sides; a pixel that is not to be counted is 0 and not valid.
+Sums of a pixel have one order, wherever the array begins: first along a row, then over the rows of the window.
+Squares are of differences from the mean of the pixels added, so that nothing cancels. An array is (planes, rows,
+columns) with margins on all sides; a pixel that does not count is 0 and not valid.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from streamgmm.kernels.compilation import as_written
+from streamgmm.kernels.compilation import cached_in_order
 
 
-@as_written
+@cached_in_order
 def add_runs(values: Any, valid: Any, counts: Any, sums: Any, means: Any, squares: Any) -> None:
-    """Count, sum, mean, and squared distances from that, of as many pixels of a line as a window has, from each on."""
+    """Write count, sum, mean, and squared differences of the pixels of a row in the window from each pixel on."""
     size = values.size - counts.size + 1
     counts[:] = 0.0
     sums[:] = 0.0
@@ -33,9 +33,9 @@ def add_runs(values: Any, valid: Any, counts: Any, sums: Any, means: Any, square
             squares[i] += valid[i + offset] * distance * distance
 
 
-@as_written
+@cached_in_order
 def add_lines(counts: Any, sums: Any, means: Any, squares: Any, first: int, total: Any, mean: Any, out: Any) -> None:
-    """Mean and deviation over runs (planes, lines, n); the line ``first`` is at the upper edge of the window."""
+    """Write mean and deviation over runs (planes, rows, n); row ``first`` is at the upper edge of the window."""
     planes, lines, n = counts.shape
     total[:] = 0.0
     mean[:] = 0.0
@@ -60,9 +60,9 @@ def add_lines(counts: Any, sums: Any, means: Any, squares: Any, first: int, tota
         out[i] = np.sqrt(out[i] / max(total[i], 1.0))
 
 
-@as_written
+@cached_in_order
 def local_moments(values: Any, valid: Any, mean: Any, deviation: Any) -> None:
-    """Mean and standard deviation of the valid pixels in the window about each pixel; 0 where there is none.
+    """Write mean and standard deviation of the valid pixels in the window about each pixel; 0 without any.
 
     Parameters
     ----------
@@ -75,35 +75,17 @@ def local_moments(values: Any, valid: Any, mean: Any, deviation: Any) -> None:
     """
     planes, lines, columns = mean.shape
     depth, size = values.shape[0] - planes + 1, values.shape[1] - lines + 1
-    shape = (
-        values.shape[0],
-        size,
-        columns,
-    )  # of the runs of the lines in the window; a new line takes the oldest's place
+    shape = (values.shape[0], size, columns)  # runs of the window's rows; a new row replaces the oldest
     counts, sums, means, squares = np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape)
     total = np.empty(columns)
     for line in range(values.shape[1]):
         at = line % size
         for plane in range(values.shape[0]):
-            add_runs(
-                values[plane, line],
-                valid[plane, line],
-                counts[plane, at],
-                sums[plane, at],
-                means[plane, at],
-                squares[plane, at],
-            )
+            runs = counts[plane, at], sums[plane, at], means[plane, at], squares[plane, at]
+            add_runs(values[plane, line], valid[plane, line], *runs)
         upper = line - size + 1
         if upper >= 0:
             for plane in range(planes):
                 near = slice(plane, plane + depth)
-                add_lines(
-                    counts[near],
-                    sums[near],
-                    means[near],
-                    squares[near],
-                    upper,
-                    total,
-                    mean[plane, upper],
-                    deviation[plane, upper],
-                )
+                runs = counts[near], sums[near], means[near], squares[near]
+                add_lines(*runs, upper, total, mean[plane, upper], deviation[plane, upper])

@@ -1,4 +1,4 @@
-"""The formulas in plain NumPy, for reading and for testing the compiled loops against. Slow, and holds n × k arrays."""
+"""The E-step in plain NumPy, to read and to test the compiled loops against. Slow, with n × k arrays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streamgmm.model.statistics import Statistics
 
 
 def log_densities(rows: NDArray[Any], parameters: Parameters) -> Array:
-    """log π_k + log N(x | μ_k, Σ_k), shape (n, k), in nats."""
+    """Return log π_k + log N(x | μ_k, Σ_k), shape (n, k), in nats."""
     centred = rows[:, None, :].astype(np.float64) - parameters.means
     factors = parameters.precision_factors
     whitened = (
@@ -26,7 +26,7 @@ def log_densities(rows: NDArray[Any], parameters: Parameters) -> Array:
 
 
 def expectation(rows: NDArray[Any], weights: Array, parameters: Parameters) -> tuple[Statistics, dict[str, float]]:
-    """Statistics about the means, as matrices (k, d, d), and the terms of the log-likelihood tally."""
+    """Return statistics about the means, with products (k, d, d), and the terms of the log-likelihood."""
     joint = log_densities(rows, parameters)
     row_likelihood = logsumexp(joint, axis=1)
     log_responsibilities = joint - row_likelihood[:, None]
@@ -40,10 +40,10 @@ def expectation(rows: NDArray[Any], weights: Array, parameters: Parameters) -> t
         np.einsum("nk,nkd,nke->kde", weighted, centred, centred),
     )
     with np.errstate(invalid="ignore"):
-        surprise = np.where(responsibilities > 0, responsibilities * log_responsibilities, 0.0)
+        terms = np.where(responsibilities > 0, responsibilities * log_responsibilities, 0.0)
     return statistics, {
         "total": float(weights @ row_likelihood),
-        "entropy": float(-(weights @ surprise.sum(axis=1))),
+        "entropy": float(-(weights @ terms.sum(axis=1))),
         "classification": float(weights @ log_responsibilities.max(axis=1)),
         "weight": float(weights.sum()),
     }

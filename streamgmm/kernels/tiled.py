@@ -1,11 +1,11 @@
-"""Five features and more: matrices in tiles of 4 × 4 features, sixteen multiply-adds for eight loads.
+"""Loops for matrices of five features and more, in tiles of 4 × 4: sixteen multiply-adds for eight loads.
 
-The same contract as `streamgmm.kernels.unrolled`; the width is a multiple of four and features beyond d are zeros.
+The contract is that of `streamgmm.kernels.unrolled`; the width is a multiple of four and features beyond d are zeros.
 
-A row is used as it was loaded, about the origin that all components share: f(x−m) is computed as fx − fm, and the
-products as sum of r(x−m)xᵀ, from which sums·mᵀ is taken at the end. Its rounding error is eps·ρ, with ρ the distance
-between the shared origin and the component in the component's standard deviations. Components for which ρ is large
-(`Tiled.near` False) are centred row by row instead.
+Rows stay about the origin that all components share: f(x−m) is computed as fx − fm, and the products as the sum of
+r(x−m)xᵀ, from which sums·mᵀ is subtracted at the end. The rounding error is eps·ρ, with ρ the distance between shared
+origin and component in standard deviations of the component. Components with a large ρ (`Tiled.near` False) are centred
+row by row instead.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from streamgmm.kernels.compilation import OPTIONS
 
 
 class Tiled(NamedTuple):
-    """Parameters as these loops want them, padded to the width."""
+    """Parameters padded to the width."""
 
     constants: Any  # (k,)
     means: Any  # (k, width), about the shared origin
     factors: Any  # (k, width, width)
-    offsets: Any  # (k, width): f·m, or zeros for components that are centred row by row
+    offsets: Any  # (k, width): f·m, or zeros for components centred row by row
     near: Any  # (k,) bool
 
 
@@ -38,7 +38,7 @@ def centre(x, n, m, t):  # type: ignore[no-untyped-def]
 
 @njit(**OPTIONS)
 def multiply_first(x, n, f, b, a, y):  # type: ignore[no-untyped-def]
-    """y = f[a:a+4, 0:4]·x[0:4] − b: the first tile of a row of tiles."""
+    """Write f[a:a+4, 0:4]·x[0:4] − b to y: the first tile of a row of tiles."""
     x0, x1, x2, x3 = x[0], x[1], x[2], x[3]
     f00, f01, f02, f03 = f[a, 0], f[a, 1], f[a, 2], f[a, 3]
     f10, f11, f12, f13 = f[a + 1, 0], f[a + 1, 1], f[a + 1, 2], f[a + 1, 3]
@@ -73,7 +73,7 @@ def multiply_add(x, n, f, a, c, y):  # type: ignore[no-untyped-def]
 
 @njit(**OPTIONS)
 def square_first(x, n, f, b, distance):  # type: ignore[no-untyped-def]
-    """distance = ‖f[0:4, 0:4]·x[0:4] − b‖²: the only tile of the first four features, lower triangular."""
+    """Write ‖f[0:4, 0:4]·x[0:4] − b‖² to distance: the only tile of the first four features, lower triangular."""
     x0, x1, x2, x3 = x[0], x[1], x[2], x[3]
     f00, f10, f11 = f[0, 0], f[1, 0], f[1, 1]
     f20, f21, f22 = f[2, 0], f[2, 1], f[2, 2]
@@ -106,8 +106,8 @@ def square_add(x, n, f, a, y, distance):  # type: ignore[no-untyped-def]
 
 
 @njit(**OPTIONS)
-def finish(distance, n, constant, out, top):  # type: ignore[no-untyped-def]
-    """Log-densities from distances, their maximum so far."""
+def write_log_densities(distance, n, constant, out, top):  # type: ignore[no-untyped-def]
+    """Write log-densities from distances, and their maximum so far."""
     for i in range(n):
         value = max(constant - distance[i], -1e300)
         out[i] = value
@@ -115,8 +115,8 @@ def finish(distance, n, constant, out, top):  # type: ignore[no-untyped-def]
 
 
 @njit(**OPTIONS)
-def products_on_diagonal(x, t, n, m, r, a, z, sums, products):  # type: ignore[no-untyped-def]
-    """Weighted centred features z[a:a+4] = r(x−m), their sums, and the diagonal tile of z·tᵀ."""
+def add_diagonal_tile(x, t, n, m, r, a, z, sums, products):  # type: ignore[no-untyped-def]
+    """Write z[a:a+4] = r(x−m); add their sums, and the diagonal tile of z·tᵀ."""
     x0, x1, x2, x3 = x[a], x[a + 1], x[a + 2], x[a + 3]
     t0, t1, t2, t3 = t[a], t[a + 1], t[a + 2], t[a + 3]
     z0, z1, z2, z3 = z[a], z[a + 1], z[a + 2], z[a + 3]
@@ -162,8 +162,8 @@ def products_on_diagonal(x, t, n, m, r, a, z, sums, products):  # type: ignore[n
 
 
 @njit(**OPTIONS)
-def products_below_diagonal(z, t, n, a, c, products):  # type: ignore[no-untyped-def]
-    """The tile (a, c) of z·tᵀ."""
+def add_lower_tile(z, t, n, a, c, products):  # type: ignore[no-untyped-def]
+    """Add the tile (a, c) of z·tᵀ."""
     z0, z1, z2, z3 = z[a], z[a + 1], z[a + 2], z[a + 3]
     t0, t1, t2, t3 = t[c], t[c + 1], t[c + 2], t[c + 3]
     p00 = p01 = p02 = p03 = p10 = p11 = p12 = p13 = 0.0
@@ -199,7 +199,7 @@ def products_below_diagonal(z, t, n, a, c, products):  # type: ignore[no-untyped
 
 @njit(**OPTIONS)
 def log_density(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped-def]
-    """Log-densities of component j: rows of tiles, each finished before the next begins."""
+    """Write log-densities of component j, one row of tiles after the other."""
     f, b = model.factors[j], model.offsets[j]
     width = b.size
     t, y, distance = scratch[0], scratch[1], scratch[2, 0]
@@ -213,12 +213,12 @@ def log_density(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped-d
         for c in range(4, a, 4):
             multiply_add(t, n, f, a, c, y)
         square_add(t, n, f, a, y, distance)
-    finish(distance, n, model.constants[j], out, top)
+    write_log_densities(distance, n, model.constants[j], out, top)
 
 
 @njit(**OPTIONS)
 def gather(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore[no-untyped-def]
-    """Statistics of component j. Where it is near, products still hold x and not x − m: see ``finish_products``."""
+    """Add statistics of component j; products of a near one are with x, not x − m (see `Kernel.unpack`)."""
     m = model.means[j]
     t, z = scratch[0], scratch[1]
     count = 0.0
@@ -231,9 +231,9 @@ def gather(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore[n
     else:
         centre(x, n, m, t)
     for a in range(0, m.size, 4):
-        products_on_diagonal(x, t, n, m, r, a, z, sums, products)
+        add_diagonal_tile(x, t, n, m, r, a, z, sums, products)
         for c in range(0, a, 4):
-            products_below_diagonal(z, t, n, a, c, products)
+            add_lower_tile(z, t, n, a, c, products)
     return count
 
 

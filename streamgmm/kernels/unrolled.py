@@ -1,12 +1,13 @@
-"""Up to four features (pixels): everything of a row in registers, nothing read twice.
+"""Loops for matrices of up to four features (pixels): everything of a row in registers, nothing read twice.
 
-Log-densities and statistics for one block and one component, centred on the component. ``x`` is (width, block),
-``m`` the mean and ``f`` the lower triangular factor with ‖f(x−m)‖² half the squared Mahalanobis distance.
-Only the lower triangle of the products is filled.
+Log-densities and statistics for one block and one component, centred on the component. ``x`` is (width, block), ``m``
+the mean and ``f`` the lower triangular factor with ‖f(x−m)‖² half the squared Mahalanobis distance. Only the lower
+triangle of the products is filled.
 """
 
 from __future__ import annotations
 
+from collections import namedtuple
 from typing import Any, NamedTuple
 
 from numba import njit
@@ -15,43 +16,21 @@ from streamgmm.kernels.compilation import OPTIONS
 
 
 class Unrolled1(NamedTuple):
-    """Parameters for one feature, means about the shared origin.
-
-    A type for each number of features, so that the loops are chosen, and only those compiled, by type.
-    """
+    """Parameters for one feature. The loops are chosen by type, hence one type per number of features."""
 
     constants: Any  # (k,)
-    means: Any  # (k, d)
+    means: Any  # (k, d), about the shared origin
     factors: Any  # (k, d, d)
 
 
-class Unrolled2(NamedTuple):
-    """The same for two features."""
-
-    constants: Any
-    means: Any
-    factors: Any
-
-
-class Unrolled3(NamedTuple):
-    """The same for three features."""
-
-    constants: Any
-    means: Any
-    factors: Any
-
-
-class Unrolled4(NamedTuple):
-    """The same for four features."""
-
-    constants: Any
-    means: Any
-    factors: Any
+Unrolled2 = namedtuple("Unrolled2", "constants means factors")
+Unrolled3 = namedtuple("Unrolled3", "constants means factors")
+Unrolled4 = namedtuple("Unrolled4", "constants means factors")
 
 
 @njit(**OPTIONS)
 def log_density_1(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped-def]
-    """Log-densities of one feature into ``out``, their maximum so far into ``top``."""
+    """Write log-densities of one feature to ``out`` and their maximum so far to ``top``."""
     m, f, constant = model.means[j], model.factors[j], model.constants[j]
     x0 = x[0]
     m0, f00 = m[0], f[0, 0]
@@ -64,7 +43,7 @@ def log_density_1(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped
 
 @njit(**OPTIONS)
 def log_density_2(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped-def]
-    """The same for two features."""
+    """Write log-densities of two features to ``out`` and their maximum so far to ``top``."""
     m, f, constant = model.means[j], model.factors[j], model.constants[j]
     x0, x1 = x[0], x[1]
     m0, m1 = m[0], m[1]
@@ -79,7 +58,7 @@ def log_density_2(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped
 
 @njit(**OPTIONS)
 def log_density_3(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped-def]
-    """The same for three features."""
+    """Write log-densities of three features to ``out`` and their maximum so far to ``top``."""
     m, f, constant = model.means[j], model.factors[j], model.constants[j]
     x0, x1, x2 = x[0], x[1], x[2]
     m0, m1, m2 = m[0], m[1], m[2]
@@ -96,7 +75,7 @@ def log_density_3(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped
 
 @njit(**OPTIONS)
 def log_density_4(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped-def]
-    """The same for four features."""
+    """Write log-densities of four features to ``out`` and their maximum so far to ``top``."""
     m, f, constant = model.means[j], model.factors[j], model.constants[j]
     x0, x1, x2, x3 = x[0], x[1], x[2], x[3]
     m0, m1, m2, m3 = m[0], m[1], m[2], m[3]
@@ -115,7 +94,7 @@ def log_density_4(model, j, x, n, scratch, out, top):  # type: ignore[no-untyped
 
 @njit(**OPTIONS)
 def gather_1(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore[no-untyped-def]
-    """Add the statistics of one feature; returns the count. Responsibilities are ``r·scale``."""
+    """Add statistics of one feature, with responsibilities ``r·scale``; return the count."""
     m = model.means[j]
     x0 = x[0]
     m0 = m[0]
@@ -134,7 +113,7 @@ def gather_1(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore
 
 @njit(**OPTIONS)
 def gather_2(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore[no-untyped-def]
-    """The same for two features."""
+    """Add statistics of two features, with responsibilities ``r·scale``; return the count."""
     m = model.means[j]
     x0, x1 = x[0], x[1]
     m0, m1 = m[0], m[1]
@@ -159,7 +138,7 @@ def gather_2(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore
 
 @njit(**OPTIONS)
 def gather_3(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore[no-untyped-def]
-    """The same for three features."""
+    """Add statistics of three features, with responsibilities ``r·scale``; return the count."""
     m = model.means[j]
     x0, x1, x2 = x[0], x[1], x[2]
     m0, m1, m2 = m[0], m[1], m[2]
@@ -192,7 +171,7 @@ def gather_3(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore
 
 @njit(**OPTIONS)
 def gather_4(model, j, x, n, r, scale, scratch, sums, products):  # type: ignore[no-untyped-def]
-    """The same for four features."""
+    """Add statistics of four features, with responsibilities ``r·scale``; return the count."""
     m = model.means[j]
     x0, x1, x2, x3 = x[0], x[1], x[2], x[3]
     m0, m1, m2, m3 = m[0], m[1], m[2], m[3]

@@ -1,4 +1,4 @@
-"""Compiled loops over pixels of small integers: how often each value is there, and what a table has for each.
+"""Compiled tables of pixels of small integers: counting of values, and look-up.
 
 A value is the bands of a pixel one after the other, as one number.
 """
@@ -9,46 +9,46 @@ from typing import Any
 
 from streamgmm.kernels.compilation import cached
 
-BAND_BITS = 8  # of one band, where there are several
+BAND_BITS = 8  # of one band of several
 
 
 @cached
-def tally(rows: Any, counters: Any, found: Any) -> Any:
-    """Count each row (n, bands) at its value, all counters being 0; values in the order in which they are first met.
+def count_values(rows: Any, counters: Any, values: Any) -> Any:
+    """Count the values of rows (n, bands) in counters that are 0; write distinct values in order of appearance.
 
-    Returns how many are in ``found``: a look at these is less than one at all counters.
+    Return the number of distinct values.
     """
-    n_found = 0
+    n_values = 0
     for row in range(rows.shape[0]):
         value = 0
         for band in range(rows.shape[1]):
             value = (value << BAND_BITS) | rows[row, band]
         if counters[value] == 0:
-            found[n_found] = value
-            n_found += 1
+            values[n_values] = value
+            n_values += 1
         counters[value] += 1
-    return n_found
+    return n_values
 
 
 @cached
-def taken(values: Any, counters: Any, out: Any) -> Any:
-    """Counts of some values, whose counters are 0 again."""
-    for place in range(values.shape[0]):
-        out[place] = counters[values[place]]
-        counters[values[place]] = 0
+def drain(values: Any, counters: Any, out: Any) -> Any:
+    """Write the counts of some values, and set their counters to 0."""
+    for index in range(values.shape[0]):
+        out[index] = counters[values[index]]
+        counters[values[index]] = 0
     return out
 
 
 @cached
-def add(values: Any, counts: Any, totals: Any) -> None:
-    """Add counts of some values to totals of all."""
-    for place in range(values.shape[0]):
-        totals[values[place]] += counts[place]
+def add_counts(values: Any, counts: Any, totals: Any) -> None:
+    """Add counts of some values to the totals of all."""
+    for index in range(values.shape[0]):
+        totals[values[index]] += counts[index]
 
 
 @cached
 def look_up(rows: Any, table: Any, out: Any) -> None:
-    """Entry of a table for each row (n, bands)."""
+    """Write the entry of a table for each row (n, bands)."""
     for row in range(rows.shape[0]):
         value = 0
         for band in range(rows.shape[1]):

@@ -93,8 +93,8 @@ class RunningMoments:
 
     Examples
     --------
-    >>> one, other = RunningMoments.of(np.array([1.0, 3.0])), RunningMoments.of(np.array([2.0]), np.array([2.0]))
-    >>> one + other, (one + other) == RunningMoments.of(np.array([1.0, 3.0, 2.0, 2.0]))
+    >>> one, other = RunningMoments.from_values(np.array([1.0, 3.0])), RunningMoments.from_values(np.array([2.0]), np.array([2.0]))
+    >>> one + other, (one + other) == RunningMoments.from_values(np.array([1.0, 3.0, 2.0, 2.0]))
     (Spread(weight=4.0, mean=2.0, squares=2.0), True)
     """
 
@@ -103,7 +103,7 @@ class RunningMoments:
     squares: float
 
     @classmethod
-    def of(cls, values: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> RunningMoments:
+    def from_values(cls, values: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> RunningMoments:
         """Of values at hand."""
         shares = np.ones(len(values)) if weights is None else weights
         weight = float(shares.sum())

@@ -26,7 +26,9 @@ from streamgmm.persistence.codec import persistent
 
 Array = NDArray[np.float64]
 
-LARGEST = np.float64(1e150)  # magnitude of a value whose square, summed over any number of rows, is still a float64
+MAX_MAGNITUDE = np.float64(
+    1e150
+)  # magnitude of a value whose square, summed over any number of rows, is still a float64
 
 
 @persistent("statistics-1")

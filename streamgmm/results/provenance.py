@@ -42,7 +42,9 @@ class Record:
     @classmethod
     def of(cls, kind: str, model: Any, source: Source, settings: Mapping[str, Any] | None = None) -> Self:
         """Record of what a fitted model says of a source, three of whose chunks are read."""
-        return cls(kind, model_digest(model), Fingerprint.of(source), version("streamgmm"), dict(settings or {}))
+        return cls(
+            kind, model_digest(model), Fingerprint.from_source(source), version("streamgmm"), dict(settings or {})
+        )
 
     @classmethod
     def read(cls, attributes: dict[str, Any]) -> Self:
@@ -62,7 +64,7 @@ class Record:
             return f"another model, {other.model}, not {self.model}"
         if self.streamgmm != other.streamgmm:
             return f"streamgmm {other.streamgmm}, not {self.streamgmm}"
-        rows = self.rows.difference(other.rows)
+        rows = self.rows.describe_difference(other.rows)
         if rows:
             return f"other rows: {rows}"
         for name in sorted({*self.settings, *other.settings}):

@@ -83,7 +83,7 @@ class SelectionContents:
                     f"{folder} holds a selection with {name}={self.settings.get(name)!r}, not {value!r}; set it back, "
                     f"{REMEDY}"
                 )
-        difference = "" if self.task.rows is None else self.task.rows.difference(rows)
+        difference = "" if self.task.rows is None else self.task.rows.describe_difference(rows)
         if difference:
             raise CheckpointMismatch(
                 f"{folder} holds a selection by other rows: X has {difference}; pass the same X, {REMEDY}"
@@ -112,7 +112,7 @@ class SelectionCheckpoint:
     def __init__(
         self, checkpoint: Any, resume: str, settings: Settings, source: Source, task: FitTask, random: RandomState
     ) -> None:
-        self.task = replace(task, rows=Fingerprint.of(source), random=state_of(random))
+        self.task = replace(task, rows=Fingerprint.from_source(source), random=state_of(random))
         self.choice: SelectionState = SelectionStartsState()
         self._settings = dict(settings)
         self.checkpoint_writer = CheckpointWriter(

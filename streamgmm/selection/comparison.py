@@ -134,12 +134,13 @@ def held_out(keys: Sequence[Key], densities: Mapping[Key, Array], weights: Array
     Shape (m, 2); NaN where a candidate has none. The difference is taken row by row: what makes a row likely or not is
     the same for all.
     """
-    spreads = {key: RunningMoments.of(values, weights) for key, values in densities.items()}
+    spreads = {key: RunningMoments.from_values(values, weights) for key, values in densities.items()}
     means = np.array([spreads[key].mean if key in spreads else nan for key in keys])
     if np.isnan(means).all():
         return np.stack([means, means], axis=1)
     first = densities[keys[int(np.nanargmax(means))]]
     errors = [
-        RunningMoments.of(densities[key] - first, weights).standard_error if key in densities else nan for key in keys
+        RunningMoments.from_values(densities[key] - first, weights).standard_error if key in densities else nan
+        for key in keys
     ]
     return np.stack([means, np.array(errors)], axis=1)

@@ -92,14 +92,14 @@ class SelectionFinalState(SelectionState):
 
     def validate(self) -> None:
         """Raise ValueError where the pass is of other candidates."""
-        if len(self.evaluation.counters) not in ((0,) if not self.evaluation.taken else ()) + (
+        if len(self.evaluation.counters) not in ((0,) if not self.evaluation.groups_read else ()) + (
             len(self.race.trajectories),
         ) or (self.is_complete and not self.evaluation.counters):
             raise ValueError("the final pass is of other candidates")
 
     def describe(self) -> str:
         """Return in words how far the pass has come."""
-        return "ended" if self.is_complete else f"in the final pass, {count_groups(self.evaluation.taken)} read"
+        return "ended" if self.is_complete else f"in the final pass, {count_groups(self.evaluation.groups_read)} read"
 
     def find_outcomes(self, context: SelectionContext) -> list[Outcome | None]:
         """Return the best start of each size and family; None where all have degenerated."""

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from streamgmm import plot
 from streamgmm.data.checks import check_finite
-from streamgmm.data.shuffling import in_groups, loaded
+from streamgmm.data.shuffling import group_chunks, load_chunks
 from streamgmm.data.source import Reading
 from streamgmm.data.sources import as_source
 from streamgmm.errors import DegenerateError
@@ -264,10 +264,10 @@ class Selection:
 def _parts(reading: Reading) -> Iterator[tuple[NDArray[Any], NDArray[np.float64] | None, bool]]:
     """Rows and weights, as many chunks at a time as fit in memory together, and whether they are the last."""
     pending = None
-    for group in in_groups(((chunk,) for chunk in reading.chunks()), reading):
+    for group in group_chunks(((chunk,) for chunk in reading.chunks()), reading):
         if pending is not None:
             yield *pending, False
-        chunks = loaded([chunk for (chunk,) in group])
+        chunks = load_chunks([chunk for (chunk,) in group])
         for chunk in chunks:
             check_finite(chunk)
         rows = chunks[0].rows if len(chunks) == 1 else np.concatenate([chunk.rows for chunk in chunks])

@@ -106,7 +106,7 @@ class AlgorithmLaws:
         example = data.draw(examples(self.structure))
         algorithm, state = self.make(), self.make().init(example.parameters)
         for number, expectations in enumerate(self.draw_expectations(data, example)):
-            idle, info = algorithm.update(state, (), ChunkGroup((), last=False, complete=False))
+            idle, info = algorithm.update(state, (), ChunkGroup((), ends_pass=False, ends_batch=False))
             assert info is None
             assert _to_bits(idle) == _to_bits(state)
             group = _make_group(number, expectations, last=False, complete=True)
@@ -119,7 +119,7 @@ class AlgorithmLaws:
 
 def _make_group(number: int, expectations: Sequence[Expectation], *, last: bool, complete: bool) -> ChunkGroup:
     """Return a chunk group of one partition, if any."""
-    return ChunkGroup((), last, complete, entries=(number,) * len(expectations))
+    return ChunkGroup((), last, complete, partitions=(number,) * len(expectations))
 
 
 def _to_bits(value: Any) -> list[Any]:

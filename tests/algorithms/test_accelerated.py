@@ -39,7 +39,9 @@ class TestAccelerated(AlgorithmLaws):
         from streamgmm.kernels.e_step import expect
 
         whole = expect(example.rows, example.parameters, weights=example.weights)
-        return strategy.update(strategy.init(example.parameters), whole, ChunkGroup((), last=True, complete=True))
+        return strategy.update(
+            strategy.init(example.parameters), whole, ChunkGroup((), ends_pass=True, ends_batch=True)
+        )
 
 
 def fitted(rows, start, structure, strategy, passes, stop=None, reg_covar=0.0, watch=None):
@@ -47,7 +49,7 @@ def fitted(rows, start, structure, strategy, passes, stop=None, reg_covar=0.0, w
     stage = Stage(
         "x",
         strategy,
-        lambda number, taken: execution.chunk_groups(source, taken),
+        lambda number, taken: execution.iter_chunk_groups(source, taken),
         None,
         MaxPasses() if stop is None else stop,
     )
@@ -292,7 +294,7 @@ def test_a_common_factor_of_all_weights_changes_nothing():
         stage = Stage(
             "x",
             Accelerated(structure, 1e-6),
-            lambda number, taken, source=source: execution.chunk_groups(source, taken),
+            lambda number, taken, source=source: execution.iter_chunk_groups(source, taken),
             None,
             MaxPasses(),
         )

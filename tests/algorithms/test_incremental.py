@@ -33,7 +33,9 @@ class TestIncremental(AlgorithmLaws):
                 expect(example.rows[parts[place]], parameters, weights=example.weights[parts[place]])[0]
                 for place in group
             ]
-            chunk_group = ChunkGroup((), last=last and turn == len(groups) - 1, complete=True, entries=tuple(group))
+            chunk_group = ChunkGroup(
+                (), ends_pass=last and turn == len(groups) - 1, ends_batch=True, partitions=tuple(group)
+            )
             surrogate, state = strategy.update(state, expectations, chunk_group)
             if surrogate is not None:
                 parameters = maximize(surrogate.statistics, self.structure)[0]
@@ -50,7 +52,7 @@ class TestIncremental(AlgorithmLaws):
         strategy, state = self.make(), self.make().init(example.parameters)
         for first, stop in pairwise(cuts):
             places = tuple(int(place) for place in order[first:stop])
-            chunk_group = ChunkGroup((), last=stop == len(order), complete=True, entries=places)
+            chunk_group = ChunkGroup((), ends_pass=stop == len(order), ends_batch=True, partitions=places)
             surrogate, state = strategy.update(state, [entries[place] for place in places], chunk_group)
         covered = strategy.covered(state)
         assert covered.likelihood.rows == surrogate.effective_rows == len(example.rows)

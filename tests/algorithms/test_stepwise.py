@@ -12,8 +12,8 @@ from streamgmm.model.em import maximize, pseudo_statistics
 from streamgmm.testing.algorithm_laws import AlgorithmLaws
 from streamgmm.testing.examples import assert_same_parameters, assert_same_statistics, examples, law
 
-WHOLE = ChunkGroup((), last=True, complete=True)
-BATCH = ChunkGroup((), last=False, complete=True)
+WHOLE = ChunkGroup((), ends_pass=True, ends_batch=True)
+BATCH = ChunkGroup((), ends_pass=False, ends_batch=True)
 
 
 class TestStepwise(AlgorithmLaws):
@@ -49,7 +49,7 @@ class TestStepwise(AlgorithmLaws):
         ]
         strategy, start = self.make(), self.make().init(example.parameters)
         _, straight = strategy.update(start, [whole], BATCH)
-        none, state = strategy.update(start, [parts[0]], ChunkGroup((), last=False, complete=False))
+        none, state = strategy.update(start, [parts[0]], ChunkGroup((), ends_pass=False, ends_batch=False))
         assert none is None
         _, state = strategy.update(state, [parts[1]], BATCH)
         assert_same_statistics(state.statistics, straight.statistics)

@@ -56,7 +56,7 @@ def test_chunks_do_not_change_what_is_drawn(data):
 @pytest.mark.parametrize("chunks, of_a_block", [(1_000, 1_024), (300, 1_024), (300, 16)])
 def test_every_row_is_as_likely_as_any_other_and_any_two_are(monkeypatch, chunks, of_a_block):
     """Counts of 1,000 samples: 5 standard errors of 1,000 rows and 1,000 pairs, by chance once in 800 times."""
-    monkeypatch.setattr("streamgmm.data.sources.arrays.CHUNK_ROWS", chunks)
+    monkeypatch.setattr("streamgmm.data.sources.in_memory.CHUNK_ROWS", chunks)
     monkeypatch.setattr("streamgmm.data.subsample.OF_A_BLOCK", of_a_block)
     counts, pairs = np.zeros(1_000), np.zeros(1_000)
     source, other = as_source(np.arange(1_000.0)[:, None]), np.random.default_rng(3).permutation(1_000)
@@ -126,7 +126,7 @@ def skewed(n=5_000, seed=0):
 
 @pytest.mark.parametrize("chunks", [5_000, 700])
 def test_sums_over_a_sample_with_weights_are_on_average_those_over_all_rows(monkeypatch, chunks):
-    monkeypatch.setattr("streamgmm.data.sources.arrays.CHUNK_ROWS", chunks)
+    monkeypatch.setattr("streamgmm.data.sources.in_memory.CHUNK_ROWS", chunks)
     rows, weights = skewed()
     source = as_source(rows, weights)
     wholes = np.array([weights.sum(), *(weights @ rows), *(weights @ rows**2)])

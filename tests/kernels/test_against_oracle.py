@@ -11,10 +11,10 @@ from scipy.special import logsumexp
 
 from streamgmm.errors import NonFiniteError
 from streamgmm.kernels import oracle
-from streamgmm.kernels.blocks import BLOCK
 from streamgmm.kernels.e_step import accumulate, expect
-from streamgmm.kernels.elementwise import Axes
+from streamgmm.kernels.elementwise import Elementwise
 from streamgmm.kernels.kernel import Kernel, passes
+from streamgmm.kernels.loading import BLOCK_ROWS
 from streamgmm.kernels.tiled import Tiled
 from streamgmm.kernels.unrolled import BY_WIDTH
 from streamgmm.model.covariances import STRUCTURES
@@ -67,7 +67,7 @@ def assert_matches_oracle(rows, weights, parameters, tolerance=1e-11):
     assert found.likelihood.rows == len(rows)
     joint = oracle.log_densities(rows, parameters)
     marginal = logsumexp(joint, axis=1)
-    kernel = Kernel.of(parameters)
+    kernel = Kernel.from_parameters(parameters)
     np.testing.assert_allclose(kernel.log_densities(rows), marginal, rtol=tolerance, atol=1e3 * tolerance)
     responsibilities = np.exp(joint - marginal[:, None])
     np.testing.assert_allclose(kernel.responsibilities(rows), responsibilities, rtol=0, atol=1e3 * tolerance)
@@ -78,7 +78,7 @@ def assert_matches_oracle(rows, weights, parameters, tolerance=1e-11):
 @st.composite
 def tables(draw, d):
     """Rows of a drawn length, dtype and layout, their weights, and where they lie."""
-    n = draw(st.sampled_from([1, 2, 7, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 5]))
+    n = draw(st.sampled_from([1, 2, 7, BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 1, 2 * BLOCK_ROWS + 5]))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     dtype = np.dtype(draw(st.sampled_from(DTYPES)))
     scale, offset = (10.0, 0.0) if dtype == np.int8 else (20.0, 100.0)
@@ -104,8 +104,8 @@ def test_any_rows_of_any_dtype_layout_and_weight_give_what_the_formulas_say(fami
 def test_the_geometry_is_chosen_by_family_and_number_of_features():
     random = np.random.default_rng(0)
     for family, d in GEOMETRIES:
-        model = Kernel.of(mixture(STRUCTURES[family], 2, d, random)).model
-        expected = Axes if family in ("diag", "spherical") else BY_WIDTH.get(d, Tiled)
+        model = Kernel.from_parameters(mixture(STRUCTURES[family], 2, d, random)).model
+        expected = Elementwise if family in ("diag", "spherical") else BY_WIDTH.get(d, Tiled)
         assert type(model) is expected
 
 
@@ -128,13 +128,13 @@ def test_components_far_from_the_shared_origin_are_centred_row_by_row(family, d)
         parameters.covariances,
         STRUCTURES[family],
     )
-    kernel = Kernel.of(parameters)
+    kernel = Kernel.from_parameters(parameters)
     near = np.asarray(kernel.model.near)
     assert not near.all()
     rows = parameters.means[random.integers(0, 3, 700)] + random.normal(size=(700, d))
     assert_matches_oracle(rows, None, parameters)
     # and beside a near one, which a shared origin of its own gives
-    beside = Kernel.of(parameters, parameters.means[0])
+    beside = Kernel.from_parameters(parameters, parameters.means[0])
     assert np.asarray(beside.model.near).any() and not np.asarray(beside.model.near).all()
     np.testing.assert_allclose(
         beside.log_densities(rows), logsumexp(oracle.log_densities(rows, parameters), axis=1), rtol=1e-10
@@ -148,7 +148,7 @@ def test_components_that_no_row_of_a_block_comes_near_add_nothing(family, d):
     parameters = mixture(structure, 4, d, random)
     centres = parameters.means + 50.0 * np.arange(4)[:, None]
     parameters = make_parameters(parameters.weights, centres, parameters.covariances, structure)
-    labels = np.sort(random.integers(0, 4, 4 * BLOCK))  # sorted: most blocks hold rows of one component
+    labels = np.sort(random.integers(0, 4, 4 * BLOCK_ROWS))  # sorted: most blocks hold rows of one component
     assert_matches_oracle(centres[labels] + 0.3 * random.normal(size=(len(labels), d)), None, parameters)
 
 
@@ -156,43 +156,43 @@ def test_components_that_no_row_of_a_block_comes_near_add_nothing(family, d):
 def test_a_component_of_weight_zero_takes_nothing(family, d):
     random = np.random.default_rng(4)
     parameters = replace(mixture(STRUCTURES[family], 3, d, random), weights=np.array([0.6, 0.0, 0.4]))
-    rows = random.normal(size=(BLOCK + 3, d))
+    rows = random.normal(size=(BLOCK_ROWS + 3, d))
     assert_matches_oracle(rows, None, parameters)
     statistics = expect(rows, parameters)[0].statistics
     assert statistics.counts[1] == 0.0 and not statistics.sums[1].any()
-    assert np.all(Kernel.of(parameters).responsibilities(rows)[:, 1] < 1e-200)
+    assert np.all(Kernel.from_parameters(parameters).responsibilities(rows)[:, 1] < 1e-200)
 
 
 @pytest.mark.parametrize(("family", "d"), [("full", 3), ("full", 5), ("diag", 3)])
 def test_rows_of_weight_zero_add_nothing_but_are_counted(family, d):
     random = np.random.default_rng(5)
     parameters = mixture(STRUCTURES[family], 3, d, random)
-    rows = random.normal(size=(BLOCK + 100, d))
-    weights = np.repeat([1.0, 0.0], [BLOCK, 100])
-    (some,), (whole,) = expect(rows[:BLOCK], parameters), expect(rows, parameters, weights=weights)
+    rows = random.normal(size=(BLOCK_ROWS + 100, d))
+    weights = np.repeat([1.0, 0.0], [BLOCK_ROWS, 100])
+    (some,), (whole,) = expect(rows[:BLOCK_ROWS], parameters), expect(rows, parameters, weights=weights)
     for name in ("counts", "sums", "products"):
         np.testing.assert_allclose(
             getattr(whole.statistics, name), getattr(some.statistics, name), rtol=1e-13, atol=1e-13
         )
-    assert (whole.likelihood.rows, whole.likelihood.weight) == (BLOCK + 100, BLOCK)
+    assert (whole.likelihood.rows, whole.likelihood.weight) == (BLOCK_ROWS + 100, BLOCK_ROWS)
 
 
 @pytest.mark.parametrize(("family", "d"), [("full", 2), ("tied", 4), ("full", 7), ("diag", 7), ("spherical", 1)])
 def test_a_row_astronomically_far_away_leaves_everything_finite(family, d):
     parameters = mixture(STRUCTURES[family], 3, d, np.random.default_rng(6))
-    rows = np.zeros((BLOCK, d))
+    rows = np.zeros((BLOCK_ROWS, d))
     rows[17] = 1e149
     (found,) = expect(rows, parameters)
-    np.testing.assert_allclose(found.statistics.counts.sum(), BLOCK)
+    np.testing.assert_allclose(found.statistics.counts.sum(), BLOCK_ROWS)
     assert np.isfinite(found.statistics.products).all()
-    assert np.isfinite(Kernel.of(parameters).log_densities(rows)).all()
-    np.testing.assert_allclose(Kernel.of(parameters).responsibilities(rows).sum(axis=1), 1.0)
+    assert np.isfinite(Kernel.from_parameters(parameters).log_densities(rows)).all()
+    np.testing.assert_allclose(Kernel.from_parameters(parameters).responsibilities(rows).sum(axis=1), 1.0)
 
 
 @given(st.data())
 def test_a_value_that_cannot_be_used_is_found_wherever_it_is(data):
     family, d = data.draw(st.sampled_from(GEOMETRIES))
-    n = data.draw(st.sampled_from([1, 10, BLOCK, BLOCK + 1, 3 * BLOCK + 7]))
+    n = data.draw(st.sampled_from([1, 10, BLOCK_ROWS, BLOCK_ROWS + 1, 3 * BLOCK_ROWS + 7]))
     dtype = data.draw(st.sampled_from(["float64", "float32", "float16"]))
     bad = [np.nan, np.inf, -np.inf] + ([1e151, -1e200] if dtype == "float64" else [])
     rows = np.zeros((n, d), dtype)
@@ -202,14 +202,14 @@ def test_a_value_that_cannot_be_used_is_found_wherever_it_is(data):
     with pytest.raises(NonFiniteError, match="NaN, infinity or a value too large"):
         expect(rows, parameters, weights=weights)
     with pytest.raises(NonFiniteError):
-        Kernel.of(parameters).labels(rows)
+        Kernel.from_parameters(parameters).labels(rows)
 
 
 @pytest.mark.parametrize("d", [3, 6])
 def test_candidates_of_all_families_share_one_reading(d):
     random = np.random.default_rng(7)
     candidates = [mixture(structure, k, d, random) for k, structure in enumerate(STRUCTURES.values(), start=1)]
-    rows = random.normal(size=(2 * BLOCK + 1, d))
+    rows = random.normal(size=(2 * BLOCK_ROWS + 1, d))
     together = expect(rows, *candidates)
     for parameters, joint in zip(candidates, together, strict=True):
         (alone,) = expect(rows, parameters)
@@ -228,7 +228,7 @@ def test_equal_components_label_a_row_with_the_first_of_them(family, d):
         np.repeat(one.covariances, 3, axis=0),
         np.repeat(one.precision_factors, 3, axis=0),
     )
-    assert not Kernel.of(three).labels(np.random.default_rng(9).normal(size=(BLOCK + 1, d))).any()
+    assert not Kernel.from_parameters(three).labels(np.random.default_rng(9).normal(size=(BLOCK_ROWS + 1, d))).any()
 
 
 def test_weights_may_be_strided_and_read_only():
@@ -244,13 +244,13 @@ def test_weights_may_be_strided_and_read_only():
 def test_a_kernel_that_a_message_carried_runs_the_same_loops(family, d):
     """Its arrays lie in the message, read-only; loops that were compiled for such took a worker seconds."""
     random = np.random.default_rng(11)
-    kernel = Kernel.of(mixture(STRUCTURES[family], 3, d, random))
-    rows = random.normal(size=(5 * BLOCK + 7, d))
+    kernel = Kernel.from_parameters(mixture(STRUCTURES[family], 3, d, random))
+    rows = random.normal(size=(5 * BLOCK_ROWS + 7, d))
     buffers = []
     message = pickle.dumps(kernel, protocol=5, buffer_callback=buffers.append)
-    (here,) = accumulate(rows, None, [kernel])
+    here = accumulate(rows, None, [kernel])
     versions = len(passes.accumulate.signatures)
     carried = pickle.loads(message, buffers=[bytes(buffer.raw()) for buffer in buffers])
-    (there,) = accumulate(rows, None, [carried])
+    there = accumulate(rows, None, [carried])
     np.testing.assert_array_equal(there, here)
     assert len(passes.accumulate.signatures) == versions

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgmm.kernels.blocks import BLOCK, CACHE, iter_blocks
+from streamgmm.kernels.loading import BLOCK_ROWS, CACHED_VALUES, iter_blocks
 
 
-@given(n=st.integers(1, 4 * BLOCK), d=st.integers(1, 6), more=st.integers(0, 3))
+@given(n=st.integers(1, 4 * BLOCK_ROWS), d=st.integers(1, 6), more=st.integers(0, 3))
 def test_portions_end_to_end_are_the_rows_about_the_origin(n, d, more):
     rows, origin = np.arange(n * d, dtype=np.int32).reshape(n, d), np.arange(d, dtype=float)
     loaded = []
@@ -21,8 +21,8 @@ def test_a_portion_stays_in_cache_and_is_whole_blocks():
     rows = np.zeros((100_000, 4))
     parts = [(part, blocks.nbytes) for part, blocks in iter_blocks(rows, 4, np.zeros(4))]
     assert len(parts) > 1
-    assert all(size <= 8 * CACHE for _, size in parts)
-    assert all(part.start % BLOCK == 0 for part, _ in parts)
+    assert all(size <= 8 * CACHED_VALUES for _, size in parts)
+    assert all(part.start % BLOCK_ROWS == 0 for part, _ in parts)
 
 
 @pytest.mark.parametrize("largest", [np.iinfo(np.uint64).max, np.iinfo(np.int64).min])

@@ -31,8 +31,10 @@ values = st.lists(st.tuples(st.floats(-1e3, 1e3), st.integers(0, 3)), min_size=1
 @given(values, st.integers(0, 20))
 def test_spreads_of_parts_add_up_to_that_of_the_whole_and_a_weight_is_so_many_rows(pairs, cut):
     numbers, weights = (np.array(column, float) for column in zip(*pairs, strict=True))
-    whole = RunningMoments.of(np.repeat(numbers, weights.astype(int)))
-    parts = RunningMoments.of(numbers[:cut], weights[:cut]) + RunningMoments.of(numbers[cut:], weights[cut:])
+    whole = RunningMoments.from_values(np.repeat(numbers, weights.astype(int)))
+    parts = RunningMoments.from_values(numbers[:cut], weights[:cut]) + RunningMoments.from_values(
+        numbers[cut:], weights[cut:]
+    )
     for name in ("weight", "mean", "squares"):
         np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-9, atol=1e-6)
 

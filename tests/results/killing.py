@@ -92,7 +92,7 @@ def run(folder, n_kills, seed):
     image.TASK_BYTES, scene.TILE = BLOCK * BLOCK * 3 * 4, BLOCK // 2  # so that a block is a shard
     os.waitpid(forked(lambda: prepare(folder)), 0)
     model = load(folder / "model")
-    Kernel.of(parameters_of(model, STRUCTURES["full"])).labels(
+    Kernel.from_parameters(parameters_of(model, STRUCTURES["full"])).labels(
         np.zeros((1, 3), np.float32)
     )  # compiled before the forks
     counted = {what: killed(folder, what, n_kills, seed) for what in ("predict", "segment")}

@@ -338,7 +338,9 @@ def ended(means, split_merge, passes=60):
     rows, structure = clusters(), STRUCTURES["full"]
     k = len(means)
     source, sample = as_source(rows), Asked(rows)
-    stage = Stage("batch", Batch(), lambda number, taken: execution.chunk_groups(source, taken), None, Tolerance(1e-6))
+    stage = Stage(
+        "batch", Batch(), lambda number, taken: execution.iter_chunk_groups(source, taken), None, Tolerance(1e-6)
+    )
     start = make_parameters(np.full(k, 1 / k), np.array(means, float), np.stack([np.eye(2)] * k), structure)
     (before,) = fit([start], [stage], structure, reg_covar=1e-6, max_iter=60)
     settings = {"reg_covar": 1e-6, "split_merge": split_merge, "sample": sample}

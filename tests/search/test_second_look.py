@@ -238,8 +238,8 @@ def test_no_reading_is_added(rows):
 def looked_at(source, parameters, seed=3, most=50):
     second = OutlierSampler(seed, source.n_features, None)
     object.__setattr__(second.draw, "most", most)
-    for chunk_group in execution.chunk_groups(source):
-        execution.expect(replace(chunk_group, look=second), [parameters])
+    for chunk_group in execution.iter_chunk_groups(source):
+        execution.expect(replace(chunk_group, row_tap=second), [parameters])
     return second
 
 
@@ -323,7 +323,7 @@ def killed_after(patch, chunk_groups):
 
 @pytest.mark.parametrize("kind", ["array", "dask", "batches"])
 def test_a_fit_that_is_killed_while_it_looks_or_tries_ends_in_the_same_bits(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr("streamgmm.data.sources.arrays.CHUNK_ROWS", 6_000)
+    monkeypatch.setattr("streamgmm.data.sources.in_memory.CHUNK_ROWS", 6_000)
     monkeypatch.setattr("streamgmm.data.execution.CHUNKS_PER_GROUP", 2)
     rows = with_rare((30.0, 0.0), 1, n=24_000, size=16)
 

@@ -107,7 +107,7 @@ def test_a_sample_of_more_rows_than_a_chunk_is_the_same(monkeypatch):
     rows, one = blobs(), mixture(STRUCTURES["full"], 3, 2, np.random.default_rng(1))
     subsample = Subsample(rows, np.arange(1.0, len(rows) + 1))
     (before,) = ValidationSplit.on(subsample, STRUCTURES["full"], 1e-6).scores([one])
-    monkeypatch.setattr("streamgmm.data.sources.arrays.CHUNK_ROWS", 64)
+    monkeypatch.setattr("streamgmm.data.sources.in_memory.CHUNK_ROWS", 64)
     trials = ValidationSplit.on(subsample, STRUCTURES["full"], 1e-6)
     np.testing.assert_array_equal(at_hand(trials.judging).rows, rows)
     np.testing.assert_array_equal(at_hand(trials.judging).weights, subsample.weights)

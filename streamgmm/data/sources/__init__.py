@@ -1,6 +1,6 @@
-"""Where rows come from: one kind of input a file, each ending as a `Source` of chunks.
+"""Kinds of input, a file each, and the table of them; each becomes a `Source` of chunks.
 
-Importing this imports none of dask, zarr, xarray, h5py and pandas: who passes their objects has imported them.
+Importing this imports none of dask, zarr, xarray, h5py and pandas: a caller who passes their objects has imported them.
 """
 
 from __future__ import annotations
@@ -11,33 +11,33 @@ from os import PathLike
 from typing import Any
 
 from streamgmm.data.source import LEAF_ROWS, Chunk, Source
-from streamgmm.data.sources.arrays import from_array
 from streamgmm.data.sources.batches import BatchSource, is_batches
+from streamgmm.data.sources.in_memory import from_array
 from streamgmm.data.sources.paths import from_path
 from streamgmm.errors import InputError
 
-__all__ = ["LEAF_ROWS", "Chunk", "Source", "as_source"]
+__all__ = ["KINDS", "LEAF_ROWS", "Chunk", "Source", "as_source"]
 
-# where a kind is defined, its name there, and the file and function here that make a source of it
-_KINDS = (
-    ("dask.array", "Array", "dask_arrays", "from_dask"),
-    ("dask.dataframe", "DataFrame", "dask_arrays", "from_dask_frame"),
-    ("xarray", "DataArray", "xarray_objects", "from_xarray"),
-    ("xarray", "Dataset", "xarray_objects", "from_xarray"),
-    ("zarr", "Array", "storage", "from_zarr"),
-    ("zarr", "Group", "storage", "from_zarr"),
-    ("h5py", "Dataset", "storage", "from_hdf5"),
-)
+# type of an input, by its module and name -> function of a module here that makes a source of it and of its weights
+KINDS: dict[tuple[str, str], str] = {
+    ("dask.array", "Array"): "dask_arrays.from_dask",
+    ("dask.dataframe", "DataFrame"): "dask_arrays.from_dask_frame",
+    ("xarray", "DataArray"): "xarray_objects.from_xarray",
+    ("xarray", "Dataset"): "xarray_objects.from_xarray",
+    ("zarr", "Array"): "storage.from_zarr",
+    ("zarr", "Group"): "storage.from_zarr",
+    ("h5py", "Dataset"): "storage.from_hdf5",
+}
 
 
 def as_source(X: Any, sample_weight: Any = None, *, feature_dim: Any = None) -> Source:
-    """Source of any kind of input.
+    """Return a source of any kind of input.
 
     Parameters
     ----------
-    X : array-like, path, batches, or dask, pandas, xarray, zarr or h5py object
-        A source is returned as it is.
-    sample_weight : array-like or lazy array of shape (n_rows,), or batches where ``X`` is batches, optional
+    X : array-like, path, batches, or an object of one of the types in ``KINDS``
+        A source is returned unchanged.
+    sample_weight : array-like or lazy array of shape (n_rows,), or batches if ``X`` is batches, optional
         Weight of each row, not negative.
     feature_dim : hashable, optional
         Dim of an xarray DataArray along which the features are; by default the last of two.
@@ -50,7 +50,7 @@ def as_source(X: Any, sample_weight: Any = None, *, feature_dim: Any = None) -> 
     Raises
     ------
     InputError
-        ``X`` or ``sample_weight`` cannot be used; also a ValueError. What is of the wrong kind is a TypeError too.
+        ``X`` or ``sample_weight`` cannot be used; also a ValueError. For a wrong type it is a TypeError too.
 
     Examples
     --------
@@ -67,15 +67,13 @@ def as_source(X: Any, sample_weight: Any = None, *, feature_dim: Any = None) -> 
         return source
     if isinstance(X, str | PathLike):
         return from_path(X, sample_weight)
-    for module, name, file, function in _KINDS:
-        if _is_kind(X, module, name):
-            named = {} if feature_dim is None else {"feature_dim": feature_dim}
-            make = getattr(import_module(f"streamgmm.data.sources.{file}"), function)
-            source = make(X, sample_weight, **named)
+    for kind, maker in KINDS.items():
+        if _is_kind(X, *kind):
+            module, function = maker.split(".")
+            options = {} if feature_dim is None else {"feature_dim": feature_dim}
+            source = getattr(import_module(f"{__name__}.{module}"), function)(X, sample_weight, **options)
             return source
-    if is_batches(X):
-        return BatchSource(X, sample_weight)
-    return from_array(X, sample_weight)
+    return BatchSource(X, sample_weight) if is_batches(X) else from_array(X, sample_weight)
 
 
 def _is_kind(X: Any, module: str, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Parquet files: row groups as rows of a 2-d array, whose number their footers tell without reading them."""
+"""Parquet files: row groups as rows of a 2-d array; their footers give the number of rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from dask.utils import natural_sort_key
 from numpy.typing import NDArray
 
-from streamgmm.data.checks import check_shape, column_names
+from streamgmm.data.checks import check_feature_names, check_shape
 from streamgmm.data.sources.dask_arrays import DaskSource, from_dask
 from streamgmm.data.sources.storage import TASK_BYTES
 from streamgmm.errors import InputError, InputTypeError
@@ -23,18 +23,18 @@ from streamgmm.errors import InputError, InputTypeError
 
 @dataclass(frozen=True, eq=False)
 class ParquetRows:
-    """What dask needs of an array: a shape, a dtype, and rows by slices.
+    """Array-like over row groups, with the shape, dtype and slicing that dask needs.
 
     Attributes
     ----------
     columns : tuple of str
-        Columns that are read, in the order of the first file.
+        Columns to read, in the order of the first file.
     groups : tuple of (str, int)
         File and number of every row group, in order.
     offsets : ndarray of int
         Rows before each row group, and after the last.
     dtype : numpy.dtype
-        Common dtype of the columns. Rows of integers of which some are missing come as float64 with NaN.
+        Common dtype of the columns. Integers with missing values become float64 with NaN.
     """
 
     columns: tuple[str, ...]
@@ -56,7 +56,7 @@ class ParquetRows:
         for path, groups in groupby(self.groups[first:last], key=lambda group: group[0]):
             with pq.ParquetFile(path) as file:
                 table = file.read_row_groups([number for _, number in groups], columns=list(self.columns))
-            tables.append(_table_rows(table.select(self.columns), self.dtype))
+            tables.append(_convert_table(table.select(self.columns), self.dtype))
         before = start - int(self.offsets[first])
         return np.concatenate(tables)[before : before + stop - start, key[1]]
 
@@ -66,18 +66,18 @@ class ParquetRows:
 
 
 def from_parquet(path: Path, sample_weight: Any = None) -> DaskSource:
-    """Source of a parquet file, or of a folder of them in natural order, which must have the same columns."""
+    """Return a source of a parquet file, or of a folder of them in natural order, with the same columns."""
     files = [path] if path.is_file() else sorted(path.rglob("*.parquet"), key=lambda file: natural_sort_key(str(file)))
     if not files:
         raise InputError(f"The folder {str(path)!r} holds no .parquet file; pass a file, or a folder of such files.")
-    stored = _stored_rows(files)
+    stored = _read_footers(files)
     check_shape(stored.shape, "parquet table")
-    chunks = (_task_lengths(stored), (stored.shape[1],))
+    chunks = (_plan_tasks(stored), (stored.shape[1],))
     lazy = da.from_array(stored, chunks=chunks, asarray=False, meta=np.empty((0, 0), stored.dtype))
-    return from_dask(lazy, sample_weight, feature_names=column_names(stored.columns), kind="parquet table")
+    return from_dask(lazy, sample_weight, feature_names=check_feature_names(stored.columns), kind="parquet table")
 
 
-def _stored_rows(files: list[Path]) -> ParquetRows:
+def _read_footers(files: list[Path]) -> ParquetRows:
     columns: dict[str, Any] = {}
     groups, lengths = [], []
     for file in files:
@@ -86,20 +86,20 @@ def _stored_rows(files: list[Path]) -> ParquetRows:
                 schema, metadata = opened.schema_arrow, opened.metadata
         except pa.ArrowInvalid as error:
             raise InputError(f"{str(file)!r} cannot be read as parquet ({error}); write it again.") from None
-        found = _numeric_columns(schema, file)
-        columns = columns or found
-        if found.keys() != columns.keys():
-            raise InputError(f"{str(file)!r} has columns {list(found)}, but {str(files[0])!r} has {list(columns)}.")
+        dtypes = _find_dtypes(schema, file)
+        columns = columns or dtypes
+        if dtypes.keys() != columns.keys():
+            raise InputError(f"{str(file)!r} has columns {list(dtypes)}, but {str(files[0])!r} has {list(columns)}.")
         groups += [(str(file), number) for number in range(metadata.num_row_groups)]
         lengths += [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
-        columns = {name: np.result_type(columns[name], found[name]) for name in columns}
+        columns = {name: np.result_type(columns[name], dtypes[name]) for name in columns}
     dtype = np.result_type(*columns.values()) if columns else np.dtype(np.float64)
     offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
     return ParquetRows(tuple(columns), tuple(groups), offsets, dtype)
 
 
-def _numeric_columns(schema: Any, file: Path) -> dict[str, np.dtype[Any]]:
-    """Dtypes of the columns, without those that pandas wrote as an index."""
+def _find_dtypes(schema: Any, file: Path) -> dict[str, np.dtype[Any]]:
+    """Return the dtypes of the columns, without those that pandas wrote as an index."""
     index = (schema.pandas_metadata or {}).get("index_columns", [])
     fields = [field for field in schema if field.name not in [name for name in index if isinstance(name, str)]]
     is_number = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
@@ -112,8 +112,8 @@ def _numeric_columns(schema: Any, file: Path) -> dict[str, np.dtype[Any]]:
     return {field.name: np.dtype(field.type.to_pandas_dtype()) for field in fields}
 
 
-def _task_lengths(stored: ParquetRows) -> tuple[int, ...]:
-    """Rows of each task: whole row groups, together about ``TASK_BYTES``."""
+def _plan_tasks(stored: ParquetRows) -> tuple[int, ...]:
+    """Return the rows of each task: whole row groups, together about ``TASK_BYTES``."""
     enough = TASK_BYTES // (stored.dtype.itemsize * stored.shape[1])
     ends, start = [], 0
     for end in stored.offsets[1:].tolist():
@@ -125,10 +125,10 @@ def _task_lengths(stored: ParquetRows) -> tuple[int, ...]:
     return tuple(np.diff([0, *ends]).tolist())
 
 
-def _table_rows(table: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _convert_table(table: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
     columns = [column.cast(pa.float64()) if column.null_count else column for column in table.columns]
     arrays = [column.to_numpy() for column in columns]  # a missing value becomes NaN
     rows = np.empty((len(table), len(arrays)), np.result_type(dtype, *arrays))
-    for place, array in enumerate(arrays):
-        rows[:, place] = array
+    for column, array in enumerate(arrays):
+        rows[:, column] = array
     return rows

@@ -1,4 +1,4 @@
-"""A path is the array, table or dataset that is stored there; the suffix says how."""
+"""Paths of stored arrays and tables; the suffix names the format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streamgmm.errors import InputError
 
 
 def from_path(path: str | PathLike[str], sample_weight: Any = None) -> Source:
-    """Source of what is stored at a path.
+    """Return a source of the array or table that is stored at a path.
 
     Parameters
     ----------
@@ -32,10 +32,10 @@ def from_path(path: str | PathLike[str], sample_weight: Any = None) -> Source:
         raise InputError(f"X is the path {name!r}, whose suffix is not one of {', '.join(FORMATS)}; open it yourself.")
     if "://" not in name and not location.exists():
         raise InputError(f"X is the path {name!r}, but there is nothing; check it, and the working directory.")
-    return _parquet(name, sample_weight) if opener is None else opener(name, sample_weight)
+    return _open_parquet(name, sample_weight) if opener is None else opener(name, sample_weight)
 
 
-def _zarr(name: str, sample_weight: Any) -> Source:
+def _open_zarr(name: str, sample_weight: Any) -> Source:
     import zarr
 
     from streamgmm.data.sources.storage import from_zarr
@@ -47,8 +47,8 @@ def _zarr(name: str, sample_weight: Any) -> Source:
     return from_zarr(opened, sample_weight)
 
 
-def _npy(name: str, sample_weight: Any) -> Source:
-    from streamgmm.data.sources.arrays import from_array
+def _map_npy(name: str, sample_weight: Any) -> Source:
+    from streamgmm.data.sources.in_memory import from_array
 
     try:
         mapped = np.load(name, mmap_mode="r")
@@ -57,29 +57,29 @@ def _npy(name: str, sample_weight: Any) -> Source:
     return from_array(mapped, sample_weight)
 
 
-def _parquet(name: str, sample_weight: Any) -> Source:
+def _open_parquet(name: str, sample_weight: Any) -> Source:
     from streamgmm.data.sources.parquet import from_parquet
 
     return from_parquet(Path(name), sample_weight)
 
 
-def _hdf5(name: str, sample_weight: Any) -> Source:
+def _open_hdf5(name: str, sample_weight: Any) -> Source:
     import h5py
 
-    from streamgmm.data.sources.storage import from_hdf5, only
+    from streamgmm.data.sources.storage import from_hdf5, get_only_array
 
     try:
         file = h5py.File(name, "r")
     except OSError as error:
         raise InputError(f"{name!r} cannot be opened as HDF5 ({error}); check that it was written.") from None
-    found: dict[str, Any] = {}
+    datasets: dict[str, Any] = {}
 
-    def keep(path: str, item: Any) -> None:
+    def keep_dataset(path: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and item.ndim == 2:
-            found[path] = item
+            datasets[path] = item
 
-    file.visititems(keep)
-    return from_hdf5(only("HDF5 file", found), sample_weight)
+    file.visititems(keep_dataset)
+    return from_hdf5(get_only_array("HDF5 file", datasets), sample_weight)
 
 
-FORMATS = {".zarr": _zarr, ".npy": _npy, ".parquet": _parquet, ".h5": _hdf5, ".hdf5": _hdf5}
+FORMATS = {".zarr": _open_zarr, ".npy": _map_npy, ".parquet": _open_parquet, ".h5": _open_hdf5, ".hdf5": _open_hdf5}

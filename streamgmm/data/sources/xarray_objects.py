@@ -1,7 +1,7 @@
-"""xarray: samples may have several dims, and results come back with the dims, coordinates and attributes they had.
+"""xarray objects: samples may have several dims, and results keep the dims, coordinates and attributes of the input.
 
-Rows are the points of all dims but the feature dim: in C order where the values are in memory, block by block where
-they are dask's, so that no block is cut. It knows xarray; the rest is left to the source of arrays or of blocks.
+Rows are the points of all dims but the feature dim: in C order for values in memory, block by block for dask's, so
+that no block is cut.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from streamgmm.data.checks import check_shape, usable_dtype
-from streamgmm.data.sources.arrays import ArraySource, from_array
+from streamgmm.data.checks import check_shape, choose_dtype
 from streamgmm.data.sources.dask_arrays import DaskSource, from_dask
+from streamgmm.data.sources.in_memory import ArraySource, from_array
 from streamgmm.errors import InputError
 
 COMPONENT_DIM = "component"
 
 
 def from_xarray(X: Any, sample_weight: Any = None, feature_dim: Any = None) -> ArraySource | DaskSource:
-    """Source of a Dataset, whose variables are the features, or of a DataArray, one of whose dims they are along.
+    """Return a source of a Dataset, whose variables are the features, or of a DataArray with a feature dim.
 
     Parameters
     ----------
@@ -31,10 +31,10 @@ def from_xarray(X: Any, sample_weight: Any = None, feature_dim: Any = None) -> A
     sample_weight : array-like or xarray.DataArray, optional
         One weight for each point; a DataArray has the sample dims, an array their shape or is 1-d in C order.
     feature_dim : hashable, optional
-        Dim of a DataArray; by default the last one where there are two.
+        Dim of a DataArray; by default the last of two.
     """
     if isinstance(X, xr.Dataset):
-        X, feature_dim = _stacked(X)
+        X, feature_dim = _stack_variables(X)
     elif feature_dim is None:
         if X.ndim > 2:
             raise InputError(
@@ -51,20 +51,21 @@ def from_xarray(X: Any, sample_weight: Any = None, feature_dim: Any = None) -> A
     names = np.array(labels, dtype=object) if labels and all(isinstance(label, str) for label in labels) else None
     template = X.isel({feature_dim: 0}, drop=True)
     if sample_weight is not None:
-        sample_weight = _sample_shaped(sample_weight, template)
-    return _lazy(X, sample_weight, names, template) if X.chunks else _at_hand(X, sample_weight, names, template)
+        sample_weight = _shape_weights(sample_weight, template)
+    make = _from_lazy if X.chunks else _from_memory
+    return make(X, sample_weight, names, template)
 
 
-def _at_hand(X: Any, weights: Any, names: NDArray[np.object_] | None, template: Any) -> ArraySource:
+def _from_memory(X: Any, weights: Any, names: NDArray[np.object_] | None, template: Any) -> ArraySource:
     inner = from_array(X.values.reshape(-1, X.shape[-1]), None if weights is None else np.ravel(weights))
 
-    def present(result: NDArray[Any]) -> Any:
-        return _labelled(result.reshape(*template.shape, *result.shape[1:]), template)
+    def wrap(result: NDArray[Any]) -> Any:
+        return _label(result.reshape(*template.shape, *result.shape[1:]), template)
 
-    return ArraySource(inner.rows, inner.weights, names, present)
+    return ArraySource(inner.rows, inner.weights, names, wrap)
 
 
-def _lazy(X: Any, weights: Any, names: NDArray[np.object_] | None, template: Any) -> DaskSource:
+def _from_lazy(X: Any, weights: Any, names: NDArray[np.object_] | None, template: Any) -> DaskSource:
     import dask.array as da
 
     values = X.data.rechunk({X.ndim - 1: -1})
@@ -75,19 +76,19 @@ def _lazy(X: Any, weights: Any, names: NDArray[np.object_] | None, template: Any
         weights = weights.rechunk(values.chunks[:-1])
         weights = weights if X.ndim == 2 else reshape(weights, (n_rows,))
 
-    def present(result: Any) -> Any:
+    def wrap(result: Any) -> Any:
         if X.ndim > 2:
             ends = [(length,) for length in result.shape[1:]]
             shape = (*template.shape, *result.shape[1:])
             result = reshape(result, shape, chunks=(*values.chunks[:-1], *ends))
-        return _labelled(result, template)
+        return _label(result, template)
 
     rows = values if X.ndim == 2 else reshape(values, (n_rows, n_features))
-    return from_dask(rows, weights, feature_names=names, present=present, kind="xarray object")
+    return from_dask(rows, weights, feature_names=names, wrap=wrap, kind="xarray object")
 
 
-def _stacked(X: Any) -> tuple[Any, str]:
-    """One DataArray out of the variables of a Dataset, along a new last dim."""
+def _stack_variables(X: Any) -> tuple[Any, str]:
+    """Stack the variables of a Dataset into a DataArray, along a new last dim."""
     variables = list(X.data_vars.values())
     if not variables:
         raise InputError("X is a Dataset without variables; its variables are the features.")
@@ -98,7 +99,7 @@ def _stacked(X: Any) -> tuple[Any, str]:
                 f"The variables {first.name!r} with dims {first.dims} and {variable.name!r} with dims "
                 f"{variable.dims} of X differ in dims; select variables of the same dims."
             )
-        usable_dtype(variable.dtype)
+        choose_dtype(variable.dtype)
     dim = "variable"
     while dim in X.dims or dim in X.coords:
         dim += "_"
@@ -106,8 +107,8 @@ def _stacked(X: Any) -> tuple[Any, str]:
     return X.drop_vars(elsewhere).to_dataarray(dim=dim).transpose(*first.dims, dim), dim
 
 
-def _sample_shaped(weights: Any, template: Any) -> Any:
-    """Weights of the shape of the samples, lazy where they are lazy."""
+def _shape_weights(weights: Any, template: Any) -> Any:
+    """Return weights of the shape of the samples, lazy if they are lazy."""
     if isinstance(weights, xr.DataArray):
         if set(weights.dims) != set(template.dims) or weights.size != template.size:
             raise InputError(
@@ -121,6 +122,6 @@ def _sample_shaped(weights: Any, template: Any) -> Any:
     return array.reshape(template.shape)
 
 
-def _labelled(result: Any, template: Any) -> Any:
+def _label(result: Any, template: Any) -> Any:
     dims = (*template.dims, COMPONENT_DIM) if result.ndim > template.ndim else template.dims
     return xr.DataArray(result, dims=dims, coords=template.coords, attrs=template.attrs)

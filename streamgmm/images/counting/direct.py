@@ -30,8 +30,8 @@ class Direct:
         """Values of some rows, in the order in which they are met, and how often each is there."""
         own = self._of_this_thread()
         found = np.empty(min(len(rows), len(own)), np.uint32)
-        numbers = found[: tallies.tally(unsigned(rows), own, found)].copy()
-        return numbers, tallies.taken(numbers, own, np.empty(len(numbers), np.uint32))
+        numbers = found[: tallies.count_values(unsigned(rows), own, found)].copy()
+        return numbers, tallies.drain(numbers, own, np.empty(len(numbers), np.uint32))
 
     def total(self) -> DirectTotal:
         """Nothing counted yet."""
@@ -62,7 +62,7 @@ class DirectTotal:
 
     def add(self, numbers: NDArray[Any], counts: NDArray[Any]) -> bool:
         """Add counts of some values; there is room for all."""
-        tallies.add(numbers, counts, self._totals)
+        tallies.add_counts(numbers, counts, self._totals)
         return True
 
     def found(self) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
@@ -82,7 +82,7 @@ def distinct(rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.uint32]]:
     """
     counters = np.zeros(2 ** n_bits(rows.dtype, rows.shape[1]), np.uint32)
     numbers = np.empty(min(len(rows), len(counters)), np.uint32)
-    numbers = numbers[: tallies.tally(unsigned(rows), counters, numbers)]
+    numbers = numbers[: tallies.count_values(unsigned(rows), counters, numbers)]
     counters[numbers] = np.arange(len(numbers), dtype=np.uint32)
     return decoded(numbers, rows.dtype, rows.shape[1]), _looked_up(rows, counters)
 

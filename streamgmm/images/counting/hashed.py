@@ -67,7 +67,9 @@ class HashTotal:
         done = 0
         while True:
             room = min(self._most, len(self._keys) // 2)
-            done, self._n_found = hashing.add(numbers, counts, done, self._keys, self._counts, self._n_found, room)
+            done, self._n_found = hashing.add_counts(
+                numbers, counts, done, self._keys, self._counts, self._n_found, room
+            )
             if done == len(numbers) or room == self._most:
                 return bool(done == len(numbers))
             self._grow()
@@ -96,7 +98,7 @@ class HashTotal:
         numbers, counts = self.taken()
         n_slots = min(GROWTH * len(self._keys), 2 * _power(self._most))
         self._keys, self._counts = np.zeros(n_slots, np.uint64), np.zeros(n_slots, np.int64)
-        hashing.add(numbers, counts, 0, self._keys, self._counts, 0, len(numbers))
+        hashing.add_counts(numbers, counts, 0, self._keys, self._counts, 0, len(numbers))
 
 
 def _power(number: int) -> int:

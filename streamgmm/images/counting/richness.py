@@ -37,7 +37,7 @@ def expected_values(pixels: Image) -> float:
     order = np.argsort(np.arange(rows.numblocks[0]) * GOLDEN % 1.0, kind="stable")
     chunks = tuple(from_dask(rows.blocks[np.sort(order[:RUNS])]).chunks())
     n_each = -(-RUNS // len(chunks))
-    found = execution.over_chunks(ChunkGroup(chunks, last=False, complete=False), _runs, n_each)
+    found = execution.map_chunks(ChunkGroup(chunks, ends_pass=False, ends_batch=False), _runs, n_each)
     runs = [values for block in found for values, _ in block]
     if not runs:
         return 0.0

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from streamgmm.data import execution
 from streamgmm.data.execution import ChunkGroup
 from streamgmm.data.source import Chunk, Source
-from streamgmm.data.sources.arrays import ArraySource
+from streamgmm.data.sources.in_memory import ArraySource
 from streamgmm.images.counting.direct import Direct
 from streamgmm.images.counting.hashed import Hashed
 from streamgmm.images.counting.numbers import MOST_BITS, decoded, encoded, n_bits
@@ -112,7 +112,7 @@ class ValueCounts:
         counters = _counters(source.dtype, source.n_features, most)
         total = counters.total()
         for chunk_group in _waves(source.chunks(), counters.together):
-            for found in execution.over_chunks(chunk_group, _distinct, counters):
+            for found in execution.map_chunks(chunk_group, _distinct, counters):
                 if found is None or not total.add(*found):
                     return None
         return cls._of(total, source.dtype, source.n_features)
@@ -179,7 +179,7 @@ class LookUp:
 
 def _waves(chunks: Iterator[Chunk], together: int) -> Iterator[ChunkGroup]:
     while chunk_group := tuple(islice(chunks, together)):
-        yield ChunkGroup(chunk_group, last=False, complete=False)
+        yield ChunkGroup(chunk_group, ends_pass=False, ends_batch=False)
 
 
 def _distinct(

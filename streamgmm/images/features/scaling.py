@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.data.execution import expect_all
-from streamgmm.data.shuffling import loaded
+from streamgmm.data.shuffling import load_chunks
 from streamgmm.data.source import Source
 from streamgmm.errors import InputError
 from streamgmm.images.image import NO_VALID_PIXEL
@@ -49,7 +49,7 @@ class Scaling:
         rounding is the square of its distance from the mean of all, in deviations: no more than there are chunks.
         """
         for chunk in source.chunks():
-            (first,) = loaded([chunk])
+            (first,) = load_chunks([chunk])
             if len(first.rows):
                 break
         else:

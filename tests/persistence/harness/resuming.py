@@ -20,7 +20,7 @@ from streamgmm.persistence.container import to_bytes
 SMALL = {  # so that few rows are many chunks, groups and waves
     "streamgmm.data.execution.CHUNKS_PER_GROUP": 2,
     "streamgmm.data.shuffling.GROUP_BYTES": 2**12,
-    "streamgmm.data.sources.arrays.CHUNK_ROWS": 256,
+    "streamgmm.data.sources.in_memory.CHUNK_ROWS": 256,
     "streamgmm.data.sources.storage.TASK_BYTES": 2**11,
     "streamgmm.fitting.plan.LARGE": 1_200,
     "streamgmm.initialization.choose_starts.LITTLE": 2**12,

@@ -1,6 +1,6 @@
 """Arrays in memory, or mapped into it: chunks are views.
 
-It knows NumPy and whatever scikit-learn takes for an array, pandas frames included; nothing of storage or schedulers.
+NumPy and everything that scikit-learn takes for an array are known here, pandas frames included.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.data import threads
-from streamgmm.data.checks import as_dtype, checked_weights, column_names, located, usable_dtype
-from streamgmm.data.source import LEAF_ROWS, Chunk, described
+from streamgmm.data.checks import apply_to_rows, check_feature_names, choose_dtype, convert_dtype, validate_weights
+from streamgmm.data.source import LEAF_ROWS, Chunk, describe_source
 from streamgmm.errors import InputError, InputTypeError
 
 CHUNK_ROWS = 64 * LEAF_ROWS
@@ -33,14 +33,14 @@ class ArraySource:
         Checked sample weights.
     feature_names : ndarray of str, or None
         Column names.
-    present : callable or None
-        Makes what `map` returns out of the array of results.
+    wrap : callable or None
+        Converts the array of results that `map` returns.
     """
 
     rows: NDArray[Any]
     weights: NDArray[np.float64] | None = None
     feature_names: NDArray[np.object_] | None = None
-    present: Callable[[NDArray[Any]], Any] | None = None
+    wrap: Callable[[NDArray[Any]], Any] | None = None
     repeatable: bool = field(default=True, init=False)
 
     @property
@@ -56,51 +56,50 @@ class ArraySource:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Dtype of the chunks' rows."""
-        return usable_dtype(self.rows.dtype)
+        return choose_dtype(self.rows.dtype)
 
     @property
     def weighted(self) -> bool:
-        """Whether the rows carry sample weights."""
+        """True if the rows carry sample weights."""
         return self.weights is not None
 
     def chunks(self) -> Iterator[Chunk]:
-        """One pass: every chunk once, in storage order."""
+        """Yield every chunk once, in storage order."""
         for index, start in enumerate(range(0, self.n_rows, CHUNK_ROWS)):
             part = slice(start, min(start + CHUNK_ROWS, self.n_rows))
             weights = None if self.weights is None else self.weights[part]
             yield Chunk(index, self._slice(part), weights, start, part.stop - start)
 
     def map(self, function: Callable[[NDArray[Any]], NDArray[Any]], dtype: Any, n_columns: int | None) -> Any:
-        """Row-wise results of ``function``, computed leaf by leaf on the thread pool, as one array."""
+        """Return row-wise results of ``function``, computed leaf by leaf on the thread pool, as one array."""
         result = np.empty((self.n_rows,) if n_columns is None else (self.n_rows, n_columns), dtype)
 
         def write(start: int) -> None:
             leaf = slice(start, start + LEAF_ROWS)
-            result[leaf] = located(function, self._slice(leaf), start // CHUNK_ROWS, start)
+            result[leaf] = apply_to_rows(function, self._slice(leaf), start // CHUNK_ROWS, start)
 
         threads.ordered_map(write, range(0, self.n_rows, LEAF_ROWS))
-        return result if self.present is None else self.present(result)
+        return result if self.wrap is None else self.wrap(result)
 
     def _slice(self, part: slice) -> NDArray[Any]:
-        return as_dtype(self.rows[part], self.dtype)
+        return convert_dtype(self.rows[part], self.dtype)
 
     def __repr__(self) -> str:
-        return described("array", self)
+        return describe_source("array", self)
 
 
 def from_array(X: Any, sample_weight: Any = None) -> ArraySource:
-    """Source of an array-like: a NumPy array or memory map is viewed; lists are converted.
+    """Return a source of an array-like: a NumPy array or memory map is viewed; lists are converted.
 
-    A DataFrame is viewed where pandas holds it as one array, which it does not where its columns differ in dtype or
-    came from a file one by one.
+    A DataFrame is viewed if pandas holds it as one array: not with columns of different dtypes, or read one by one.
     """
-    rows = numeric_array(X)
-    weights = None if sample_weight is None else checked_weights(sample_weight, len(rows))
-    return ArraySource(rows, weights, array_names(X))
+    rows = convert_to_numbers(X)
+    weights = None if sample_weight is None else validate_weights(sample_weight, len(rows))
+    return ArraySource(rows, weights, get_feature_names(X))
 
 
-def numeric_array(X: Any, min_rows: int = 1) -> NDArray[Any]:
-    """2-d array of numbers out of an array-like, without a copy where it is one; scikit-learn's errors as ours."""
+def convert_to_numbers(X: Any, min_rows: int = 1) -> NDArray[Any]:
+    """Return an array-like as a 2-d array of numbers, without a copy if it is one; scikit-learn's errors as ours."""
     from sklearn.utils.validation import check_array
 
     if isinstance(X, np.ma.MaskedArray):
@@ -110,39 +109,37 @@ def numeric_array(X: Any, min_rows: int = 1) -> NDArray[Any]:
             )
         X = X.data
     try:
-        array = check_array(_numeric_frame(X), ensure_all_finite=False, ensure_min_samples=min_rows)
+        array = check_array(_convert_frame(X), ensure_all_finite=False, ensure_min_samples=min_rows)
     except TypeError as error:
         raise InputTypeError(str(error)) from None
     except ValueError as error:
         raise InputError(str(error)) from None
-    usable_dtype(array.dtype)
+    choose_dtype(array.dtype)
     return np.asarray(array)
 
 
-def array_names(X: Any) -> NDArray[np.object_] | None:
-    """Column names of a DataFrame, None for every other array-like."""
-    return column_names(X.columns) if hasattr(X, "columns") and hasattr(X, "shape") else None
+def get_feature_names(X: Any) -> NDArray[np.object_] | None:
+    """Return the column names of a DataFrame, None for every other array-like."""
+    return check_feature_names(X.columns) if hasattr(X, "columns") and hasattr(X, "shape") else None
 
 
-def numeric_dtype(dtype: Any) -> np.dtype[Any] | None:
-    """NumPy dtype for a column of a DataFrame, whose own may be an extension; None where it holds no numbers."""
-    found = getattr(dtype, "numpy_dtype", dtype)
-    if not isinstance(found, np.dtype) or found.kind not in "biuf":
+def find_numeric_dtype(dtype: Any) -> np.dtype[Any] | None:
+    """Return the NumPy dtype for a column of a DataFrame, which may be an extension; None if it holds no numbers."""
+    numpy_dtype = getattr(dtype, "numpy_dtype", dtype)
+    if not isinstance(numpy_dtype, np.dtype) or numpy_dtype.kind not in "biuf":
         return None
-    if found is not dtype and found.kind in "biu":
-        return np.dtype(np.float64)  # an extension's integers may be missing, which only NaN can say
-    return found
+    if numpy_dtype is not dtype and numpy_dtype.kind in "biu":
+        return np.dtype(np.float64)  # an extension's integers may be missing, which only NaN can express
+    return numpy_dtype
 
 
-def _numeric_frame(X: Any) -> Any:
-    """Make a pandas DataFrame of numbers one array of their common dtype; anything else stays for scikit-learn."""
+def _convert_frame(X: Any) -> Any:
+    """Convert a pandas DataFrame of numbers to one array of their common dtype; leave the rest to scikit-learn."""
     pandas = sys.modules.get("pandas")
     if pandas is None or not isinstance(X, pandas.DataFrame) or X.shape[1] == 0:
         return X
-    dtypes = [numeric_dtype(dtype) for dtype in X.dtypes]
-    numeric = [dtype for dtype in dtypes if dtype is not None]
-    if len(numeric) < len(dtypes):
+    numeric = [dtype for dtype in map(find_numeric_dtype, X.dtypes) if dtype is not None]
+    if len(numeric) < X.shape[1]:
         return X
-    if all(isinstance(dtype, np.dtype) for dtype in X.dtypes):
-        return X.to_numpy(np.result_type(*numeric))
-    return X.to_numpy(np.result_type(*numeric), na_value=np.nan)
+    is_numpy = all(isinstance(dtype, np.dtype) for dtype in X.dtypes)
+    return X.to_numpy(np.result_type(*numeric), **({} if is_numpy else {"na_value": np.nan}))
