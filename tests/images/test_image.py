@@ -16,7 +16,7 @@ from streamgmm.testing.source_laws import SourceLaws
 
 
 class TestImageOfOneColumn(SourceLaws):
-    """Blocks of lines, so that rows are in order."""
+    """Chunks of whole image rows, so that rows are in order."""
 
     result_type = da.Array
 
@@ -55,14 +55,14 @@ def sums(rows):
 @pytest.mark.parametrize("kind", ["numpy", "dask", "zarr"])
 def test_the_band_axis_may_be_any_axis(axes, kind):
     values = scene()
-    given = np.ascontiguousarray(values.transpose(*("YXC".index(name) for name in axes)))
+    array = np.ascontiguousarray(values.transpose(*("YXC".index(name) for name in axes)))
     if kind == "dask":
-        given = da.from_array(given, chunks=11)
+        array = da.from_array(array, chunks=11)
     if kind == "zarr":
-        stored = zarr.create_array({}, shape=given.shape, chunks=(11, 11, 11), dtype=given.dtype)
-        stored[:] = given
-        given = stored
-    image = Image.from_array(given, axes=axes)
+        stored = zarr.create_array({}, shape=array.shape, chunks=(11, 11, 11), dtype=array.dtype)
+        stored[:] = array
+        array = stored
+    image = Image.from_array(array, axes=axes)
     assert (image.shape, image.n_bands, image.in_memory) == ((37, 41), 3, kind == "numpy")
     np.testing.assert_array_equal(image.map(sums, np.int64), values.astype(np.int64).sum(axis=2))
 
@@ -74,12 +74,12 @@ def test_labels_have_the_axes_of_the_image_in_its_order(axes, kind):
     values = scene(shape=tuple(lengths[name] for name in axes))
     expected = values.sum(axis=axes.find("C")) if "C" in axes else values.astype(np.int64)
     mask = expected % 3 == 0
-    given = {
+    array = {
         "numpy": lambda: values,
         "dask": lambda: da.from_array(values, chunks=4),
         "zarr": lambda: stored(values, (2,) * values.ndim),
     }[kind]()
-    image = Image.from_array(given, axes=axes.lower(), mask=stored(mask, (3,) * mask.ndim) if kind == "zarr" else mask)
+    image = Image.from_array(array, axes=axes.lower(), mask=stored(mask, (3,) * mask.ndim) if kind == "zarr" else mask)
     assert image.axes == axes.replace("C", "") and image.shape == expected.shape
     np.testing.assert_array_equal(image.map(sums, np.int64), np.where(mask, 0, expected))
     assert image.to_rows().n_rows == np.count_nonzero(~mask)
@@ -90,9 +90,9 @@ def test_labels_have_the_axes_of_the_image_in_its_order(axes, kind):
 def test_axes_of_length_one_lose_no_pixel(shape, n_bands):
     values = scene("float32", (*shape, n_bands))
     axes = "ZYX"[-len(shape) :]
-    given = (values, axes + "C") if n_bands > 1 else (values[..., 0], axes)
+    array = (values, axes + "C") if n_bands > 1 else (values[..., 0], axes)
     for mask in (None, np.zeros(shape, bool)):
-        image = Image.from_array(da.from_array(given[0], chunks=2), axes=given[1], mask=mask)
+        image = Image.from_array(da.from_array(array[0], chunks=2), axes=array[1], mask=mask)
         rows = computed(image.to_rows())
         assert rows.shape == (np.prod(shape), n_bands)
         np.testing.assert_array_equal(np.sort(rows.ravel()), np.sort(values.ravel()))
@@ -154,8 +154,8 @@ def test_chunks_change_no_result_and_lose_no_pixel(data):
     for image in (whole, cut):
         rows = image.to_rows()
         assert rows.n_rows == valid.sum()
-        found = computed(rows)
-        np.testing.assert_array_equal(found[np.lexsort(found.T)], values[valid][np.lexsort(values[valid].T)])
+        read = computed(rows)
+        np.testing.assert_array_equal(read[np.lexsort(read.T)], values[valid][np.lexsort(values[valid].T)])
 
 
 @pytest.mark.parametrize(("dtype", "nodata"), [("uint8", 7), ("float32", 7), ("int16", 7.0), ("bool", 0)])
@@ -177,10 +177,10 @@ def test_selected_bands_keep_their_order():
 
 def test_small_storage_chunks_are_read_together():
     stored = zarr.create_array({}, shape=(5000, 3000, 3), chunks=(64, 64, 3), dtype="uint8")
-    lines, columns, bands = Image.from_array(stored).values.chunks
+    heights, widths, bands = Image.from_array(stored).values.chunks
     assert bands == (3,)
-    assert not any(length % 64 for length in (*lines[:-1], *columns[:-1]))
-    assert 2**22 < 3 * lines[0] * columns[0] <= 2**24
+    assert not any(length % 64 for length in (*heights[:-1], *widths[:-1]))
+    assert 2**22 < 3 * heights[0] * widths[0] <= 2**24
 
 
 def test_masked_pixels_have_weight_zero():

@@ -21,16 +21,17 @@ _ALIASES = {
     "X": ("x", "lon", "longitude", "column", "columns", "col", "cols", "easting"),
     "C": ("c", "band", "bands", "channel", "channels", "wavelength"),
 }
-_UNIT_ALIASES = {
+_UNIT_ALIASES = {  # the first is the symbol
     "metre": ("m", "meter", "metres", "meters"),
     "kilometer": ("km",),
     "centimeter": ("cm",),
     "millimeter": ("mm",),
-    "micrometer": ("um", "µm", "μm", "\\u00b5m", "micron", "microns", "micrometre"),
+    "micrometer": ("µm", "um", "μm", "\\u00b5m", "micron", "microns", "micrometre"),
     "nanometer": ("nm",),
     "degree": ("deg", "degrees", "degrees_north", "degrees_east"),
 }
 _LETTERS = {alias: letter for letter, aliases in _ALIASES.items() for alias in aliases}
+UNIT_SYMBOLS = {unit: aliases[0] for unit, aliases in _UNIT_ALIASES.items()}
 _UNITS = {alias: unit for unit, aliases in _UNIT_ALIASES.items() for alias in (unit, *aliases)}
 
 

@@ -11,21 +11,12 @@ from typing import Any
 import numpy as np
 
 from streamgmm.errors import InputError
-from streamgmm.images.reading.axis_names import SPATIAL_AXES
+from streamgmm.images.reading.axis_names import SPATIAL_AXES, UNIT_SYMBOLS
 from streamgmm.images.reading.lazy_arrays import combine_masks, rescale, take_index
 
 MAX_DECODED_BYTES = 2**28  # of a picture, tile or strip that can only be decoded whole
 
 LIBRARIES = {"rasterio": ("rasterio", "geo"), "tifffile": ("tifffile", "tiff"), "PIL.Image": ("Pillow", "demo")}
-
-_SYMBOLS = {
-    "metre": "m",
-    "micrometer": "µm",
-    "nanometer": "nm",
-    "millimeter": "mm",
-    "centimeter": "cm",
-    "kilometer": "km",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +50,13 @@ class Georeference:
     def pixel_size(self) -> tuple[float, str] | None:
         """Area of a pixel, or its volume if planes have a distance, with the unit; None if unknown."""
         lengths = {axis: length for axis, length in self.spacing if axis in SPATIAL_AXES}
-        if self.unit in (None, "degree") or not {"Y", "X"} <= lengths.keys():
+        if self.unit is None or self.unit == "degree" or not {"Y", "X"} <= lengths.keys():
             return None
         size = prod(lengths.values())
         if self.transform is not None:
             a, b, _, d, e, _ = self.transform  # a rotated pixel is a parallelogram
             size = abs(a * e - b * d) * lengths.get("Z", 1.0)
-        return size, f"{_SYMBOLS.get(str(self.unit), self.unit)}{'³' if 'Z' in lengths else '²'}"
+        return size, f"{UNIT_SYMBOLS.get(self.unit, self.unit)}{'³' if 'Z' in lengths else '²'}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,15 +102,15 @@ class Raster:
         keeps_bands = axes.find("C") == old.find("C")
         if self.mask is not None and (len(axes) != len(old) or not keeps_bands):
             raise InputError(
-                f"axes={axes!r} are not those of the file, {self.axes!r}, which says by them where pixels are nodata; "
-                "leave axes out, or open the array yourself."
+                f"axes={axes!r} are not those of the file, {self.axes!r}, to which its nodata mask belongs; leave axes "
+                "out, or open the array yourself."
             )
         return replace(self, axes=axes, bands=self.bands if keeps_bands else None, georeference=georeference)
 
     def apply_scale(self, nodata: float | None = None) -> Raster:
         """Convert stored numbers to quantities, in float32, and ``nodata``, by default that of the format, to NaN."""
         if self.scale is None:
-            raise InputError("scaled=True was asked for, but the image says no factors or offsets; leave it out.")
+            raise InputError("scaled=True was asked for, but the image has no factors or offsets; leave it out.")
         shape = [1] * len(self.array.shape)
         if "C" in (self.axes or ""):
             shape[str(self.axes).index("C")] = len(self.scale)

@@ -29,16 +29,16 @@ def band(path, values, *, crs="EPSG:32633", transform=UTM, **options):
 
 def test_files_of_one_band_each_are_stacked_to_one_image(tmp_path):
     paths = [band(tmp_path / f"B0{number}.tif", values, nodata=0) for number, values in enumerate(VALUES)]
-    for given in (paths, [str(path) for path in paths], tuple(paths)):
-        assert is_band_list(given)
-        raster = open_image(given)
+    for image in (paths, [str(path) for path in paths], tuple(paths)):
+        assert is_band_list(image)
+        raster = open_image(image)
         assert (raster.axes, raster.bands, raster.nodata, raster.mask) == ("CYX", ("B00", "B01", "B02"), 0, None)
         assert raster.georeference.crs == "EPSG:32633"
         np.testing.assert_array_equal(raster.array[:], VALUES)
         np.testing.assert_array_equal(raster.array[2, 5:9, ::2], VALUES[2, 5:9, ::2])
-    found = segment(paths, 3, bands=[2, 0], random_state=0, tol=1)
+    segmentation = segment(paths, 3, bands=[2, 0], random_state=0, tol=1)
     expected = segment(VALUES, 3, bands=[2, 0], random_state=0, tol=1, axes="CYX")
-    np.testing.assert_array_equal(found.labels.compute(), expected.labels)
+    np.testing.assert_array_equal(segmentation.labels.compute(), expected.labels)
 
 
 def test_bands_may_differ_in_format_and_dtype(tmp_path):
@@ -68,11 +68,11 @@ def test_every_band_has_its_own_nodata_value_and_only_used_bands_count(tmp_path)
     ]
     raster = open_image(paths)
     assert raster.nodata is None
-    lacking = np.stack([values[0] == 0, values[1] == 7777, np.zeros((60, 70), bool)])
-    np.testing.assert_array_equal(raster.mask[:], lacking)
+    is_nodata = np.stack([values[0] == 0, values[1] == 7777, np.zeros((60, 70), bool)])
+    np.testing.assert_array_equal(raster.mask[:], is_nodata)
     for used in ([0, 1, 2], [0], [2], [2, 1]):
-        found = segment(paths, 2, bands=used, random_state=0, tol=1)
-        np.testing.assert_array_equal(np.asarray(found.labels) == 0, lacking[used].any(axis=0))
+        segmentation = segment(paths, 2, bands=used, random_state=0, tol=1)
+        np.testing.assert_array_equal(np.asarray(segmentation.labels) == 0, is_nodata[used].any(axis=0))
 
 
 @pytest.mark.parametrize(

@@ -103,19 +103,19 @@ def test_nodata_is_the_value_of_the_file_unless_the_caller_passes_one(tmp_path, 
     path = write(tmp_path / "scene.tif", values, nodata=nodata)
     raster = open_image(path)
     assert raster.nodata == known and raster.mask is None
-    found = segment(path, 2, random_state=0, tol=1, max_iter=30)
-    lacking = np.isnan(values).any(axis=0) if known is None else (values == known).any(axis=0)
-    np.testing.assert_array_equal(np.asarray(found.labels) == 0, lacking)
+    segmentation = segment(path, 2, random_state=0, tol=1, max_iter=30)
+    is_nodata = np.isnan(values).any(axis=0) if known is None else (values == known).any(axis=0)
+    np.testing.assert_array_equal(np.asarray(segmentation.labels) == 0, is_nodata)
     if known == 7:  # what a caller says is meant
-        found = segment(path, 2, random_state=0, tol=1, max_iter=30, nodata=9)
-        np.testing.assert_array_equal(np.asarray(found.labels) == 0, (values == 9).any(axis=0))
+        segmentation = segment(path, 2, random_state=0, tol=1, max_iter=30, nodata=9)
+        np.testing.assert_array_equal(np.asarray(segmentation.labels) == 0, (values == 9).any(axis=0))
 
 
 def test_nodata_values_that_differ_by_band_become_a_mask_by_band(tmp_path):
     values = scene("uint8")
-    for band, (nodata, lines) in enumerate([(201, slice(0, 9)), (202, slice(5, 20)), (None, slice(0))]):
+    for band, (nodata, rows) in enumerate([(201, slice(0, 9)), (202, slice(5, 20)), (None, slice(0))]):
         write(tmp_path / f"{band}.tif", values[[band]], nodata=nodata)
-        values[band, lines] = nodata or 0
+        values[band, rows] = nodata or 0
         write(tmp_path / f"{band}.tif", values[[band]], nodata=nodata)
     bands = "".join(
         f'<VRTRasterBand dataType="Byte" band="{band + 1}">{f"<NoDataValue>{nodata}</NoDataValue>" if nodata else ""}'
@@ -127,11 +127,11 @@ def test_nodata_values_that_differ_by_band_become_a_mask_by_band(tmp_path):
     path.write_text(f'<VRTDataset rasterXSize="98" rasterYSize="75">{bands}</VRTDataset>')
     raster = open_image(path)
     assert raster.nodata is None and raster.mask.shape == values.shape
-    lacking = np.stack([values[0] == 201, values[1] == 202, np.zeros((75, 98), bool)])
-    np.testing.assert_array_equal(raster.mask[:], lacking)
+    is_nodata = np.stack([values[0] == 201, values[1] == 202, np.zeros((75, 98), bool)])
+    np.testing.assert_array_equal(raster.mask[:], is_nodata)
     for used in ([0, 1, 2], [1], [2, 0], [2]):
-        found = segment(path, 2, bands=used, random_state=0, tol=1, max_iter=30)
-        np.testing.assert_array_equal(np.asarray(found.labels) == 0, lacking[used].any(axis=0))
+        segmentation = segment(path, 2, bands=used, random_state=0, tol=1, max_iter=30)
+        np.testing.assert_array_equal(np.asarray(segmentation.labels) == 0, is_nodata[used].any(axis=0))
 
 
 def test_alpha_bands_and_internal_masks_are_nodata_masks(tmp_path):
@@ -197,8 +197,8 @@ def test_every_thread_and_process_opens_the_dataset_itself(tmp_path):
     values = scene("uint16", (2, 60, 210))
     array = open_image(write(tmp_path / "scene.tif", values, tiled=True, blockxsize=16, blockysize=16)).array
     with ThreadPoolExecutor(8) as pool:
-        for place, lines in enumerate(pool.map(lambda number: array[:, number], range(60))):
-            np.testing.assert_array_equal(lines, values[:, place])
+        for index, rows in enumerate(pool.map(lambda number: array[:, number], range(60))):
+            np.testing.assert_array_equal(rows, values[:, index])
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(array))[:, 20:30], values[:, 20:30])
 
 

@@ -18,8 +18,8 @@ PALETTE = np.random.default_rng(1).integers(0, 256, (256, 3)).astype(np.uint8)
 CUBE = np.random.default_rng(2).integers(0, 5, (5, 6, 7))
 
 
-def _lazily(array):
-    """What fails where it is asked for what a reader need not understand."""
+def read_lazily(array):
+    """Return an array whose reader refuses keys that no reader has to support."""
 
     def read(key):
         assert all(
@@ -41,27 +41,27 @@ KEYS = st.one_of(
 @given(st.tuples(KEYS, KEYS, KEYS), st.integers(0, 3), st.booleans())
 def test_a_lazy_array_is_indexed_like_numpy(keys, length, ellipsis):
     key = (*keys[:length], ..., *keys[length:][:1]) if ellipsis else keys[:length]
-    np.testing.assert_array_equal(_lazily(CUBE)[key], CUBE[key])
+    np.testing.assert_array_equal(read_lazily(CUBE)[key], CUBE[key])
 
 
 @settings(max_examples=15)
 @given(st.tuples(KEYS, KEYS, KEYS), st.lists(st.integers(0, 4), min_size=1, unique=True))
-def test_operations_on_lazy_arrays_equal_those_of_numpy(key, places):
-    lazy = _lazily(CUBE)
+def test_operations_on_lazy_arrays_equal_those_of_numpy(key, indices):
+    lazy = read_lazily(CUBE)
     masks = [CUBE == 1, CUBE > 3]
     table = PALETTE[:5]
-    for made, expected in [
-        (select_indices(lazy, 0, places), CUBE[places]),
+    for result, expected in [
+        (select_indices(lazy, 0, indices), CUBE[indices]),
         (mask_equal(lazy, 3), CUBE == 3),
         (mask_equal(take_index(lazy, 1, 2), 3), CUBE[:, 2] == 3),
         (take_index(select_indices(lazy, 2, [1]), 2, 0), CUBE[:, :, 1]),
-        (stack_arrays([lazy[0], _lazily(CUBE[1:])[0]], float), np.stack([CUBE[0], CUBE[1]]).astype(float)),
+        (stack_arrays([lazy[0], read_lazily(CUBE[1:])[0]], float), np.stack([CUBE[0], CUBE[1]]).astype(float)),
         (stack_arrays([None, masks[0]], bool), np.stack([np.zeros(CUBE.shape, bool), masks[0]])),
-        (combine_masks(_lazily(masks[0]), None, masks[1]), masks[0] | masks[1]),
+        (combine_masks(read_lazily(masks[0]), None, masks[1]), masks[0] | masks[1]),
         (look_up(lazy, table), table[CUBE]),
     ]:
-        assert made.shape == expected.shape and made.dtype == expected.dtype and made.ndim == len(made.chunks)
+        assert result.shape == expected.shape and result.dtype == expected.dtype and result.ndim == len(result.chunks)
         part = tuple(k if isinstance(k, slice) else slice(k, None) for k in key[: expected.ndim])
-        np.testing.assert_array_equal(made[part], expected[part])
-        np.testing.assert_array_equal(cloudpickle.loads(cloudpickle.dumps(made))[part], expected[part])
-        np.testing.assert_array_equal(np.asarray(da.from_array(made, chunks=3)), expected)
+        np.testing.assert_array_equal(result[part], expected[part])
+        np.testing.assert_array_equal(cloudpickle.loads(cloudpickle.dumps(result))[part], expected[part])
+        np.testing.assert_array_equal(np.asarray(da.from_array(result, chunks=3)), expected)

@@ -22,8 +22,8 @@ def test_a_path_is_opened_by_its_suffix(tmp_path, suffix):
         zarr.create_group(path).create_array("only", shape=VALUES.shape, dtype="uint8")[:] = VALUES
     else:
         Image.fromarray(VALUES).save(path)
-    for given_ in (path, str(path)):
-        raster = open_image(given_)
+    for path_ in (path, str(path)):
+        raster = open_image(path_)
         np.testing.assert_array_equal(raster.array[:], VALUES)
         assert raster.axes == ("YXC" if suffix == ".png" else None)  # a picture says which axis is of bands
     assert find_path(path) == path

@@ -41,8 +41,8 @@ def test_pictures_of_every_mode_become_colours_and_a_nodata_mask(tmp_path, pictu
     assert raster.array.dtype == expected.dtype
     if picture.mode.endswith("A"):
         np.testing.assert_array_equal(raster.mask, ALPHA == 0)
-        found = segment(tmp_path / "image.png", 2, random_state=0)
-        np.testing.assert_array_equal(found.labels == 0, ALPHA == 0)
+        segmentation = segment(tmp_path / "image.png", 2, random_state=0)
+        np.testing.assert_array_equal(segmentation.labels == 0, ALPHA == 0)
     else:
         assert raster.mask is None
 
@@ -51,8 +51,8 @@ def test_pictures_of_every_mode_become_colours_and_a_nodata_mask(tmp_path, pictu
 def test_a_grey_picture_has_the_segments_of_its_values(tmp_path, factor):
     values = GREY.astype(factor.dtype) * factor
     Image.fromarray(values).save(tmp_path / "grey.png")
-    found = segment(tmp_path / "grey.png", 2, random_state=0)
-    np.testing.assert_array_equal(found.labels, segment(values, 2, random_state=0).labels)
+    segmentation = segment(tmp_path / "grey.png", 2, random_state=0)
+    np.testing.assert_array_equal(segmentation.labels, segment(values, 2, random_state=0).labels)
 
 
 @pytest.mark.parametrize("colour", [5, (5, 6, 7)], ids=["L", "RGB"])
@@ -87,6 +87,6 @@ def test_pictures_of_scikit_image_read_as_imread_reads_them(name):
 @pytest.mark.parametrize("kind", [np.asarray, da.from_array])
 def test_the_mask_of_the_caller_is_combined_with_that_of_the_file(tmp_path, kind):
     Image.fromarray(np.dstack([VALUES, ALPHA])).save(tmp_path / "image.png")
-    given_ = np.arange(20)[:, None] + np.zeros((1, 30)) < 3
-    found = segment(tmp_path / "image.png", 2, mask=kind(given_), random_state=0)
-    np.testing.assert_array_equal(np.asarray(found.labels) == 0, given_ | (ALPHA == 0))
+    caller_mask = np.arange(20)[:, None] + np.zeros((1, 30)) < 3
+    segmentation = segment(tmp_path / "image.png", 2, mask=kind(caller_mask), random_state=0)
+    np.testing.assert_array_equal(np.asarray(segmentation.labels) == 0, caller_mask | (ALPHA == 0))

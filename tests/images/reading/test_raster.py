@@ -16,7 +16,7 @@ def test_axes_of_the_user_win_and_drop_metadata_of_other_axes():
     assert stack.with_axes("CYX").georeference.spacing == (("Y", 2.0), ("X", 1.0))
     assert stack.with_axes("zyx") is stack and stack.with_axes(None) is stack
     assert Raster(VALUES, "YXC", ("r", "g", "b")).with_axes("CYX").bands is None
-    with pytest.raises(InputError, match="says by them where pixels are nodata; leave axes out"):
+    with pytest.raises(InputError, match="to which its nodata mask belongs; leave axes out"):
         Raster(VALUES, "YXC", mask=VALUES[:, :, 0] == 0).with_axes("CYX")
 
 
@@ -37,7 +37,7 @@ def test_pixel_size_is_an_area_or_a_volume_with_its_unit(grid, size):
 
 
 def read_lazily(array):
-    """What fails where it is asked for what a reader need not understand."""
+    """Return an array whose reader refuses keys that no reader has to support."""
 
     def read(key):
         assert all(
@@ -54,16 +54,16 @@ def test_scale_and_offset_are_applied_on_request(axes, kind):
     values = np.moveaxis(VALUES, 2, axes.index("C"))
     scale = ((0.5, 0.0), (2.0, -10.0), (1.0, 3.0))
     raster = Raster(kind(values), axes, nodata=9, scale=scale)
-    for nodata, lacking in ((None, 9), (11, 11)):
-        found = raster.apply_scale(nodata)
+    for nodata, missing in ((None, 9), (11, 11)):
+        scaled = raster.apply_scale(nodata)
         factors, offsets = (
             np.reshape(each, (3, 1, 1) if axes == "CYX" else (1, 1, 3)) for each in zip(*scale, strict=True)
         )
-        expected = np.where(values == lacking, np.nan, values * factors + offsets).astype("float32")
-        assert found.array.dtype == np.float32 and found.nodata is None and found.scale is None
-        np.testing.assert_array_equal(np.asarray(found.array), expected)
-        np.testing.assert_array_equal(np.asarray(found.array[1:3, 2:5]), expected[1:3, 2:5])
+        expected = np.where(values == missing, np.nan, values * factors + offsets).astype("float32")
+        assert scaled.array.dtype == np.float32 and scaled.nodata is None and scaled.scale is None
+        np.testing.assert_array_equal(np.asarray(scaled.array), expected)
+        np.testing.assert_array_equal(np.asarray(scaled.array[1:3, 2:5]), expected[1:3, 2:5])
     labels = segment(raster, 2, scaled=True, random_state=0, tol=1).labels
     np.testing.assert_array_equal(np.asarray(labels) == 0, (values == 9).any(axis=axes.index("C")))
-    with pytest.raises(InputError, match="scaled=True was asked for, but the image says no factors"):
+    with pytest.raises(InputError, match="scaled=True was asked for, but the image has no factors"):
         segment(VALUES, 2, scaled=True)

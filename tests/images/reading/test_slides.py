@@ -39,13 +39,13 @@ def test_a_level_of_a_slide_is_segmented_like_its_array(tmp_path, suffix):
     path = tmp_path / f"slide{suffix}"
     levels = WRITERS[suffix](path, np.ascontiguousarray(PHOTOGRAPH[:90, :140]))  # some tiles, and parts of others
     for level in (0, 2):
-        found = segment(path, 3, level=level, random_state=0, output=tmp_path / f"labels{level}.tif")
+        segmentation = segment(path, 3, level=level, random_state=0, output=tmp_path / f"labels{level}.tif")
         expected = segment(levels[level], 3, random_state=0, axes="YXC")
-        np.testing.assert_array_equal(np.asarray(found.labels), expected.labels)
-        np.testing.assert_array_equal(found.table["band_mean"], expected.table["band_mean"])
-        (y, x), unit = (length for _, length in found.grid.spacing), found.grid.pixel_size[1]
+        np.testing.assert_array_equal(np.asarray(segmentation.labels), expected.labels)
+        np.testing.assert_array_equal(segmentation.table["band_mean"], expected.table["band_mean"])
+        (y, x), unit = (length for _, length in segmentation.grid.spacing), segmentation.grid.pixel_size[1]
         assert unit == "µm²"
-        np.testing.assert_allclose(found.table["area"], found.table["pixels"] * x * y)
+        np.testing.assert_allclose(segmentation.table["area"], segmentation.table["pixels"] * x * y)
         np.testing.assert_array_equal(tifffile.imread(tmp_path / f"labels{level}.tif"), expected.labels)
 
 
@@ -55,7 +55,7 @@ def test_only_the_tiles_of_the_chosen_level_are_decoded(tmp_path, monkeypatch):
     array[:1]
     cache, decoded = type(array.read._array.store._filecache), []
     read = cache.read
-    monkeypatch.setattr(cache, "read", lambda *given: decoded.append(given[2]) or read(*given))
+    monkeypatch.setattr(cache, "read", lambda *args: decoded.append(args[2]) or read(*args))
     assert array[70:80, 10:30].shape == (10, 20, 3)
     assert len(decoded) == 1
 
@@ -81,10 +81,10 @@ def test_luma_and_chroma_convert_to_the_colours_of_pillow(tmp_path, codec):
     np.testing.assert_array_equal(array[30:99, 11:70, 1:], array[:][30:99, 11:70, 1:])
 
 
-@pytest.mark.parametrize("said", ["MPP = what", "MPP = 0", "AppMag = 20", "MPP = nan", "|MPP|=|"])
-def test_a_slide_without_a_pixel_size_has_no_georeference(tmp_path, said):
+@pytest.mark.parametrize("description", ["MPP = what", "MPP = 0", "AppMag = 20", "MPP = nan", "|MPP|=|"])
+def test_a_slide_without_a_pixel_size_has_no_georeference(tmp_path, description):
     tifffile.imwrite(
-        tmp_path / "slide.svs", PHOTOGRAPH, description=f"{slides.APERIO}|{said}", tile=(64, 64), metadata=None
+        tmp_path / "slide.svs", PHOTOGRAPH, description=f"{slides.APERIO}|{description}", tile=(64, 64), metadata=None
     )
     assert open_image(tmp_path / "slide.svs").georeference is None
 

@@ -96,7 +96,7 @@ def test_only_the_requested_tiles_are_decoded(tmp_path, monkeypatch):
     array[:1]  # opened
     cache = type(array.read._array.store._filecache)
     read = cache.read
-    monkeypatch.setattr(cache, "read", lambda *given: decoded.append(given[2]) or read(*given))
+    monkeypatch.setattr(cache, "read", lambda *args: decoded.append(args[2]) or read(*args))
     array[40:50, 100:110]
     assert len(decoded) == 1
     array[40:70, 100:110]
@@ -108,8 +108,8 @@ def test_threads_read_concurrently(tmp_path):
     tifffile.imwrite(tmp_path / "image.tif", values, tile=(16, 16), compression="zlib")
     array = open_image(tmp_path / "image.tif").array
     with ThreadPoolExecutor(8) as pool:
-        for place, line in enumerate(pool.map(lambda number: array[number], range(60))):
-            np.testing.assert_array_equal(line, values[place])
+        for index, line in enumerate(pool.map(lambda number: array[number], range(60))):
+            np.testing.assert_array_equal(line, values[index])
 
 
 def test_uncompressed_images_are_memory_mapped_and_others_are_chunked_by_tiles(tmp_path):
@@ -119,7 +119,7 @@ def test_uncompressed_images_are_memory_mapped_and_others_are_chunked_by_tiles(t
     assert plain.read.func is read_mapped and isinstance(tiles.read, SegmentReader)
     assert tiles.chunks == (32, 32, 3) and plain.chunks == (1, 98, 3)
     tifffile.imwrite(tmp_path / "grey.tif", scene("uint8", (75, 98)))
-    assert open_image(tmp_path / "grey.tif").array.chunks == (1, 98)  # any lines can be read by themselves
+    assert open_image(tmp_path / "grey.tif").array.chunks == (1, 98)  # any row can be read alone
 
 
 @pytest.mark.parametrize(
@@ -199,8 +199,8 @@ def test_pixels_with_alpha_0_are_nodata(tmp_path, layout, planar):
     assert raster.array.shape[axis] == 3
     np.testing.assert_array_equal(np.moveaxis(raster.array[:], axis, 2), values[:, :, :3])
     np.testing.assert_array_equal(raster.mask[:], values[:, :, 3] == 0)
-    found = segment(tmp_path / "image.tif", 2, random_state=0, max_iter=5, tol=100)
-    np.testing.assert_array_equal(np.asarray(found.labels) == 0, values[:, :, 3] == 0)
+    segmentation = segment(tmp_path / "image.tif", 2, random_state=0, max_iter=5, tol=100)
+    np.testing.assert_array_equal(np.asarray(segmentation.labels) == 0, values[:, :, 3] == 0)
 
 
 @pytest.mark.parametrize("bands", [1, 3])
@@ -292,8 +292,8 @@ def test_a_tiff_is_segmented_like_its_array(tmp_path):
 
     photograph = load_sample_image("flower.jpg")[100:180, 200:300]
     tifffile.imwrite(tmp_path / "photo.tif", photograph, tile=(32, 32), compression="zlib")
-    found, expected = (segment(one, 4, random_state=0) for one in (tmp_path / "photo.tif", photograph))
-    np.testing.assert_array_equal(found.labels.compute(), expected.labels)
+    segmentation, expected = (segment(image, 4, random_state=0) for image in (tmp_path / "photo.tif", photograph))
+    np.testing.assert_array_equal(segmentation.labels.compute(), expected.labels)
 
 
 def test_damaged_tiffs_are_refused_in_one_sentence(tmp_path):

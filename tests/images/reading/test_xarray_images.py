@@ -51,8 +51,8 @@ def test_coordinates_and_attributes_give_band_names_and_nodata():
         ({}, None),
     ):
         assert open_image(xr.DataArray(VALUES, dims=("band", "y", "x"), attrs=attrs)).nodata == nodata
-    found = segment(image, 2, random_state=0, tol=1)
-    np.testing.assert_array_equal(found.labels == 0, (VALUES == 7).any(axis=0))
+    segmentation = segment(image, 2, random_state=0, tol=1)
+    np.testing.assert_array_equal(segmentation.labels == 0, (VALUES == 7).any(axis=0))
 
 
 def test_undecoded_scale_and_offset_are_kept():
@@ -69,7 +69,14 @@ def test_coordinates_give_the_georeference():
     plain["x"].attrs["units"] = plain["y"].attrs["units"] = "m"
     assert open_image(plain).georeference.pixel_size == (2.0, "m²")
     projected = plain.assign_coords(spatial_ref=xr.DataArray(0, attrs={"crs_wkt": "EPSG:32633"}))
-    assert open_image(projected).georeference.transform == (1.0, 0.0, 4.5, 0.0, -2.0, 101.0)  # places are of centres
+    assert open_image(projected).georeference.transform == (
+        1.0,
+        0.0,
+        4.5,
+        0.0,
+        -2.0,
+        101.0,
+    )  # from centres
     assert open_image(projected).georeference.crs == "EPSG:32633"
     projected["spatial_ref"].attrs["GeoTransform"] = "4.5 1.0 0.0 101.0 0.0 -2.0"
     assert open_image(projected).georeference.transform == (1.0, 0.0, 4.5, 0.0, -2.0, 101.0)

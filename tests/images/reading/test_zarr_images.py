@@ -12,8 +12,8 @@ SHAPES = {"YX": (70, 90), "CYX": (3, 70, 90), "ZYX": (5, 70, 90), "TCZYX": (2, 3
 KINDS = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
 
 
-def image(path, axes, version="0.5", unit="micrometer", *, levels=3, whole=None, names=None):
-    """An OME-Zarr image, written by hand, as its specification says."""
+def write_image_by_hand(path, axes, version="0.5", unit="micrometer", *, levels=3, whole=None, names=None):
+    """Write an OME-Zarr image as its specification says."""
     values = np.random.default_rng(0).integers(1, 200, SHAPES[axes]).astype("uint8")
     group = zarr.create_group(path, zarr_format=3 if version == "0.5" else 2)
     datasets = []
@@ -33,20 +33,20 @@ def image(path, axes, version="0.5", unit="micrometer", *, levels=3, whole=None,
     multiscales = {"axes": stated, "datasets": datasets, "name": "image"}
     if whole:
         multiscales["coordinateTransformations"] = [{"type": "scale", "scale": whole}]
-    said = {"multiscales": [{"version": version, **multiscales}]}
+    metadata = {"multiscales": [{"version": version, **multiscales}]}
     if names:
-        said["omero"] = {"channels": [{"label": name, "color": "FF0000", "window": {}} for name in names]}
-    group.attrs.update({"ome": {"version": version, **said}} if version == "0.5" else said)
+        metadata["omero"] = {"channels": [{"label": name, "color": "FF0000", "window": {}} for name in names]}
+    group.attrs.update({"ome": {"version": version, **metadata}} if version == "0.5" else metadata)
     return values
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 @pytest.mark.parametrize("axes", SHAPES)
 def test_an_ome_zarr_image_opens_at_its_finest_level_or_at_any_other(tmp_path, version, axes):
-    values = image(tmp_path / "scan.zarr", axes, version)
+    values = write_image_by_hand(tmp_path / "scan.zarr", axes, version)
     for level in (None, 0, 1, 2):
-        for given in (tmp_path / "scan.zarr", zarr.open(tmp_path / "scan.zarr", mode="r")):
-            raster = open_image(given, level=level)
+        for image in (tmp_path / "scan.zarr", zarr.open(tmp_path / "scan.zarr", mode="r")):
+            raster = open_image(image, level=level)
             step = 2 ** (level or 0)
             assert raster.axes == axes and isinstance(raster.array, zarr.Array)
             np.testing.assert_array_equal(raster.array[:], values[..., ::step, ::step])
@@ -68,31 +68,31 @@ def test_images_written_by_ome_zarr_are_read(tmp_path):
 
 
 def test_scales_of_level_and_image_are_multiplied(tmp_path):
-    image(tmp_path / "scan.zarr", "CYX", whole=[1.0, 10.0, 20.0])
+    write_image_by_hand(tmp_path / "scan.zarr", "CYX", whole=[1.0, 10.0, 20.0])
     assert dict(open_image(tmp_path / "scan.zarr", level=1).georeference.spacing) == {"Y": 5.0, "X": 10.0}
 
 
 def test_channel_labels_are_band_names_if_distinct(tmp_path):
-    image(tmp_path / "scan.zarr", "CYX", names=["DAPI", "GFP", "RFP"])
+    write_image_by_hand(tmp_path / "scan.zarr", "CYX", names=["DAPI", "GFP", "RFP"])
     assert open_image(tmp_path / "scan.zarr").bands == ("DAPI", "GFP", "RFP")
-    image(tmp_path / "same.zarr", "CYX", names=["a", "a", "b"])
+    write_image_by_hand(tmp_path / "same.zarr", "CYX", names=["a", "a", "b"])
     assert open_image(tmp_path / "same.zarr").bands is None
 
 
 @pytest.mark.parametrize("version", ["0.1", "0.3"])
 def test_ome_zarr_0_1_and_0_3_are_read(tmp_path, version):
     axes = {"0.1": "TCZYX", "0.3": "CYX"}[version]
-    values = image(tmp_path / "scan.zarr", axes, "0.4")
+    values = write_image_by_hand(tmp_path / "scan.zarr", axes, "0.4")
     path = tmp_path / "scan.zarr" / ".zattrs"
-    said = json.loads(path.read_text())
-    (multiscales,) = said["multiscales"]
+    metadata = json.loads(path.read_text())
+    (multiscales,) = metadata["multiscales"]
     if version == "0.1":
         del multiscales["axes"]
     else:
         multiscales["axes"] = list("cyx")
     for dataset in multiscales["datasets"]:
         del dataset["coordinateTransformations"]
-    path.write_text(json.dumps(said))
+    path.write_text(json.dumps(metadata))
     raster = open_image(tmp_path / "scan.zarr", level=1)
     assert raster.axes == axes and raster.georeference.unit is None
     np.testing.assert_array_equal(raster.array[:], values[..., ::2, ::2])
@@ -100,7 +100,7 @@ def test_ome_zarr_0_1_and_0_3_are_read(tmp_path, version):
 
 def test_an_image_within_a_store_is_opened_by_its_path(tmp_path):
     zarr.create_group(tmp_path / "plate.zarr")
-    values = image(tmp_path / "plate.zarr" / "3", "YX")
+    values = write_image_by_hand(tmp_path / "plate.zarr" / "3", "YX")
     np.testing.assert_array_equal(open_image(tmp_path / "plate.zarr" / "3").array[:], values)
     np.testing.assert_array_equal(open_image(tmp_path / "plate.zarr" / "3" / "s1").array[:], values[::2, ::2])
 
@@ -117,19 +117,22 @@ def test_dimension_names_are_axes(tmp_path):
 @pytest.mark.parametrize(
     ("break_", "message"),
     [
-        (lambda said: said["multiscales"][0].pop("datasets"), "what it says cannot be used .KeyError: 'datasets'"),
-        (lambda said: said["multiscales"][0]["axes"].pop(), "what it says cannot be used"),
-        (lambda said: said["multiscales"][0]["datasets"][0].update(path="nothing"), "what it says cannot be used"),
-        (lambda said: said["multiscales"][0]["axes"][0].update(name="w", type="space"), "what it says cannot be used"),
-        (lambda said: said.update(multiscales=3), "what it says cannot be used"),
+        (lambda ome: ome["multiscales"][0].pop("datasets"), "metadata cannot be used .KeyError: 'datasets'"),
+        (lambda ome: ome["multiscales"][0]["axes"].pop(), "metadata cannot be used"),
+        (lambda ome: ome["multiscales"][0]["datasets"][0].update(path="nothing"), "metadata cannot be used"),
+        (
+            lambda metadata: metadata["multiscales"][0]["axes"][0].update(name="w", type="space"),
+            "metadata cannot be used",
+        ),
+        (lambda ome: ome.update(multiscales=3), "metadata cannot be used"),
     ],
 )
 def test_unusable_metadata_are_refused_in_one_sentence(tmp_path, break_, message):
-    image(tmp_path / "scan.zarr", "CYX")
+    write_image_by_hand(tmp_path / "scan.zarr", "CYX")
     path = tmp_path / "scan.zarr" / "zarr.json"
-    said = json.loads(path.read_text())
-    break_(said["attributes"]["ome"])
-    path.write_text(json.dumps(said))
+    metadata = json.loads(path.read_text())
+    break_(metadata["attributes"]["ome"])
+    path.write_text(json.dumps(metadata))
     with pytest.raises(InputError, match=message) as error:
         open_image(tmp_path / "scan.zarr")
     assert "\n" not in str(error.value)
@@ -141,7 +144,7 @@ def test_groups_without_a_single_image_are_refused_in_one_sentence(tmp_path):
     for name in ("a", "b"):
         group.create_array(name, shape=(4, 5), dtype="u1")
     group.create_group("c")
-    image(tmp_path / "scan.zarr", "YX")
+    write_image_by_hand(tmp_path / "scan.zarr", "YX")
     zarr.create_array(tmp_path / "array.zarr", shape=(4, 5), dtype="u1")
     for name, level, message in [
         ("empty.zarr", None, "is no OME-Zarr image and has not just one array: it is empty"),
@@ -155,7 +158,7 @@ def test_groups_without_a_single_image_are_refused_in_one_sentence(tmp_path):
 
 
 def test_a_level_of_an_ome_zarr_image_is_segmented(tmp_path):
-    values = image(tmp_path / "scan.zarr", "CYX")
-    found = segment(tmp_path / "scan.zarr", 2, level=1, random_state=0)
+    values = write_image_by_hand(tmp_path / "scan.zarr", "CYX")
+    segmentation = segment(tmp_path / "scan.zarr", 2, level=1, random_state=0)
     expected = segment(values[:, ::2, ::2], 2, random_state=0, axes="CYX")
-    np.testing.assert_array_equal(found.labels.compute(), expected.labels)
+    np.testing.assert_array_equal(segmentation.labels.compute(), expected.labels)

@@ -1,6 +1,6 @@
-"""Slides the way that scanners write them: TIFFs of JPEG tiles, several resolutions, and pictures of the glass.
+"""Slides as scanners write them: TIFFs of JPEG tiles, several resolutions, and pictures of the glass.
 
-A writer gives what each level holds once it is decoded, by tifffile itself: JPEG changes values a little.
+A writer returns the decoded values of each level, by tifffile itself, since JPEG changes values a little.
 """
 
 import io
@@ -16,7 +16,7 @@ STEPS = (1, 2, 4)
 
 
 def write_svs(path, values, *, photometric="rgb", compression="jpeg", mpp=LENGTH):
-    """Level 0, a thumbnail, the other levels, a label, and a picture of the whole glass."""
+    """Write level 0, a thumbnail, the other levels, a label, and a picture of the whole glass."""
     lines, columns = values.shape[:2]
     whole = f"{APERIO}{columns}x{lines} [0,0 {columns}x{lines}] (64x64) JPEG/RGB Q=70|AppMag = 20|MPP = {mpp}|Left = 3"
     tiles = {"tile": (64, 64), "compression": compression, "photometric": photometric, "metadata": None}
@@ -34,7 +34,7 @@ def write_svs(path, values, *, photometric="rgb", compression="jpeg", mpp=LENGTH
 
 
 def write_ndpi(path, values):
-    """Each level is one JPEG with places to enter it, whose offsets are noted; offsets of the file have 64 bits."""
+    """Write a JPEG for each level, with the offsets of its restart markers; offsets of the file have 64 bits."""
     body, pages = bytearray(b"II*\0" + bytes(8)), []
     for step in STEPS:
         jpeg, starts = _jpeg(values[::step, ::step])
@@ -68,12 +68,14 @@ def write_ndpi(path, values):
 
 
 def _jpeg(values):
-    """A JPEG with a restart marker a line of its blocks, and where the bytes after each of these begin."""
+    """Return a JPEG with a restart marker per row of blocks, and the offsets after these markers."""
     written = io.BytesIO()
     options = {"quality": 80, "subsampling": 0, "restart_marker_blocks": -(-values.shape[1] // 8)}
     Image.fromarray(np.ascontiguousarray(values)).save(written, "JPEG", **options)
     jpeg = written.getvalue()
     scan = jpeg.index(b"\xff\xda")
     first = scan + 2 + struct.unpack(">H", jpeg[scan + 2 : scan + 4])[0]
-    places = [place for place in range(first, len(jpeg) - 1) if jpeg[place] == 0xFF and 0xD0 <= jpeg[place + 1] <= 0xD7]
-    return jpeg, [first, *(place + 2 for place in places)]
+    offsets = [
+        index for index in range(first, len(jpeg) - 1) if jpeg[index] == 0xFF and 0xD0 <= jpeg[index + 1] <= 0xD7
+    ]
+    return jpeg, [first, *(index + 2 for index in offsets)]
