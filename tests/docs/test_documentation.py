@@ -17,6 +17,7 @@ import markdown_pages as pages
 import pytest
 
 from streamgmm.cli import main
+from streamgmm.persistence import codec
 
 CHECKER = doctest.OutputChecker()
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -66,6 +67,8 @@ def test_code_blocks_of_a_page_run_and_print_what_it_says(page, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")
     monkeypatch.setenv("COLUMNS", "120")
+    for registry in ("_CLASSES", "_TAGS"):  # classes that a page registers are not of the package
+        monkeypatch.setattr(codec, registry, dict(getattr(codec, registry)))
     namespace = {"__name__": "page"}
     for block, following in zip(blocks, [*blocks[1:], None], strict=True):
         if block.language == "console":
