@@ -1,4 +1,4 @@
-"""Rows that come from a function: a database, a folder of files, a simulation. Each pass asks for a fresh iterator."""
+"""Fit rows that a function yields batch by batch, such as a database, a folder of files or a simulation."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from streamgmm import GaussianMixture
 
 
 def days() -> Iterator[np.ndarray]:
-    """Readings of two sensors, one array a day, of any length."""
+    """Yield the readings of two sensors, one array per day; each pass calls this function again."""
     for day in range(30):
         random = np.random.default_rng(day)
         n_readings = random.integers(2_000, 6_000)

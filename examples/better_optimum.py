@@ -1,4 +1,4 @@
-"""EM ends in an optimum, not in the best: what the default tries, and what split_merge does about a bad start."""
+"""Find a better local optimum by multi-start, the default, and leave a bad start by split and merge moves."""
 
 import numpy as np
 from sklearn.datasets import load_sample_image
@@ -10,14 +10,14 @@ random = np.random.default_rng(0)
 pixels = load_sample_image("china.jpg").reshape(-1, 3).astype(float)
 pixels = pixels[random.permutation(len(pixels))[:20_000]]
 
-ours = GaussianMixture(6, reg_covar=1.0, random_state=0).fit(pixels)
-print("ours, from", ours.restarts_)
-print(f"{ours.score(pixels):.4f} nats a pixel")
+model = GaussianMixture(6, reg_covar=1.0, random_state=0).fit(pixels)
+print("streamgmm:", model.restarts_)
+print(f"{model.score(pixels):.4f} nats a pixel")
 for n_init in (1, 5):
-    theirs = ScikitLearnMixture(6, reg_covar=1.0, n_init=n_init, random_state=0).fit(pixels)
-    print(f"{theirs.score(pixels):.4f} scikit-learn's best of {n_init}")
+    reference = ScikitLearnMixture(6, reg_covar=1.0, n_init=n_init, random_state=0).fit(pixels)
+    print(f"{reference.score(pixels):.4f} scikit-learn's best of {n_init}")
 
-# two components on one cluster, and one between two others
+# a bad start: two components on one cluster, and one between the two others
 start = {"weights_init": np.ones(3) / 3, "means_init": [[-0.3, 0.0], [0.3, 0.0], [4.0, 4.0]]}
 start["precisions_init"] = [np.eye(2)] * 3
 rows = np.concatenate([random.normal(size=(1000, 2)) + centre for centre in ([0.0, 0.0], [8.0, 0.0], [0.0, 8.0])])

@@ -1,4 +1,4 @@
-"""Whoever knows scikit-learn's GaussianMixture already knows this one: same names, same numbers, same tools."""
+"""Use GaussianMixture as scikit-learn's: the same names, the same numbers, and the same tools around it."""
 
 import numpy as np
 from sklearn.datasets import load_iris
@@ -11,10 +11,10 @@ from streamgmm import GaussianMixture
 
 X, species = load_iris(return_X_y=True)
 
-ours = GaussianMixture(n_components=3, random_state=0).fit(X)
-theirs = ScikitLearnMixture(n_components=3, random_state=0).fit(X)
-print("largest difference of means", f"{np.abs(ours.means_ - theirs.means_).max():.1e}")
-print("BIC", round(ours.bic(X), 3), round(theirs.bic(X), 3))
+model = GaussianMixture(n_components=3, random_state=0).fit(X)
+reference = ScikitLearnMixture(n_components=3, random_state=0).fit(X)
+print("largest difference of means", f"{np.abs(model.means_ - reference.means_).max():.1e}")
+print("BIC", round(model.bic(X), 3), round(reference.bic(X), 3))
 
 search = GridSearchCV(
     make_pipeline(StandardScaler(), GaussianMixture(random_state=0)),
@@ -22,6 +22,6 @@ search = GridSearchCV(
 ).fit(X)
 print("best by held-out log-likelihood", search.best_params_)
 
-# what scikit-learn's does not take: a weight for each row
+# beyond scikit-learn: a weight for each row
 weighted = GaussianMixture(n_components=3, random_state=0).fit(X, sample_weight=np.where(species == 0, 2.0, 1.0))
 print("weights", weighted.weights_.round(3))

@@ -1,4 +1,4 @@
-"""A fit that is killed goes on to the same bits, and a stream that is killed learns every batch exactly once."""
+"""Resume a killed fit to the same bits, and a killed stream without losing or repeating a batch."""
 
 import multiprocessing
 import tempfile
@@ -11,20 +11,20 @@ from streamgmm import Checkpoint, GaussianMixture, load
 
 
 def rows(seed, n):
-    """Three overlapping clusters."""
+    """Draw rows of three overlapping clusters."""
     random = np.random.default_rng(seed)
     return random.normal(size=(n, 4)) + random.choice([-2.0, 0.0, 2.0], size=(n, 1))
 
 
 def fit(checkpoint=None):
-    """The same fit, whoever calls it."""
+    """Fit 20 passes of batch EM."""
     warnings.simplefilter("ignore")  # 20 passes are too few to converge
     model = GaussianMixture(6, algorithm="batch", tol=0, max_iter=20, random_state=0, checkpoint=checkpoint)
     return model.fit(lambda: (rows(part, 100_000) for part in range(5)))
 
 
 def learn(folder, first, stop):
-    """Some batches of a feed."""
+    """Learn some batches of a stream."""
     model = GaussianMixture(3, random_state=0, checkpoint=Checkpoint(folder / "stream.ckpt", batches=4))
     for number in range(first, stop):
         model.partial_fit(rows(number, 500), token=number)
@@ -40,14 +40,14 @@ if __name__ == "__main__":
         process.join(0.01)
     process.kill()
     process.join()
-    print(f"killed: {load(folder / 'fit.ckpt').n_iter_} of 20 passes are kept")
+    print(f"killed: the checkpoint holds {load(folder / 'fit.ckpt').n_iter_} of 20 passes")
     same = np.array_equal(fit(Checkpoint(folder / "fit.ckpt")).means_, fit().means_)
-    print(f"gone on with: the same bits as if nothing had happened: {same}")
+    print(f"resumed: the same bits as without interruption: {same}")
 
     process = spawn.Process(target=learn, args=(folder, 0, 22))
     process.start()
     process.join()
     durable = load(folder / "stream.ckpt").durable_token_
-    print(f"22 batches were sent; what is on disk holds those up to {durable}")
-    model = learn(folder, 10, 40)  # sent again from anywhere before, to be sure
-    print(f"{model.n_samples_seen_:,} rows learnt of {40 * 500:,}: each exactly once")
+    print(f"22 batches sent; the checkpoint holds those up to {durable}")
+    model = learn(folder, 10, 40)  # sent again from any earlier batch
+    print(f"{model.n_samples_seen_:,} of {40 * 500:,} rows learnt: each exactly once")

@@ -1,7 +1,4 @@
-"""Fit a zarr array chunk by chunk, label it to zarr, and look at what was learnt.
-
-The rows are written here; yours are there already. Nothing but a few chunks is ever in memory.
-"""
+"""Fit a zarr array chunk by chunk, and write its labels to zarr; only a few chunks are in memory at a time."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,6 +30,6 @@ with TemporaryDirectory() as folder:
     print("weights", np.sort(model.weights_).round(3))
     print(f"{model.n_iter_} passes over {model.n_samples_seen_:,} rows, BIC {model.criteria_['exact'].bic:,.0f}")
 
-    labels = model.predict(da.from_zarr(str(source)))  # lazy: nothing has been computed yet
+    labels = model.predict(da.from_zarr(str(source)))  # lazy: nothing is computed yet
     da.to_zarr(labels.astype("uint8"), str(Path(folder, "labels.zarr")))
-    print("rows a component", np.sort(np.bincount(zarr.open_array(str(Path(folder, "labels.zarr")), mode="r")[:])))
+    print("rows per component", np.sort(np.bincount(zarr.open_array(str(Path(folder, "labels.zarr")), mode="r")[:])))
