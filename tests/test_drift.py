@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 from streamgmm.kernels.e_step import expect
 from streamgmm.model.covariances import STRUCTURES
-from streamgmm.model.drift import Monitor, degrees_of_freedom, innovations, ordered_storage, score
+from streamgmm.model.drift import (
+    DriftMonitor,
+    count_degrees_of_freedom,
+    compute_innovations,
+    measure_order,
+    compute_drift_score,
+)
 from streamgmm.model.em import Expectation, make_parameters, maximize, pseudo_statistics
 from streamgmm.model.likelihood import LogLikelihood
 from streamgmm.model.parameters import Parameters
@@ -63,7 +69,7 @@ def batches(rows, parameters, size):
 
 def mean_score(rows, parameters, n_batches=200):
     """Mean of the scores of batches, and its standard error."""
-    scores = [score(*expect(part, parameters), parameters) for part in np.array_split(rows, n_batches)]
+    scores = [compute_drift_score(*expect(part, parameters), parameters) for part in np.array_split(rows, n_batches)]
     return np.mean(scores), np.std(scores) / np.sqrt(n_batches)
 
 
@@ -108,7 +114,7 @@ def test_sorted_rows_score_far_above_1(structure):
     parameters = mixture(structure, 3, 3, random)
     rows = draw(parameters, 5000, random)
     rows = rows[np.argsort(rows[:, 0])]
-    assert score(*expect(rows[:500], parameters), parameters) > 20
+    assert compute_drift_score(*expect(rows[:500], parameters), parameters) > 20
     assert mean_score(rows, parameters, 10)[0] > 10
 
 
@@ -117,8 +123,10 @@ def test_sorted_rows_score_far_above_1(structure):
 @given(data=st.data())
 def test_a_factor_in_all_weights_changes_nothing(structure, data):
     example = data.draw(examples(structure))
-    one = score(*expect(example.rows, example.parameters, weights=example.weights), example.parameters)
-    other = score(*expect(example.rows, example.parameters, weights=1e3 * example.weights), example.parameters)
+    one = compute_drift_score(*expect(example.rows, example.parameters, weights=example.weights), example.parameters)
+    other = compute_drift_score(
+        *expect(example.rows, example.parameters, weights=1e3 * example.weights), example.parameters
+    )
     np.testing.assert_allclose(other, one, rtol=1e-8, atol=1e-12)
 
 
@@ -128,8 +136,8 @@ def test_a_factor_in_all_weights_changes_nothing(structure, data):
 def test_the_order_of_rows_changes_nothing(structure, data):
     example = data.draw(examples(structure))
     order = example.random.permutation(len(example.rows))
-    one = score(*expect(example.rows, example.parameters), example.parameters)
-    other = score(*expect(example.rows[order], example.parameters), example.parameters)
+    one = compute_drift_score(*expect(example.rows, example.parameters), example.parameters)
+    other = compute_drift_score(*expect(example.rows[order], example.parameters), example.parameters)
     np.testing.assert_allclose(other, one, rtol=1e-8, atol=1e-12)
 
 
@@ -143,8 +151,8 @@ def test_affine_maps_change_nothing_in_the_full_family(data):
     mapped = make_parameters(
         parameters.weights, (parameters.means - centre) @ matrix, matrix.T @ parameters.covariances @ matrix, FULL
     )
-    one = score(*expect(example.rows, parameters), parameters)
-    other = score(*expect((example.rows - centre) @ matrix, mapped), mapped)
+    one = compute_drift_score(*expect(example.rows, parameters), parameters)
+    other = compute_drift_score(*expect((example.rows - centre) @ matrix, mapped), mapped)
     np.testing.assert_allclose(other, one, rtol=1e-6, atol=1e-9)
 
 
@@ -165,7 +173,9 @@ def test_score_is_the_formula(structure, data):
         expectation.statistics.sums, np.broadcast_to(covariances, (k, d, d)), expected, strict=True
     ):
         total += sums @ np.linalg.solve(covariance, sums) / count
-    np.testing.assert_allclose(score(expectation, parameters), total / (k * d + k - 1), rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(
+        compute_drift_score(expectation, parameters), total / (k * d + k - 1), rtol=1e-8, atol=1e-12
+    )
 
 
 @families
@@ -177,7 +187,10 @@ def test_statistics_about_other_means_give_the_same_score(structure, data):
     moved = expectation.statistics.recentred(example.parameters.means + 0.25)
     other = Expectation(moved, expectation.likelihood)
     np.testing.assert_allclose(
-        score(other, example.parameters), score(expectation, example.parameters), rtol=1e-6, atol=1e-9
+        compute_drift_score(other, example.parameters),
+        compute_drift_score(expectation, example.parameters),
+        rtol=1e-6,
+        atol=1e-9,
     )
 
 
@@ -192,22 +205,24 @@ def test_components_of_no_weight_are_left_out(weight):
         np.concatenate([one.precision_factors, two.precision_factors[1:]]),
     )
     rows = draw(one, 100, random)
-    np.testing.assert_allclose(score(*expect(rows, both), both), score(*expect(rows, one), one), rtol=1e-9)
-    assert degrees_of_freedom(both) == 2
+    np.testing.assert_allclose(
+        compute_drift_score(*expect(rows, both), both), compute_drift_score(*expect(rows, one), one), rtol=1e-9
+    )
+    assert count_degrees_of_freedom(both) == 2
 
 
 def test_rows_of_no_weight_score_0():
     parameters = mixture(FULL, 2, 2, np.random.default_rng(4))
-    assert score(*expect(np.ones((3, 2)), parameters, weights=np.zeros(3)), parameters) == 0.0
+    assert compute_drift_score(*expect(np.ones((3, 2)), parameters, weights=np.zeros(3)), parameters) == 0.0
 
 
-# --- Monitor ---
+# --- DriftMonitor ---
 
 
 def watched(expectations, parameters, span, effective_rows=inf):
-    monitor = Monitor.of(parameters, span)
+    monitor = DriftMonitor.from_parameters(parameters, span)
     for expectation in expectations:
-        monitor = monitor.take(expectation, parameters, effective_rows)
+        monitor = monitor.update(expectation, parameters, effective_rows)
     return monitor
 
 
@@ -220,7 +235,7 @@ def test_no_alarm_for_rows_in_random_order(size, rows, seeds):
     for seed in range(seeds):
         random = np.random.default_rng(seed)
         parameters = mixture(FULL, int(random.integers(1, 4)), 2, random)
-        alarms += watched(batches(draw(parameters, rows, random), parameters, size), parameters, 200).drifted
+        alarms += watched(batches(draw(parameters, rows, random), parameters, size), parameters, 200).has_drifted
     assert alarms == 0
 
 
@@ -234,18 +249,18 @@ def test_no_alarm_for_parameters_that_rest_on_few_rows():
         fitted = random.normal(size=(50, 3))
         parameters = make_parameters(np.ones(1), fitted.mean(axis=0)[None], np.cov(fitted.T)[None], FULL)
         rows = random.normal(size=(15_000, 3))
-        assert not watched(batches(rows, parameters, 1000), parameters, 5000, 50.0).drifted
+        assert not watched(batches(rows, parameters, 1000), parameters, 5000, 50.0).has_drifted
         without += watched(batches(rows, parameters, 1000), parameters, 5000).score > 10
     assert without > 5  # the score alone is far from 1: it is the allowance that keeps quiet
 
 
 def updated(rows, parameters, size, structure, span, effective_rows=1000.0):
     """A monitor beside a model that takes in every batch it was shown, with equal weights for all rows."""
-    monitor = Monitor.of(parameters, span)
+    monitor = DriftMonitor.from_parameters(parameters, span)
     statistics = effective_rows * pseudo_statistics(parameters, structure, 1e-6)
     for start in range(0, len(rows), size):
         (expectation,) = expect(rows[start : start + size], parameters)
-        monitor = monitor.take(expectation, parameters, effective_rows)
+        monitor = monitor.update(expectation, parameters, effective_rows)
         statistics = statistics.recentred(parameters.means) + expectation.statistics
         effective_rows += size
         parameters, _ = maximize(statistics, structure, 1e-6)
@@ -266,9 +281,9 @@ def test_an_alarm_for_sorted_rows_and_none_for_the_same_rows_shuffled(structure,
             (expect(part, parameters)[0] for part in np.array_split(in_order, len(rows) // size)), parameters, 500, 1e3
         ),
     ):
-        assert monitor.drifted
+        assert monitor.has_drifted
         assert monitor.component_shift > 0.3
-    assert not updated(rows, parameters, size, structure, 500).drifted
+    assert not updated(rows, parameters, size, structure, 500).has_drifted
 
 
 def test_one_window_is_no_drift_two_are_and_it_is_remembered():
@@ -276,11 +291,11 @@ def test_one_window_is_no_drift_two_are_and_it_is_remembered():
     (far,) = expect(np.repeat(parameters.means + 9.0, 100, axis=0), parameters)
     (near,) = expect(np.repeat(parameters.means, 100, axis=0), parameters)
     monitor = watched([far, near], parameters, 100)
-    assert monitor.alarms == 1 and not monitor.drifted
-    assert watched([far, near, far, near, near], parameters, 100).drifted
+    assert monitor.alarms == 1 and not monitor.has_drifted
+    assert watched([far, near, far, near, near], parameters, 100).has_drifted
     assert monitor.effect == pytest.approx(0.0) and monitor.component_shift > 1.0
     assert watched([far] * 4, parameters, 201).alarms == 1  # windows are of whole batches: three of them
-    assert not watched([far] * 4, parameters, 100, 0.0).drifted  # parameters that rest on nothing
+    assert not watched([far] * 4, parameters, 100, 0.0).has_drifted  # parameters that rest on nothing
 
 
 def test_the_parts_of_a_window_and_the_scale_of_weights_do_not_matter():
@@ -295,18 +310,18 @@ def test_the_parts_of_a_window_and_the_scale_of_weights_do_not_matter():
     (expectation,) = expect(rows, parameters, weights=weights)
     assert whole.rows == split.rows == 0
     np.testing.assert_allclose([split.score, split.effect], [whole.score, whole.effect], rtol=1e-8)
-    np.testing.assert_allclose(whole.score, score(expectation, parameters), rtol=1e-12)
-    np.testing.assert_allclose(whole.effect * 100, whole.score * degrees_of_freedom(parameters), rtol=1e-12)
+    np.testing.assert_allclose(whole.score, compute_drift_score(expectation, parameters), rtol=1e-12)
+    np.testing.assert_allclose(whole.effect * 100, whole.score * count_degrees_of_freedom(parameters), rtol=1e-12)
 
 
 def test_the_monitor_is_not_changed_by_what_it_takes():
     parameters = mixture(FULL, 2, 2, np.random.default_rng(8))
-    monitor = Monitor.of(parameters, 10)
+    monitor = DriftMonitor.from_parameters(parameters, 10)
     (expectation,) = expect(np.ones((4, 2)), parameters)
-    taken = monitor.take(expectation, parameters, inf)
+    taken = monitor.update(expectation, parameters, inf)
     assert monitor.rows == 0 and not monitor.shift.any() and not monitor.excess.any()
     assert taken.rows == 4
-    shift, excess = innovations(expectation, parameters)
+    shift, excess = compute_innovations(expectation, parameters)
     np.testing.assert_array_equal(taken.shift, shift)
     np.testing.assert_array_equal(taken.excess, excess)
 
@@ -315,10 +330,10 @@ def test_rows_of_no_weight_fill_no_window():
     parameters = mixture(FULL, 2, 2, np.random.default_rng(9))
     (nothing,) = expect(np.ones((20, 2)), parameters, weights=np.zeros(20))
     monitor = watched([nothing] * 3, parameters, 10)
-    assert monitor.rows == 60 and monitor.score == 0.0 and not monitor.drifted
+    assert monitor.rows == 60 and monitor.score == 0.0 and not monitor.has_drifted
 
 
-# --- ordered_storage ---
+# --- measure_order ---
 
 
 def segments_of(rows, n_segments):
@@ -331,39 +346,39 @@ def test_rows_in_random_order_are_not_called_ordered():
         random = np.random.default_rng(seed)
         shape = (int(random.integers(50, 2000)), int(random.integers(1, 6)))
         rows = random.normal(size=shape) if seed % 2 else random.standard_t(3, size=shape)
-        assert ordered_storage(segments_of(1e6 + rows, int(random.integers(4, 25)))) is None
+        assert measure_order(segments_of(1e6 + rows, int(random.integers(4, 25)))) is None
 
 
 def test_sorted_rows_are_called_ordered_with_almost_all_variance_between_segments():
     rows = np.random.default_rng(10).normal(size=(2000, 3))
     ordered = rows[np.argsort(rows[:, 1])]
-    value = ordered_storage(segments_of(ordered, 20))
+    value = measure_order(segments_of(ordered, 20))
     assert 0.9 < value <= 1.0
-    assert ordered_storage(segments_of(ordered[:, [0, 2]], 20)) is None
-    np.testing.assert_allclose(ordered_storage(segments_of(1e6 + 1e3 * ordered, 20)), value, rtol=1e-6)
+    assert measure_order(segments_of(ordered[:, [0, 2]], 20)) is None
+    np.testing.assert_allclose(measure_order(segments_of(1e6 + 1e3 * ordered, 20)), value, rtol=1e-6)
 
 
 def test_the_value_estimates_the_correlation_of_rows_of_a_segment():
     """400 segments: a deviation of about 0.02 of the estimate, 5 of them allowed (1e-6)."""
     random = np.random.default_rng(11)
     levels = np.repeat(random.normal(size=(400, 1)), 20, axis=0)
-    assert ordered_storage(segments_of(levels + random.normal(size=(8000, 1)), 400)) == pytest.approx(0.5, abs=0.1)
+    assert measure_order(segments_of(levels + random.normal(size=(8000, 1)), 400)) == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_surely_seen_but_small_order_is_none():
     rows = np.random.default_rng(12).normal(size=(100_000, 1)) + np.linspace(-0.5, 0.5, 100_000)[:, None]
-    assert ordered_storage(segments_of(rows, 10)) is None  # a part 1/13 of the variance lies between segments
+    assert measure_order(segments_of(rows, 10)) is None  # a part 1/13 of the variance lies between segments
 
 
 def test_constant_features_and_too_few_segments_tell_nothing():
     random = np.random.default_rng(13)
     constant = np.full((1000, 1), 0.1)
-    assert ordered_storage([]) is None
-    assert ordered_storage(segments_of(constant, 7)) is None
-    assert ordered_storage(segments_of(np.zeros((100, 2)), 7)) is None
+    assert measure_order([]) is None
+    assert measure_order(segments_of(constant, 7)) is None
+    assert measure_order(segments_of(np.zeros((100, 2)), 7)) is None
     steps = np.repeat(np.arange(5.0), 200)[:, None]  # nothing varies within a segment
-    assert ordered_storage(segments_of(np.hstack([constant, steps]), 5)) == 1.0
-    assert ordered_storage(segments_of(np.sort(random.normal(size=(90, 1)), axis=0), 3)) is None
-    assert ordered_storage(segments_of(np.sort(random.normal(size=(9, 1)), axis=0), 9)) is None  # one row each
+    assert measure_order(segments_of(np.hstack([constant, steps]), 5)) == 1.0
+    assert measure_order(segments_of(np.sort(random.normal(size=(90, 1)), axis=0), 3)) is None
+    assert measure_order(segments_of(np.sort(random.normal(size=(9, 1)), axis=0), 9)) is None  # one row each
     empty = (np.full(1, np.nan), np.full(1, np.nan), 0)
-    assert ordered_storage([*segments_of(steps, 5), empty]) == 1.0
+    assert measure_order([*segments_of(steps, 5), empty]) == 1.0

@@ -21,7 +21,7 @@ from streamgmm.data.source import Chunk
 from streamgmm.data.subsample import KeyedRows, Subsample, draw_keyed_rows, keep_smallest_keys
 from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.criteria import n_parameters
-from streamgmm.model.drift import Monitor, degrees_of_freedom
+from streamgmm.model.drift import DriftMonitor, count_degrees_of_freedom
 from streamgmm.model.em import Expectation, MStepInfo, count_component_parameters, maximize, pseudo_statistics
 from streamgmm.model.parameters import Array, Parameters
 from streamgmm.model.reduction import Counter, push, total
@@ -105,7 +105,7 @@ class VarianceReducedState(StreamState):
         Number of rows at which the anchor moves.
     restart_tried : int
         Number of rows when a new start was last searched.
-    monitor : Monitor
+    monitor : DriftMonitor
         Watches for an order of rows that carries components away.
     partial_sums : Counter of Expectation
         Of a batch that is not complete.
@@ -125,7 +125,7 @@ class VarianceReducedState(StreamState):
     weight: float
     next_move: float
     restart_tried: int
-    monitor: Monitor
+    monitor: DriftMonitor
     partial_sums: Counter[Expectation] = ()
 
     def validate(self) -> None:
@@ -182,8 +182,8 @@ class VarianceReduced:
     def init(self, start: Parameters, n_rows: int = 0, accumulated: Expectation | None = None) -> VarianceReducedState:
         """Return the state at a start learnt from ``n_rows`` rows, of which ``accumulated`` is the sum if known."""
         settings = self.settings
-        span = max(settings.shift_rows * degrees_of_freedom(start), settings.shift_batches * self.batch_size)
-        monitor = Monitor.of(start, span, large=settings.shift, far=settings.shift_ratio)
+        span = max(settings.shift_rows * count_degrees_of_freedom(start), settings.shift_batches * self.batch_size)
+        monitor = DriftMonitor.from_parameters(start, span, large=settings.shift, far=settings.shift_ratio)
         earlier = None if accumulated is None else accumulated.statistics
         if earlier is None and n_rows:
             earlier = float(n_rows) * pseudo_statistics(start, self.structure, self.reg_covar)
@@ -222,7 +222,7 @@ class VarianceReduced:
             accumulated=batch if earlier is None else earlier.recentred(batch.statistics.origin) + batch,
             n_rows=state.n_rows + likelihood.rows,
             weight=state.weight + likelihood.weight,
-            monitor=state.monitor.take(batch, state.anchor, state.next_move + state.start_rows),
+            monitor=state.monitor.update(batch, state.anchor, state.next_move + state.start_rows),
             partial_sums=(),
         )
         if state.n_rows >= state.next_move:
@@ -248,7 +248,7 @@ class VarianceReduced:
     def is_restart_due(self, state: VarianceReducedState) -> bool:
         """Tell whether to search a new start: rows shift away from those that the first start was found on."""
         return (
-            state.monitor.drifted
+            state.monitor.has_drifted
             and state.earlier is None
             and state.n_rows >= self.settings.restart_growth * state.restart_tried
             and not state.partial_sums
@@ -291,7 +291,7 @@ class VarianceReduced:
         target = self._maximize_held(state, statistics, 0.0)
         further: tuple[Parameters, ...] = ()
         anchor = target
-        if state.monitor.drifted:  # components whose rows are still to come stay near the start
+        if state.monitor.has_drifted:  # components whose rows are still to come stay near the start
             anchor, further = self._maximize_held(state, statistics, self.settings.start_share), (target,)
             if state.report_correction is not None:
                 further = (target, self._maximize_held(state, statistics + state.report_correction, 0.0))

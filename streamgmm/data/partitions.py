@@ -194,7 +194,7 @@ class Partitions:
         return [unit for unit in units if any(chunk.length for chunk in unit)]
 
     def _find_indices(self, unit: Sequence[Chunk]) -> range:
-        """Indices of the partitions of chunks that are cut together."""
+        """Return the indices of the partitions of chunks that are cut together."""
         index = unit[0].index
         if self.chunks > 1:
             return range(index // self.chunks, index // self.chunks + 1)

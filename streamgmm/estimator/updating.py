@@ -309,7 +309,7 @@ class OnlineMixture(KeptMixture):
             self.criteria_["bound"] = Criterion(energy, None, covered.likelihood.weight, free)
         if stream.prequential is not None:
             self.criteria_["prequential"] = Prequential(stream.prequential.total, stream.prequential.weight)
-        if stream.monitor.drifted and not learning.is_forgetting and not getattr(self, "_warned", False):
+        if stream.monitor.has_drifted and not learning.is_forgetting and not getattr(self, "_warned", False):
             self._warned = True
             warn_of_drift(stream.monitor)
 

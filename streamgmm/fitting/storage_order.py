@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from streamgmm.data.source import Chunk
 from streamgmm.errors import OrderWarning
-from streamgmm.model.drift import Monitor, ordered_storage
+from streamgmm.model.drift import DriftMonitor, measure_order
 from streamgmm.model.parameters import Array
 
 SEGMENTS_PER_CHUNK, ROWS_PER_SEGMENT = 16, 64
@@ -71,7 +71,7 @@ class StorageOrderMonitor:
     def warn(self) -> None:
         """Warn with `OrderWarning` where rows that are stored together are alike."""
         seen = self.segments
-        correlation = ordered_storage(list(zip(seen.means, seen.variances, seen.sizes.tolist(), strict=True)))
+        correlation = measure_order(list(zip(seen.means, seen.variances, seen.sizes.tolist(), strict=True)))
         if correlation is not None:
             warnings.warn(
                 f"Rows that are stored together are alike: {correlation:.0%} of the variance of a feature lies between "
@@ -82,7 +82,7 @@ class StorageOrderMonitor:
             )
 
 
-def warn_of_drift(monitor: Monitor) -> None:
+def warn_of_drift(monitor: DriftMonitor) -> None:
     """Warn that the rows of a stream are not in random order."""
     warnings.warn(
         f"The rows arrive in an order that matters: batches lie {monitor.component_shift:.2g} standard deviations from "

@@ -23,7 +23,7 @@ from streamgmm.data.subsample import Subsample
 from streamgmm.iteration.history import History, Record
 from streamgmm.iteration.loop import Event, Position, iterate
 from streamgmm.iteration.run import record_update
-from streamgmm.model.drift import Monitor, degrees_of_freedom
+from streamgmm.model.drift import DriftMonitor, count_degrees_of_freedom
 from streamgmm.model.em import Expectation
 from streamgmm.model.likelihood import LogLikelihood
 from streamgmm.model.parameters import Parameters
@@ -50,7 +50,7 @@ class Stream:
         Its state; the next batch is read under ``state.parameters``.
     reported : Parameters
         To be shown.
-    monitor : Monitor
+    monitor : DriftMonitor
         Watches for the drift that triggers `OrderWarning`.
     n_rows : int
         Rows learnt, those before the stream began included.
@@ -63,7 +63,7 @@ class Stream:
     algorithm: str
     state: StreamState
     reported: Parameters
-    monitor: Monitor
+    monitor: DriftMonitor
     n_rows: int = 0
     prequential: LogLikelihood | None = None
     history: History = field(default_factory=History)
@@ -87,7 +87,7 @@ def start_stream(
     """Return a stream at a start learnt from ``n_rows`` rows, of which ``accumulated`` is the sum if known."""
     name, algorithm = choose_stream_algorithm(settings)
     state = algorithm.init(start, n_rows, accumulated)
-    monitor = Monitor.of(start, DRIFT_WINDOW_ROWS * degrees_of_freedom(start))
+    monitor = DriftMonitor.from_parameters(start, DRIFT_WINDOW_ROWS * count_degrees_of_freedom(start))
     return Stream(name, state, start, monitor, n_rows, history=History() if history is None else history)
 
 
@@ -197,7 +197,7 @@ def _advance(stream: Stream, event: Event, stage: str, is_scored: bool) -> Strea
             prequential = latest.likelihood if prequential is None else prequential + latest.likelihood
         stream = replace(
             stream,
-            monitor=stream.monitor.take(latest, update.before, update.info.effective_rows),
+            monitor=stream.monitor.update(latest, update.before, update.info.effective_rows),
             prequential=prequential,
             history=stream.history.appended(record_update(stage, update)),
         )

@@ -14,7 +14,7 @@ from streamgmm.data.partitions import Partitions
 from streamgmm.errors import InputError
 from streamgmm.iteration.history import History, Record
 from streamgmm.iteration.loop import Event, Passes, Position, Update, iterate, pick, start_position
-from streamgmm.model.drift import score
+from streamgmm.model.drift import compute_drift_score
 from streamgmm.model.em import Expectation, compute_bound
 from streamgmm.model.parameters import Parameters
 
@@ -297,7 +297,7 @@ def record_update(stage: str, update: Update) -> Record:
     latest = update.info.latest
     likelihood = latest.likelihood
     occupancy = latest.statistics.counts / likelihood.weight
-    return Record(stage, likelihood.rows, likelihood.mean, occupancy, score(latest, update.before))
+    return Record(stage, likelihood.rows, likelihood.mean, occupancy, compute_drift_score(latest, update.before))
 
 
 def summarize_run(run: Run, stages: Sequence[Stage]) -> Trajectory | None:

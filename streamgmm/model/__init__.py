@@ -1,1 +1,4 @@
-"""The mathematics of Gaussian mixtures. It knows no rows, no files and no schedulers."""
+"""The mathematics of Gaussian mixtures: parameters, statistics, the M-step, covariance families, criteria, drift.
+
+Rows, files and schedulers are not known here.
+"""

@@ -1,4 +1,4 @@
-"""The M-step: parameters from sufficient statistics. It never sees rows."""
+"""The M-step: parameters from sufficient statistics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streamgmm.model.parameters import Array, Parameters
 from streamgmm.model.statistics import Statistics, expand_covariances, reduce_products
 from streamgmm.persistence.codec import persistent
 
-STARVED = 1e-6  # rows below which a component's own moments are rounding, not data
+STARVED = 1e-6  # rows; the moments of fewer are rounding, not data
 
 
 @persistent("expectation-1")
@@ -56,7 +56,7 @@ class MStepInfo:
 
 
 def expected_log_density(statistics: Statistics, parameters: Parameters) -> float:
-    """s·θ: the sum of w·r·(log π + log N), nats, for any parameters; with H added, it bounds the likelihood below."""
+    """Return s·θ: the sum of w·r·(log π + log N), in nats, for any parameters."""
     about = statistics if statistics.origin is parameters.means else statistics.recentred(parameters.means)
     factors = parameters.precision_factors
     precisions = factors @ factors.transpose(0, 2, 1) if factors.ndim == 3 else factors**2
@@ -177,7 +177,7 @@ ILL_DEFINED = (
 
 
 def make_parameters(weights: Array, means: Array, covariances: Array, structure: CovarianceStructure) -> Parameters:
-    """Parameters with the factors of their precisions; raises DegenerateError where a covariance has none."""
+    """Return parameters with the factors of their precisions; raises DegenerateError if a covariance has none."""
     try:
         factors = structure.factorize(covariances)
     except np.linalg.LinAlgError:

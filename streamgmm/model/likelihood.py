@@ -1,7 +1,4 @@
-"""The log-likelihood tally that is kept beside the statistics, in nats.
-
-It knows nothing of data or models; it only refuses to let sums over different parameters look exact.
-"""
+"""Log-likelihoods of rows, in nats, and running moments of log-densities."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from streamgmm.persistence.codec import persistent
 @persistent("log-likelihood-1")
 @dataclass(frozen=True, slots=True)
 class LogLikelihood:
-    """Sums over rows, in nats; they add up.
+    """Log-likelihood of rows and the sums that criteria need, in nats; those of disjoint rows add up.
 
     Parameters
     ----------
@@ -28,11 +25,11 @@ class LogLikelihood:
     classification : float
         Sum of w·log max_k r, the term that ICL adds to BIC (Biernacki, Celeux & Govaert, 2000).
     weight : float
-        Sum of w; the number of rows where there are no sample weights.
+        Sum of w; the number of rows without sample weights.
     rows : int
         Number of rows, whatever their weights.
     version : int or None
-        Names the parameters used; None once sums under different parameters were added.
+        Hash of the parameters; None once sums under different parameters were added.
 
     Examples
     --------
@@ -51,7 +48,7 @@ class LogLikelihood:
     version: int | None
 
     def __add__(self, other: LogLikelihood) -> LogLikelihood:
-        """Tally of the rows of both."""
+        """Return the log-likelihood of the rows of both."""
         return LogLikelihood(
             self.total + other.total,
             self.entropy + other.entropy,
@@ -62,7 +59,7 @@ class LogLikelihood:
         )
 
     def __rmul__(self, factor: float) -> LogLikelihood:
-        """Tally in which every row counts ``factor`` times; ``rows`` stays the number of rows."""
+        """Count every row ``factor`` times; ``rows`` stays the number of rows."""
         return LogLikelihood(
             factor * self.total,
             factor * self.entropy,
@@ -74,28 +71,28 @@ class LogLikelihood:
 
     @property
     def mean(self) -> float:
-        """Nats per unit of weight (per row where there are no sample weights)."""
+        """Log-likelihood per unit of weight: per row without sample weights."""
         return self.total / self.weight
 
 
 @dataclass(frozen=True, slots=True)
 class RunningMoments:
-    """Mean of log-densities of rows, or of differences of them, and how far they are from it; they add up.
+    """Mean and sum of squared deviations of values of rows; those of disjoint rows add up.
 
     Parameters
     ----------
     weight : float
         Sum of the frequency weights.
     mean : float
-        Nats a row.
+        Mean of the values, such as log-densities in nats.
     squares : float
         Sum of w·(value − mean)².
 
     Examples
     --------
-    >>> one, other = RunningMoments.from_values(np.array([1.0, 3.0])), RunningMoments.from_values(np.array([2.0]), np.array([2.0]))
-    >>> one + other, (one + other) == RunningMoments.from_values(np.array([1.0, 3.0, 2.0, 2.0]))
-    (Spread(weight=4.0, mean=2.0, squares=2.0), True)
+    >>> one = RunningMoments.from_values(np.array([1.0, 3.0]))
+    >>> one + RunningMoments.from_values(np.array([2.0]), weights=np.array([2.0]))
+    RunningMoments(weight=4.0, mean=2.0, squares=2.0)
     """
 
     weight: float
@@ -104,16 +101,16 @@ class RunningMoments:
 
     @classmethod
     def from_values(cls, values: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> RunningMoments:
-        """Of values at hand."""
-        shares = np.ones(len(values)) if weights is None else weights
-        weight = float(shares.sum())
+        """Return the moments of values in memory."""
+        weights = np.ones(len(values)) if weights is None else weights
+        weight = float(weights.sum())
         if weight == 0.0:
             return cls(0.0, 0.0, 0.0)
-        mean = float(shares @ values / weight)
-        return cls(weight, mean, float(shares @ (values - mean) ** 2))
+        mean = float(weights @ values / weight)
+        return cls(weight, mean, float(weights @ (values - mean) ** 2))
 
     def __add__(self, other: RunningMoments) -> RunningMoments:
-        """Of the values of both (Chan, Golub & LeVeque, 1983)."""
+        """Return the moments of the values of both (Chan, Golub & LeVeque, 1983)."""
         weight = self.weight + other.weight
         if weight == 0.0:
             return self
@@ -125,5 +122,5 @@ class RunningMoments:
 
     @property
     def standard_error(self) -> float:
-        """Of the mean, were the rows drawn independently."""
+        """Standard error of the mean, for independent rows."""
         return sqrt(self.squares) / self.weight

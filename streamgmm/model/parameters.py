@@ -1,7 +1,7 @@
-"""The parameters of a mixture, immutable.
+"""Parameters of a mixture, immutable.
 
-They know nothing of data and of how they are estimated. Covariances and precision factors have the shapes of
-``Statistics.products`` (`streamgmm.model.statistics`): an axis of length 1 is shared. Families are told apart by shape alone.
+Covariances and precision factors have the shape of ``Statistics.products`` (`streamgmm.model.statistics`): an axis of
+length 1 is shared. Families differ by shape alone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Parameters:
         Squared units of the data.
     precision_factors : ndarray of the same shape
         Upper triangular U with U·Uᵀ the precision matrix (scikit-learn's ``precisions_cholesky_``); its diagonal, or
-        its one value, for the diagonal families.
+        its common value, for families of variances.
     """
 
     weights: Array
@@ -59,7 +59,7 @@ class Parameters:
 
     @property
     def version(self) -> int:
-        """A number that names these values: equal for equal parameters, in any process."""
+        """Hash of the values: equal for equal parameters, in any process."""
         digest = hashlib.blake2b(digest_size=8)
         for array in (self.weights, self.means, self.precision_factors):
             digest.update(np.ascontiguousarray(array).tobytes())
@@ -67,7 +67,7 @@ class Parameters:
 
     @cached_property
     def constants(self) -> Array:
-        """Log-density of each component, times its weight, at its own mean, shape (k,)."""
+        """Logarithm of weight times density of each component at its mean, shape (k,)."""
         constants: Array = self.log_weights() + self.log_determinants() - 0.5 * self.n_features * np.log(2 * np.pi)
         return constants
 
@@ -77,13 +77,13 @@ class Parameters:
         return covariances if covariances.ndim == 2 else covariances.diagonal(axis1=1, axis2=2)
 
     def log_determinants(self) -> Array:
-        """Half the log-determinant of each component's precision matrix, shape (k,)."""
+        """Return half the log-determinant of each component's precision matrix, shape (k,)."""
         factors, k, d = self.precision_factors, *self.means.shape
         diagonals = factors.diagonal(axis1=1, axis2=2) if factors.ndim == 3 else factors
         sums = np.log(diagonals).sum(axis=1) * (d // diagonals.shape[1])  # a shared variance counts d times
         return sums if len(sums) == k else np.full(k, sums[0])
 
     def log_weights(self) -> Array:
-        """Logarithms of the weights, shape (k,); minus infinity for a component of weight 0."""
+        """Return the logarithms of the weights, shape (k,); minus infinity for a weight of 0."""
         with np.errstate(divide="ignore"):
             return np.log(self.weights)

@@ -1,7 +1,7 @@
 """Sums in one fixed order, whatever the order in which the terms were computed.
 
-The shape of the tree depends on the number of terms alone: neighbours are added, then neighbours of sums. Terms of an
-aligned power-of-two run always form one subtree, so a run may be summed wherever it was computed.
+The tree depends on the number of terms alone: neighbours are added, then neighbours of sums. An aligned run of a power
+of two of terms is one subtree, so that it may be summed where it was computed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 
 class Addable(Protocol):
-    """Anything that adds up."""
+    """Type with an addition."""
 
     def __add__(self, other: Any, /) -> Any:
         """Return the sum of both."""
@@ -21,7 +21,7 @@ Term = TypeVar("Term", bound=Addable)
 
 
 def tree_sum(terms: Sequence[Term]) -> Term:
-    """Sum by neighbours.
+    """Return the sum by neighbours.
 
     Examples
     --------
@@ -35,12 +35,12 @@ def tree_sum(terms: Sequence[Term]) -> Term:
     return level[0]
 
 
-# A running tree sum: (number of terms, their sum) for every power of two in the count of terms so far, largest first.
+# running tree sum: (number of terms, their sum) for every power of two in the number of terms, largest first
 Counter = tuple[tuple[int, Term], ...]
 
 
 def push(counter: Counter[Term], term: Term) -> Counter[Term]:
-    """Add one more term, as a binary counter adds one: log2 of the number of terms are kept.
+    """Add a term, as a binary counter adds one: at most log2 of the number of terms are kept.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def push(counter: Counter[Term], term: Term) -> Counter[Term]:
 
 
 def total(counter: Counter[Term]) -> Term:
-    """Sum of all terms, smallest subtrees first: what ``tree_sum`` gives."""
+    """Return the sum of all terms, to the same bits as `tree_sum`."""
     result = counter[-1][1]
     for _, earlier in reversed(counter[:-1]):
         result = earlier + result

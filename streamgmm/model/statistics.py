@@ -26,15 +26,13 @@ from streamgmm.persistence.codec import persistent
 
 Array = NDArray[np.float64]
 
-MAX_MAGNITUDE = np.float64(
-    1e150
-)  # magnitude of a value whose square, summed over any number of rows, is still a float64
+MAX_MAGNITUDE = np.float64(1e150)  # squares of values up to this, summed over any number of rows, are finite
 
 
 @persistent("statistics-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class Statistics:
-    """Counts, sums and products of weighted responsibilities, taken about one origin per component.
+    """Counts, sums and products of weighted responsibilities, about one origin per component.
 
     Parameters
     ----------
@@ -46,7 +44,7 @@ class Statistics:
     sums : ndarray of shape (k, d)
         Sum of w·r·(x − origin).
     products : ndarray
-        Sum of w·r·(x − origin)(x − origin)ᵀ, or the part of it that the shape names (see the module).
+        Sum of w·r·(x − origin)(x − origin)ᵀ, or the part of it that the shape says (see the module).
 
     Examples
     --------
@@ -68,23 +66,23 @@ class Statistics:
         check_moments(self.origin, self.counts, self.sums, self.products)
 
     def __add__(self, other: Statistics) -> Statistics:
-        """Merge: the statistics of all rows of both. Raises ValueError if the origins or shapes differ."""
-        return self._combined(other, np.add)
+        """Return the statistics of the rows of both; raises ValueError if the origins or shapes differ."""
+        return self._combine(other, np.add)
 
     def __sub__(self, other: Statistics) -> Statistics:
-        """Withdraw ``other``. Raises ValueError if the origins or shapes differ."""
-        return self._combined(other, np.subtract)
+        """Remove the rows of ``other``; raises ValueError if the origins or shapes differ."""
+        return self._combine(other, np.subtract)
 
     def __rmul__(self, factor: float) -> Statistics:
         """Count every row ``factor`` times."""
         return replace(self, counts=factor * self.counts, sums=factor * self.sums, products=factor * self.products)
 
     def recentred(self, origin: Array) -> Statistics:
-        """The same rows about other origins; linear in the statistics, exact algebra."""
+        """Return the statistics of the same rows about other origins; linear and exact."""
         shift = origin - self.origin
         moved = self.sums - self.counts[:, None] * shift
         # with y = x − old origin: sum (y − s)(y − s)ᵀ = P − s·sumᵀ − sum·sᵀ + n·s·sᵀ = P − s·aᵀ − a·sᵀ, where a is
-        # halfway between sum and moved = sum − n·s: so written, what is symmetric stays so to the bit
+        # halfway between sum and moved = sum − n·s: in this form symmetric products stay symmetric to the bit
         halfway = 0.5 * (self.sums + moved)
         if self.products.ndim == 3:
             change = -(halfway[:, :, None] * shift[:, None, :] + shift[:, :, None] * halfway[:, None, :])
@@ -92,7 +90,7 @@ class Statistics:
             change = -2.0 * shift * halfway
         return Statistics(origin, self.counts, moved, self.products + reduce_products(change, self.products.shape))
 
-    def _combined(self, other: Statistics, combine: np.ufunc) -> Statistics:
+    def _combine(self, other: Statistics, combine: np.ufunc) -> Statistics:
         if self.products.shape != other.products.shape or self.origin.shape != other.origin.shape:
             raise ValueError(
                 f"statistics of shapes {self.products.shape} and {other.products.shape} do not combine; "
@@ -102,12 +100,8 @@ class Statistics:
             raise ValueError(
                 "statistics about different origins do not combine; bring one to the other with recentred()"
             )
-        return Statistics(
-            self.origin,
-            combine(self.counts, other.counts),
-            combine(self.sums, other.sums),
-            combine(self.products, other.products),
-        )
+        pairs = ((self.counts, other.counts), (self.sums, other.sums), (self.products, other.products))
+        return Statistics(self.origin, *(combine(*pair) for pair in pairs))
 
 
 def check_moments(means: Array, counts: Array, sums: Array, *products: Array) -> None:

@@ -1,4 +1,7 @@
-"""Families of covariances, one file each, and the table of their names."""
+"""Covariance families, one file each, and the table of their names.
+
+The choices of ``covariance_type``, of the command line and all messages derive from this table.
+"""
 
 from streamgmm.model.covariances.diagonal import Diagonal
 from streamgmm.model.covariances.full import Full

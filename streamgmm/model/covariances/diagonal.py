@@ -1,4 +1,4 @@
-"""Diagonal covariances: every component has one variance per feature."""
+"""Diagonal covariances: one variance per component and feature."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from streamgmm.model.statistics import Statistics
 
 
 class Diagonal:
-    """σ²_kj = products_kj / n_k about the mean of component k."""
+    """Variances σ²_kj = products_kj / n_k about the mean of component k."""
 
     name = "diag"
 
@@ -22,7 +22,7 @@ class Diagonal:
     def estimate(self, statistics: Statistics) -> Array:
         """Return products/n − δ² with δ the step from origin to mean."""
         step = statistics.sums / statistics.counts[:, None]
-        # rounding may leave −1e-17 where every row is the same; a variance is not negative
+        # rounding may leave −1e-17 if all rows are the same
         return np.maximum(statistics.products / statistics.counts[:, None] - step * step, 0.0)
 
     def regularize(self, covariances: Array, amount: float) -> Array:
@@ -30,23 +30,23 @@ class Diagonal:
         return covariances + amount
 
     def factorize(self, covariances: Array) -> Array:
-        """One over the standard deviations."""
+        """Return the reciprocals of the standard deviations."""
         if not np.all(covariances > 0.0):
             raise np.linalg.LinAlgError("a variance is not positive")
         return 1.0 / np.sqrt(covariances)
 
     def factorize_precisions(self, precisions: Array) -> Array:
-        """Square roots."""
+        """Return the square roots."""
         if not np.all(precisions > 0.0):
             raise np.linalg.LinAlgError("a precision is not positive")
         return np.sqrt(precisions)
 
     def invert(self, factors: Array) -> tuple[Array, Array]:
-        """Squares and their reciprocals."""
+        """Return the squares and their reciprocals."""
         return factors**2, 1.0 / factors**2
 
     def check_precisions(self, precisions: Array) -> None:
-        """Positive."""
+        """Raise ValueError unless all are positive."""
         if not np.all(precisions > 0.0):
             raise ValueError(f"'{self.name} precision' should be positive")
 

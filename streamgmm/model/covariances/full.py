@@ -1,4 +1,4 @@
-"""Full covariances: every component has a matrix of its own."""
+"""Full covariances: one matrix per component."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from streamgmm.model.statistics import Statistics
 
 
 class Full:
-    """Σ_k = B_k / n_k about the mean of component k."""
+    """Matrices Σ_k = B_k / n_k about the mean of component k."""
 
     name = "full"
 
@@ -22,28 +22,28 @@ class Full:
     def estimate(self, statistics: Statistics) -> Array:
         """Return B/n − δδᵀ with δ the step from origin to mean; δ is small, so nothing cancels."""
         step = statistics.sums / statistics.counts[:, None]
-        return symmetric(statistics.products / statistics.counts[:, None, None] - step[:, :, None] * step[:, None, :])
+        return symmetrize(statistics.products / statistics.counts[:, None, None] - step[:, :, None] * step[:, None, :])
 
     def regularize(self, covariances: Array, amount: float) -> Array:
         """Add ``amount`` to the diagonals."""
         return covariances + amount * np.eye(covariances.shape[-1])
 
     def factorize(self, covariances: Array) -> Array:
-        """Upper U with U·Uᵀ = Σ⁻¹: the transposed inverse of the lower Cholesky factor of Σ."""
+        """Return upper U with U·Uᵀ = Σ⁻¹: the transposed inverse of the lower Cholesky factor of Σ."""
         lower = np.asarray(np.linalg.cholesky(covariances), np.float64)
-        return np.ascontiguousarray(inverse_lower(lower).transpose(0, 2, 1))
+        return np.ascontiguousarray(invert_lower(lower).transpose(0, 2, 1))
 
     def factorize_precisions(self, precisions: Array) -> Array:
-        """Upper U with U·Uᵀ = P: a Cholesky factor taken from the last row upwards."""
+        """Return upper U with U·Uᵀ = P: a Cholesky factor from the last row upwards."""
         return np.ascontiguousarray(np.linalg.cholesky(precisions[:, ::-1, ::-1])[:, ::-1, ::-1])
 
     def invert(self, factors: Array) -> tuple[Array, Array]:
-        """Precisions U·Uᵀ and covariances U⁻ᵀ·U⁻¹."""
-        inverses = inverse_lower(factors.transpose(0, 2, 1))
+        """Return precisions U·Uᵀ and covariances U⁻ᵀ·U⁻¹."""
+        inverses = invert_lower(factors.transpose(0, 2, 1))
         return factors @ factors.transpose(0, 2, 1), inverses @ inverses.transpose(0, 2, 1)
 
     def check_precisions(self, precisions: Array) -> None:
-        """Symmetric and positive definite."""
+        """Raise ValueError unless all are symmetric and positive definite."""
         for matrix in precisions:
             if not (np.allclose(matrix, matrix.T) and np.all(np.linalg.eigvalsh(matrix) > 0.0)):
                 raise ValueError(f"'{self.name} precision' should be symmetric, positive-definite")
@@ -53,10 +53,10 @@ class Full:
         return n_components * n_features * (n_features + 1) // 2
 
 
-def inverse_lower(factors: Array) -> Array:
-    """Inverses of lower triangular matrices, (k, d, d), all at once and row by row.
+def invert_lower(factors: Array) -> Array:
+    """Return inverses of lower triangular matrices (k, d, d), row by row.
 
-    Not scipy's: its BLAS starts threads that go on spinning on a processor that the next pass needs.
+    The BLAS of scipy starts threads that spin on processors that the next pass needs.
     """
     inverses = np.zeros_like(factors)
     for row in range(factors.shape[-1]):
@@ -66,6 +66,6 @@ def inverse_lower(factors: Array) -> Array:
     return inverses
 
 
-def symmetric(matrices: Array) -> Array:
-    """The symmetric part, so that rounding cannot tilt a matrix."""
+def symmetrize(matrices: Array) -> Array:
+    """Return the symmetric part, without what rounding has added."""
     return (matrices + matrices.transpose(0, 2, 1)) / 2

@@ -1,4 +1,4 @@
-"""Spherical covariances: every component has one variance."""
+"""Spherical covariances: one variance per component."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from streamgmm.model.statistics import Statistics
 
 
 class Spherical(Diagonal):
-    """σ²_k = trace of B_k / (n_k·d): the algebra of one diagonal entry."""
+    """Variances σ²_k = trace of B_k / (n_k·d) about the mean of component k."""
 
     name = "spherical"
 
@@ -25,8 +25,8 @@ class Spherical(Diagonal):
     def estimate(self, statistics: Statistics) -> Array:
         """Return the mean variance over the features."""
         step = statistics.sums / statistics.counts[:, None]
-        spread = statistics.products / statistics.counts[:, None] - (step * step).sum(axis=1, keepdims=True)
-        variances: Array = np.maximum(spread, 0.0) / statistics.origin.shape[1]
+        total = statistics.products / statistics.counts[:, None] - (step * step).sum(axis=1, keepdims=True)
+        variances: Array = np.maximum(total, 0.0) / statistics.origin.shape[1]
         return variances
 
     def n_parameters(self, n_components: int, n_features: int) -> int:

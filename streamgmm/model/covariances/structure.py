@@ -1,4 +1,4 @@
-"""What a family of covariances has to say for itself."""
+"""Interface of a covariance family."""
 
 from __future__ import annotations
 
@@ -9,37 +9,43 @@ from streamgmm.model.statistics import Statistics
 
 
 class CovarianceStructure(Protocol):
-    """One family: which second moments it needs and how covariances come from them.
+    """Covariance family: its shape, its M-step, and its factors of the precisions.
 
-    Inside the library arrays have the broadcast shape (`streamgmm.model.statistics`); ``public`` and ``internal`` go to and
-    from the shape that scikit-learn's users know.
+    Covariances, precisions, factors and products of a family have the same shape. An axis of length 1 is shared among
+    components or features; the table in `streamgmm.model.statistics` has all shapes. Everything else is derived from
+    the shape.
+
+    Attributes
+    ----------
+    name : str
+        Value of ``covariance_type``.
     """
 
     name: str
 
     def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
-        """Shape of products, covariances and factors."""
+        """Return the shape of products, covariances and factors."""
 
     def public_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
-        """Shape of ``covariances_`` and its like in scikit-learn."""
+        """Return the shape of ``covariances_``, ``precisions_`` and ``precisions_cholesky_``; of the same size."""
 
     def estimate(self, statistics: Statistics) -> Array:
-        """Maximum-likelihood covariances; counts must be positive."""
+        """Return the maximum-likelihood covariances; all counts are positive."""
 
     def regularize(self, covariances: Array, amount: float) -> Array:
-        """Covariances with ``amount`` (squared units of the data) added to every variance."""
+        """Return covariances with ``amount``, in squared units of the data, added to every variance."""
 
     def factorize(self, covariances: Array) -> Array:
-        """Factors of the precisions; raises numpy.linalg.LinAlgError where there are none."""
+        """Return factors U of the precisions U·Uᵀ; raises numpy.linalg.LinAlgError if there are none."""
 
     def factorize_precisions(self, precisions: Array) -> Array:
-        """Factors of given precisions; raises numpy.linalg.LinAlgError where there are none."""
+        """Return factors U of precisions U·Uᵀ; raises numpy.linalg.LinAlgError if there are none."""
 
     def invert(self, factors: Array) -> tuple[Array, Array]:
-        """Precisions and covariances that belong to factors."""
+        """Return the precisions and the covariances that belong to factors."""
 
     def check_precisions(self, precisions: Array) -> None:
         """Raise ValueError, in scikit-learn's words, unless precisions are positive (definite)."""
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
-        """Free parameters of the covariances."""
+        """Return the number of free parameters of the covariances."""

@@ -1,14 +1,14 @@
-"""Tied covariances: all components share one matrix."""
+"""Tied covariances: one matrix for all components."""
 
 from __future__ import annotations
 
-from streamgmm.model.covariances.full import Full, symmetric
+from streamgmm.model.covariances.full import Full, symmetrize
 from streamgmm.model.parameters import Array
 from streamgmm.model.statistics import Statistics
 
 
 class Tied(Full):
-    """Σ = sum_k B_k / N about the means; the algebra of one full matrix."""
+    """Matrix Σ = sum_k B_k / N about the means."""
 
     name = "tied"
 
@@ -21,10 +21,10 @@ class Tied(Full):
         return (n_features, n_features)
 
     def estimate(self, statistics: Statistics) -> Array:
-        """Return the pooled products about the means, per row."""
+        """Return the pooled products about the means, divided by the number of rows."""
         step = statistics.sums / statistics.counts[:, None]
         between = statistics.sums.T @ step
-        return symmetric((statistics.products - between) / statistics.counts.sum())
+        return symmetrize((statistics.products - between) / statistics.counts.sum())
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
         """Return d(d+1)/2."""
