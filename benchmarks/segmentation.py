@@ -50,8 +50,8 @@ from pathlib import Path
 from time import perf_counter, process_time
 import numpy as np, zarr
 from streamgmm import segment
-from examples.demo.process_memory import peak_memory
-from streamgmm.images import mixture, scene, segmenting
+from streamgmm.cli.memory import peak_memory
+from streamgmm.images import segmentation_job, segmenting
 
 path, output, k = sys.argv[1], sys.argv[2], int(sys.argv[3])
 for n_bands in (3, 4):
@@ -68,9 +68,9 @@ def timed(owner, name):
             seconds[name] = perf_counter() - begun
     setattr(owner, name, call)
 
-timed(scene, "with_tables")
-timed(segmenting, "fitted")
-timed(scene.Scene, "segmented")
+timed(segmentation_job, "count_pixels")
+timed(segmenting, "_fit")
+timed(segmentation_job.SegmentationJob, "run")
 begun, before = perf_counter(), process_time()
 found = segment(path, k, random_state=0, output=output)
 seconds["all"], seconds["processors"] = perf_counter() - begun, process_time() - before
@@ -161,7 +161,7 @@ def segment_in_own_process(path: Path, output: Path, k: int) -> Taken:
         check=True,
     )
     seconds, passes, converged, peak = json.loads(finished.stdout)
-    steps = (seconds[name] for name in ("with_tables", "fitted", "segmented", "all", "processors"))
+    steps = (seconds[name] for name in ("count_pixels", "_fit", "run", "all", "processors"))
     return Taken(*steps, passes, converged, peak)
 
 

@@ -17,10 +17,9 @@ from streamgmm import GaussianMixture, __version__, select
 from streamgmm.cli import option_types as types
 from streamgmm.cli.option_types import choices_of, default_of, enumerate_names
 from streamgmm.data.sources.paths import FORMATS as ROW_FORMATS
-from streamgmm.images.ordering import ORDERS
+from streamgmm.images.preprocessing import COLOURS, ORDERS, STANDARD
 from streamgmm.images.reading import FORMATS as IMAGE_FORMATS
-from streamgmm.images.recipe import COLOURS
-from streamgmm.images.segmenting import STANDARD
+from streamgmm.images.writers import FORMATS as LABEL_FORMATS
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.information_criteria import CRITERIA
 
@@ -263,7 +262,7 @@ def _add_segment(add_verb: AddVerb) -> None:
     _option(
         segment,
         "-o --output OUT",
-        "labels to write: NAME.zarr, NAME.ome.zarr, IMAGE.zarr/labels/NAME, NAME.tif, or NAME.png for a small image; "
+        f"labels to write, a path that ends in {enumerate_names(LABEL_FORMATS, 'or')}, or IMAGE.zarr/labels/NAME; "
         "of several images a path with {} for the name of each, such as labels/{}.tif, or a folder for .zarr",
         type=Path,
         required=True,

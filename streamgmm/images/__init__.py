@@ -1,4 +1,4 @@
-"""Images: their pixels as rows of a mixture, and its components as segments."""
+"""Image segmentation: pixels are rows of a mixture, and its components are the segments."""
 
 from streamgmm.images.correlation import effective_n
 from streamgmm.images.segmentation import Segmentation

@@ -1,4 +1,4 @@
-"""How many independent pixels those of an image are worth: neighbours say nearly the same."""
+"""Number of independent pixels that a spatially correlated image is worth."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.errors import InputError
+from streamgmm.images.image_limits import LIMITS
 
 if TYPE_CHECKING:
     from streamgmm.images.image import Image
 
 Array = NDArray[np.float64]
-
-SIDE, WINDOWS = 512, 16  # pixels along an axis of a window, and windows at most that are looked at
+Window = tuple[Array, NDArray[np.bool_]]  # values, 0 where nodata, and validity
 
 
 def effective_n(
@@ -29,35 +29,42 @@ def effective_n(
 ) -> float:
     """Estimate how many independent pixels an image is worth.
 
-    The number of pixels, divided along each axis by the sum of their autocorrelation over all distances: as many
-    independent ones would tell the mean as well. To choose between mixtures (``effective_n`` of `streamgmm.select`),
-    pass for an image the difference of the log-densities of two of them, pixel by pixel: its mean is what they are
-    compared by. That is a guide to the order of magnitude, other for every two mixtures.
+    The number of pixels is divided, along each axis, by the sum of their autocorrelation over all distances: so many
+    independent pixels would determine the mean as precisely. To choose between two mixtures (``effective_n`` of
+    `streamgmm.select`), pass the image of the differences of their log-densities, whose mean is what they are compared
+    by. The result is a guide to the order of magnitude.
 
     Parameters
     ----------
-    image : as in `segment`; (height, width), or with bands
-        Up to 16 windows of 512 x 512 pixels are read, from all over it.
-    axes, bands, nodata, mask
-        As in `segment`.
+    image : path, array-like, dask array, zarr array, or xarray DataArray
+        Shape (height, width), or with bands, planes or time, as for `segment`. Up to 16 windows of 512 pixels a side
+        are read, spread over the image.
+    axes : str, optional
+        One letter an axis, such as ``'YXC'``; see `segment`.
+    bands : sequence of int, optional
+        Bands to use, counted from 0; by default all.
+    nodata : number, optional
+        Value that marks nodata, besides NaN; by default what the format says.
+    mask : array-like, dask or zarr array of bool, of the shape of the image without bands, optional
+        True where a pixel is nodata.
 
     Returns
     -------
     float
-        From 1 to the number of pixels that are not nodata; that of the band whose pixels are worth least. Rather too
-        large where pixels resemble others that are hundreds away.
+        From 1 to the number of valid pixels; the smallest over the bands. Too large if pixels are correlated over
+        hundreds of pixels.
 
     Raises
     ------
     InputError
-        The image cannot be used, or all of what is looked at is nodata; a ValueError.
+        The image cannot be used, or all windows are nodata; a ValueError.
 
     Notes
     -----
-    Along each axis correlations are summed as long as they are positive (Geyer, 1992); beyond there is mostly noise.
-    That the sum over all shifts is the product of those along the axes holds where the autocorrelation is such a
-    product, as of fields that are autoregressive along each axis. Where it falls exponentially alike in all
-    directions, the result is too large by up to π/2.
+    Correlations are summed along each axis as long as they are positive (Geyer, 1992); beyond there is mostly noise.
+    The sum over all shifts is the product of those along the axes if the autocorrelation is such a product, as for
+    fields that are autoregressive along each axis. If it decays exponentially and isotropically, the result is too
+    large by up to π/2.
 
     References
     ----------
@@ -79,31 +86,29 @@ def effective_n(
 
     raster = open_image(image, axes)
     nodata = raster.nodata if nodata is None else nodata
-    whole = Image.from_array(
+    pixels = Image.from_array(
         raster.array, axes=raster.axes, bands=bands, nodata=nodata, mask=raster.nodata_mask(bands, mask)
     )
-    shape = whole.values.shape[:-1]
-    windows = [_window(whole, place) for place in _places(shape)]
-    n_seen = sum(valid.sum() for _, valid in windows)
-    if not n_seen:
+    windows = [_read_window(pixels, window) for window in _choose_windows(pixels.shape)]
+    n_valid = sum(valid.sum() for _, valid in windows)
+    if not n_valid:
         raise InputError(NO_VALID_PIXEL)
-    share = n_seen / sum(valid.size for _, valid in windows)
-    least = min(1.0 / _integrated(windows, band) for band in range(whole.n_bands))
-    n_pixels = share * float(np.prod(shape, dtype=np.float64))
-    return float(min(max(1.0, n_pixels * least), n_pixels))
+    n_pixels = n_valid / sum(valid.size for _, valid in windows) * float(np.prod(pixels.shape, dtype=np.float64))
+    independent_fraction = min(1.0 / _sum_autocorrelation(windows, band) for band in range(pixels.n_bands))
+    return float(min(max(1.0, n_pixels * independent_fraction), n_pixels))
 
 
-def _places(shape: tuple[int, ...]) -> list[tuple[slice, ...]]:
-    """Windows that are spread evenly over an image."""
-    sides = [min(SIDE, length) for length in shape]
+def _choose_windows(shape: tuple[int, ...]) -> list[tuple[slice, ...]]:
+    """Return windows spread evenly over an image."""
+    sides = [min(LIMITS.window_side, length) for length in shape]
     most = [length // side for length, side in zip(shape, sides, strict=True)]
     numbers = [1] * len(shape)
-    while True:  # one more along the axis that has the fewest for its length
-        longer = [axis for axis in range(len(shape)) if numbers[axis] < most[axis]]
-        if not longer:
+    while True:  # add one along the axis that has the fewest for its length
+        candidates = [axis for axis in range(len(shape)) if numbers[axis] < most[axis]]
+        if not candidates:
             break
-        axis = max(longer, key=lambda axis: most[axis] / numbers[axis])
-        if np.prod(numbers) // numbers[axis] * (numbers[axis] + 1) > WINDOWS:
+        axis = max(candidates, key=lambda axis: most[axis] / numbers[axis])
+        if np.prod(numbers) // numbers[axis] * (numbers[axis] + 1) > LIMITS.n_windows:
             break
         numbers[axis] += 1
     starts = [
@@ -112,25 +117,23 @@ def _places(shape: tuple[int, ...]) -> list[tuple[slice, ...]]:
     ]
     return [
         tuple(slice(start, start + side) for start, side in zip(corner, sides, strict=True))
-        for corner in product(*(start.tolist() for start in starts))
+        for corner in product(*(along.tolist() for along in starts))
     ]
 
 
-def _window(image: Image, place: tuple[slice, ...]) -> tuple[Array, NDArray[np.bool_]]:
-    """Values of a window, with 0 for nodata, and where they are valid."""
+def _read_window(image: Image, window: tuple[slice, ...]) -> Window:
     from dask.base import compute
 
-    values, valid = compute(image.values[place], image.map(_there, np.bool_)[place])
-    filled: Array = np.where(valid[..., None], values, 0).astype(np.float64)
-    return filled, valid
+    values, valid = compute(image.values[window], image.map(_mark_valid, np.bool_)[window])
+    return np.where(valid[..., None], values, 0).astype(np.float64), valid
 
 
-def _there(rows: NDArray[Any]) -> NDArray[np.bool_]:
+def _mark_valid(rows: NDArray[Any]) -> NDArray[np.bool_]:
     return np.ones(len(rows), np.bool_)
 
 
-def _integrated(windows: Sequence[tuple[Array, NDArray[np.bool_]]], band: int) -> float:
-    """Product over the axes of the sum of the autocorrelation of a band; infinite where it has one value."""
+def _sum_autocorrelation(windows: Sequence[Window], band: int) -> float:
+    """Return the product over the axes of the summed autocorrelation of a band; infinity for a constant band."""
     n = sum(valid.sum() for _, valid in windows)
     mean = sum(values[..., band].sum() for values, _ in windows) / n
     fields = [(np.where(valid, values[..., band] - mean, 0.0), valid.astype(np.float64)) for values, valid in windows]
@@ -139,20 +142,21 @@ def _integrated(windows: Sequence[tuple[Array, NDArray[np.bool_]]], band: int) -
         return float("inf")
     sums = []
     for axis in range(fields[0][0].ndim):
-        products = sum(_products(deviations, axis) for deviations, _ in fields)
-        pairs = sum(_products(valid, axis) for _, valid in fields)
+        products = sum(_sum_lagged_products(deviations, axis) for deviations, _ in fields)
+        pairs = sum(_sum_lagged_products(valid, axis) for _, valid in fields)
         correlations = np.where(pairs > 0.5, products / np.maximum(pairs, 1.0), 0.0)[1:] / variance
-        ended = np.flatnonzero(correlations <= 0.0)
-        sums.append(1.0 + 2.0 * float(correlations[: ended[0] if len(ended) else None].sum()))
+        negative = np.flatnonzero(correlations <= 0.0)
+        sums.append(1.0 + 2.0 * float(correlations[: negative[0] if len(negative) else None].sum()))
     return float(np.prod(sums))
 
 
-def _products(field: Array, axis: int) -> Array:
-    """Sum over pixels of the product with the pixel so far along an axis, for every distance."""
+def _sum_lagged_products(field: Array, axis: int) -> Array:
+    """Return the sum over pixels of the product with the pixel at each distance along an axis, by FFT."""
     from scipy import fft
 
     length = field.shape[axis]
-    spectrum = fft.rfft(field, fft.next_fast_len(2 * length - 1, real=True), axis=axis)
+    n = fft.next_fast_len(2 * length - 1, real=True)
+    spectrum = fft.rfft(field, n, axis=axis)
     power = (np.abs(spectrum) ** 2).sum(axis=tuple(other for other in range(field.ndim) if other != axis))
-    products: Array = fft.irfft(power, fft.next_fast_len(2 * length - 1, real=True))[:length]
+    products: Array = fft.irfft(power, n)[:length]
     return products

@@ -1,4 +1,4 @@
-"""What became of an image: labels, the mixture that they are of, and a table of the segments."""
+"""The result of `segment`: labels, the mixture, and a table of the segments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from streamgmm.estimator import GaussianMixture
 from streamgmm.estimator.attributes import parameters_of
-from streamgmm.images.tallying import SegmentStatistics
+from streamgmm.images.segment_statistics import SegmentStatistics
 from streamgmm.model.covariances import STRUCTURES
 
 if TYPE_CHECKING:  # these load dask, or matplotlib
@@ -26,26 +26,32 @@ if TYPE_CHECKING:  # these load dask, or matplotlib
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """Segments of an image.
+    """Segments of an image, as `streamgmm.segment` returns them.
 
     Attributes
     ----------
-    labels : ndarray, dask.array.Array or zarr.Array of the shape of the image
-        Its axes without that of bands, in its order.
-        1 to k, and 0 where a pixel is nodata, in the smallest unsigned integers that hold one more, which means "not
-        written". An array in memory for an image in memory, a lazy one for any other, what was written where an output
-        was given.
+    labels : ndarray, dask.array.Array or zarr.Array of unsigned int, the shape of the image without its bands
+        1 to k, and 0 for nodata. In memory for an image in memory, as it is stored where there was an output, else
+        lazy. The dtype is the smallest that holds k + 1, which means "not written".
     model : GaussianMixture
-        Label i is its component i − 1.
+        The fitted mixture; label i is its component i − 1.
     features : Features
-        What the model has learnt of each pixel.
-    probabilities : dask.array.Array or zarr.Array, or None
-        Where they were asked for, of each segment, with an axis of k places more than the labels, or of the label
-        alone; float16, 0 where a pixel is nodata.
+        Features of a pixel that the model has learnt.
+    probabilities : dask.array.Array or zarr.Array of float16, or None
+        Posterior probabilities, if they were asked for: of each segment, along an additional last axis of length k, or
+        of the label alone. 0 for nodata.
     selection : Selection or None
-        All mixtures that were tried, where the number of segments was chosen.
-    grid : Georeference or None
-        Where pixels lie; its ``pixel_size`` is the area of one and the unit of that.
+        All mixtures that were tried, if the number of segments was chosen.
+    georeference : Georeference or None
+        Position of the pixels; its ``pixel_size`` is the area of a pixel with its unit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from streamgmm import segment
+    >>> segmentation = segment(np.array([[10, 11, 200, 201], [12, 10, 0, 202]], np.uint8), 2, nodata=0, random_state=0)
+    >>> segmentation.table["label"], segmentation.table["share"].round(2), segmentation.table["band_mean"].ravel()
+    (array([1, 2]), array([0.57, 0.43]), array([ 10.75, 201.  ]))
     """
 
     labels: Any
@@ -53,28 +59,37 @@ class Segmentation:
     features: Features = field(repr=False)
     probabilities: Any = None
     selection: Selection | None = None
-    grid: Georeference | None = None
+    georeference: Georeference | None = None
     _image: Image | None = field(default=None, repr=False)
-    _tally: SegmentStatistics | None = field(default=None, repr=False)  # where it is known without a reading
+    _statistics: SegmentStatistics | None = field(default=None, repr=False)  # None until labels have been read
 
     @cached_property
     def table(self) -> dict[str, NDArray[Any]]:
-        """The segments as columns of a table, a row each.
+        """Table of the segments: a dictionary of columns, each with k rows.
 
-        ``label``; ``weight``, ``mean`` and ``standard_deviation``, a feature a column, are those of the component;
-        ``pixels`` is how many have the label, ``share`` their part of all that are not nodata, ``area`` what they
-        cover, in the unit of the grid squared (a volume of planes), where it is known; ``band_mean`` is the mean of
-        each band over them, NaN where there are none. Labels and image are read once for these if the pixels were not
-        counted.
+        Labels and image are read once, when the table is first asked for, unless the pixels were counted.
+
+        ===================== ================= ===============================================================
+        column                shape, dtype      meaning
+        ===================== ================= ===============================================================
+        ``label``             (k,), int         1 to k
+        ``weight``            (k,), float       weight of the component
+        ``pixels``            (k,), int         pixels with the label
+        ``share``             (k,), float       their fraction of all pixels that are not nodata
+        ``area``              (k,), float       their area (volume, where planes have a distance) in the squared
+                                                (cubed) unit of the georeference; absent where it is not known
+        ``mean``              (k, d), float     mean of the component, in units of the features
+        ``standard_deviation`` (k, d), float    its standard deviation
+        ``band_mean``         (k, bands), float mean of the bands over the pixels; NaN where there are none
+        ===================== ================= ===============================================================
         """
         parameters = parameters_of(self.model, STRUCTURES[self.model.covariance_type])
-        k = parameters.n_components
-        tally = self._tally
-        if tally is None:
+        k, statistics = parameters.n_components, self._statistics
+        if statistics is None:
             assert self._image is not None
-            tally = SegmentStatistics.read(self.labels, self._image.values, k + 1)
-        pixels = tally.counts[1:]
-        size = None if self.grid is None else self.grid.pixel_size
+            statistics = SegmentStatistics.from_arrays(self.labels, self._image.values, k + 1)
+        pixels = statistics.counts[1:]
+        size = None if self.georeference is None else self.georeference.pixel_size
         return {
             "label": np.arange(1, k + 1),
             "weight": parameters.weights,
@@ -83,24 +98,23 @@ class Segmentation:
             **({} if size is None else {"area": pixels * size[0]}),
             "mean": parameters.means,
             "standard_deviation": np.sqrt(parameters.variances()),
-            "band_mean": tally.means[1:],
+            "band_mean": statistics.means[1:],
         }
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the model to a file, by which `segment` labels other images.
+        """Save the model with its preprocessing, so that `segment` labels other images alike.
 
-        Nothing is fitted then; bands, nodata, labels and colours are the same. `streamgmm.load` reads it as an
-        ordinary model.
+        `streamgmm.load` reads the file as an ordinary model.
 
         Parameters
         ----------
         path : path
-            As in `GaussianMixture.save`.
+            File to write; an existing one is replaced.
 
         Raises
         ------
         OSError
-            It cannot be written; a file that was there before is then untouched.
+            The file cannot be written; an existing one is then untouched.
 
         Examples
         --------
@@ -117,29 +131,37 @@ class Segmentation:
         self.model.save(path)
 
     def plot(self, *, bands: tuple[int, int] = (0, 1), figure: Figure | None = None) -> Figure:
-        """Draw the image, its labels, both over each other, and the components as ellipses in the plane of two bands.
+        """Plot the image, its labels, both over each other, and the components in the plane of two features.
 
-        Where the number of segments was chosen, also what each more of them gains. Of a large image every few pixels
-        are drawn, and of a volume or a time series the middle.
+        Of a large image every few pixels are drawn, of a volume or a time series the middle. Where the number of
+        segments was chosen, another panel shows what each additional segment gains.
 
         Parameters
         ----------
         bands : pair of int, default=(0, 1)
-            Features on the axes of the ellipses, counted from 0 among those that are used.
-        figure : matplotlib Figure, optional
-            Where to draw; a new one by default, which no window shows.
+            Features on the axes of the ellipses, counted from 0.
+        figure : matplotlib.figure.Figure, optional
+            Figure to draw on; by default a new one, which no window shows.
 
         Returns
         -------
         matplotlib.figure.Figure
-            ``figure.savefig("found.png")`` writes it.
+            The figure; ``figure.savefig("sheet.png")`` writes it.
 
         Raises
         ------
         ImportError
             matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from streamgmm import segment
+        >>> image = np.array([[10, 11, 200, 201], [12, 10, 0, 202]], np.uint8)
+        >>> [panel.get_title() for panel in segment(image, 2, nodata=0, random_state=0).plot().axes]
+        ['image', '2 segments', 'segments over the image', 'components']
         """
-        from streamgmm.images.panels import drawn
+        from streamgmm.images.sheet import draw_sheet
 
         assert self._image is not None
-        return drawn(self, self._image, bands, figure)
+        return draw_sheet(self, self._image, bands, figure)

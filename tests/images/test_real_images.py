@@ -103,14 +103,14 @@ def test_a_fit_to_counts_is_the_fit_to_the_pixels_and_so_are_its_labels(name):
     pixels = values.reshape(-1, values.shape[-1] if "C" in axes else 1)
     lacking = np.zeros(len(pixels), bool) if nodata is None else (pixels == nodata).any(axis=1)
     assert lacking.any() == (nodata is not None)
-    counted = ValueCounts.of(Image.from_array(values, axes=axes, nodata=nodata).to_rows())
+    counted = ValueCounts.from_source(Image.from_array(values, axes=axes, nodata=nodata).to_rows())
     assert counted.n_pixels == np.count_nonzero(~lacking)
     with pytest.warns(UserWarning, match="converge"):
         first = GaussianMixture(4, init_params="kmeans", random_state=0, max_iter=1, tol=0)
         first.fit(pixels[~lacking][::17])
     start = {"weights_init": first.weights_, "means_init": first.means_, "precisions_init": first.precisions_}
     models = []
-    for source in (pixels[~lacking], counted.source()):
+    for source in (pixels[~lacking], counted.to_source()):
         model = GaussianMixture(4, tol=0, max_iter=6, reg_covar=1 / 12, algorithm="batch", **start)
         with pytest.warns(UserWarning, match="converge"):
             models.append(model.fit(source))

@@ -1,4 +1,5 @@
 from collections import namedtuple
+from dataclasses import replace
 
 import dask.array as da
 import matplotlib
@@ -8,7 +9,7 @@ import zarr
 from sklearn.datasets import load_sample_image
 
 from streamgmm import segment
-from streamgmm.images import panels
+from streamgmm.images import sheet
 
 matplotlib.use("Agg")
 PHOTOGRAPH = load_sample_image("china.jpg")[100:180, 100:190]
@@ -21,7 +22,9 @@ def test_the_table_says_what_a_count_of_the_pixels_says(dtype, at_hand, tmp_path
     image = PHOTOGRAPH.astype(dtype)
     image[:5] = 0
     given = image if at_hand else da.from_array(image, (30, 40, 2))
-    found = segment(given, 3, nodata=0, random_state=0, grid=Georeference((0.25, "µm²")), output=tmp_path / "x.zarr")
+    found = segment(
+        given, 3, nodata=0, random_state=0, georeference=Georeference((0.25, "µm²")), output=tmp_path / "x.zarr"
+    )
     labels, table = np.asarray(found.labels[:]), found.table
     pixels = np.bincount(labels.ravel(), minlength=4)[1:]
     np.testing.assert_array_equal(table["pixels"], pixels)
@@ -62,7 +65,7 @@ def test_the_sheet_shows_image_labels_components_and_what_was_tried(image, n_seg
 
 
 def test_of_a_large_image_every_few_pixels_are_drawn_where_they_are(tmp_path, monkeypatch):
-    monkeypatch.setattr(panels, "SHOWN", 30)
+    monkeypatch.setattr(sheet, "LIMITS", replace(sheet.LIMITS, sheet_pixels=30))
     stored = zarr.create_array(tmp_path / "x.zarr", shape=PHOTOGRAPH.shape, chunks=(32, 32, 3), dtype="uint8")
     stored[:] = PHOTOGRAPH
     found = segment(stored, 3, random_state=0, output=tmp_path / "labels.zarr")

@@ -13,6 +13,7 @@ import random
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from streamgmm import GaussianMixture, load
 from streamgmm.cli import main
 from streamgmm.data.sources import storage
 from streamgmm.estimator.attributes import parameters_of
-from streamgmm.images import image, scene
+from streamgmm.images import image, segmentation_job
 from streamgmm.kernels.kernel import Kernel
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.results.stored_array import check
@@ -89,7 +90,8 @@ def run(folder, n_kills, seed):
     for name in LATER:
         importlib.import_module(name)
     storage.TASK_BYTES = CHUNK * 3 * 4
-    image.TASK_BYTES, scene.TILE = BLOCK * BLOCK * 3 * 4, BLOCK // 2  # so that a block is a shard
+    image.TASK_BYTES = BLOCK * BLOCK * 3 * 4
+    segmentation_job.LIMITS = replace(segmentation_job.LIMITS, label_tile=BLOCK // 2)  # so that a block is a shard
     os.waitpid(forked(lambda: prepare(folder)), 0)
     model = load(folder / "model")
     Kernel.from_parameters(parameters_of(model, STRUCTURES["full"])).labels(

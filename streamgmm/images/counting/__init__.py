@@ -1,10 +1,11 @@
-"""Pixels of small integers, counted once: a table of the values that there are, with how often each is there.
+"""Value counts of integer images: the distinct pixel values and how often each occurs.
 
-EM on the table is EM on the pixels, to rounding, at a cost that does not depend on their number: a photograph has about
-100,000 distinct colours, whatever its size. Whole numbers add up to the same in any order, so chunks do not matter.
+EM on the table is EM on the pixels, to rounding, at a cost that does not depend on their number. It knows nothing of
+where pixels lie or of mixtures.
 """
 
-from streamgmm.images.counting.direct import distinct
-from streamgmm.images.counting.table import LookUp, ValueCounts, countable, hashable
+from streamgmm.images.counting.direct_counters import find_unique_pixels
+from streamgmm.images.counting.distinct_values import count_images
+from streamgmm.images.counting.value_counts import ValueCounts, ValueLookup
 
-__all__ = ["LookUp", "ValueCounts", "countable", "distinct", "hashable"]
+__all__ = ["ValueCounts", "ValueLookup", "count_images", "find_unique_pixels"]

@@ -1,0 +1,105 @@
+"""How many values there are by those of a few runs: never fewer than were seen, near the truth where they are alike."""
+
+from dataclasses import replace
+
+import dask.array as da
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamgmm.images.counting import distinct_values
+from streamgmm.images.counting.distinct_values import estimate_distinct_values, estimate_richness
+from streamgmm.images.image import Image
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """Runs of a few pixels, of a small image."""
+    monkeypatch.setattr(distinct_values, "LIMITS", replace(distinct_values.LIMITS, sample_run_pixels=2**8))
+
+
+plots_ = st.lists(st.frozensets(st.integers(0, 30)), min_size=1, max_size=8)
+
+
+@given(plots_, st.floats(0, 1e9), st.floats(0, 1e9))
+def test_more_plots_have_no_fewer_species_and_none_fewer_than_were_seen(plots, more, most):
+    plots, seen = [np.array(sorted(plot), int) for plot in plots], len(frozenset().union(*plots))
+    few, many = (estimate_richness(plots, len(plots) + extra) for extra in sorted([more, most]))
+    assert seen <= few <= many * (1 + 1e-12) < np.inf
+    assert estimate_richness(plots, len(plots)) == pytest.approx(seen)
+
+
+def drawn(n_species, skew, seed=0, n_plots=16, size=4_000):
+    """Plots of individuals drawn at random, of species that are the rarer the higher their number."""
+    shares = np.arange(1, n_species + 1, dtype=float) ** -skew
+    random = np.random.default_rng(seed)
+    return [np.unique(random.choice(n_species, size, p=shares / shares.sum())) for _ in range(n_plots)]
+
+
+@pytest.mark.parametrize("n_species", [300, 20_000, 500_000])
+def test_as_many_are_expected_as_there_are_where_all_are_as_common(n_species):
+    assert estimate_richness(drawn(n_species, 0.0), 1e6) == pytest.approx(n_species, rel=0.15)
+
+
+@pytest.mark.parametrize("skew", [0.5, 1.0, 1.5])
+def test_no_more_are_expected_than_there_are_where_many_are_rare(skew):
+    for seed in range(5):
+        assert estimate_richness(drawn(20_000, skew, seed), 1e6) < 1.05 * 20_000
+
+
+def test_where_none_is_seen_twice_as_many_are_new_on_each_plot_to_come():
+    plots = np.arange(16 * 1_000).reshape(16, -1)
+    assert estimate_richness(plots, 1_600) == pytest.approx(1_600_000, rel=0.01)
+
+
+def noise(shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 2**16, (*shape, 4), np.uint16)
+
+
+def cut(image, how):
+    return da.from_array(image, chunks=(*how, 4)) if how else image
+
+
+@pytest.mark.parametrize("chunks", [None, (300, 400), (7, 400), (64, 64), (300, 3)])
+@pytest.mark.parametrize("where", ["all", "lower half", "right half", "every other line", "a tenth"])
+def test_noise_is_expected_to_be_all_different_wherever_it_is(where, chunks):
+    image = np.full((300, 400, 4), 7, np.uint16)
+    part = {
+        "all": np.s_[:],
+        "lower half": np.s_[150:],
+        "right half": np.s_[:, 200:],
+        "every other line": np.s_[::2],
+        "a tenth": np.s_[30:60],
+    }[where]
+    image[part] = noise(image[part].shape[:2])
+    expected = estimate_distinct_values(Image.from_array(cut(image, chunks), axes="YXC"))
+    share = {"all": 1.0, "a tenth": 0.1}.get(where, 0.5)
+    n_runs = 16 * share  # some more or fewer of the runs may be on it
+    assert share * (1 - 2 / n_runs) < expected / 120_000 < share * (1 + 2.5 / n_runs)
+
+
+@pytest.mark.parametrize("chunks", [None, (50, 400), (64, 64)])
+def test_nodata_is_no_value(chunks):
+    image = np.random.default_rng(0).integers(0, 6, (300, 400, 4), np.uint8)
+    image[:250, :] = 200
+    pixels = Image.from_array(cut(image, chunks), axes="YXC", nodata=200)
+    assert estimate_distinct_values(pixels) == pytest.approx(6**4, rel=0.3)
+    assert (
+        estimate_distinct_values(Image.from_array(cut(image, chunks), axes="YXC", mask=np.ones((300, 400), bool))) == 0
+    )
+
+
+def test_few_blocks_are_read_of_many_and_always_the_same():
+    image, read = noise((512, 512)), []
+
+    def looked_at(block, block_info=None):
+        read.append(block_info[0]["chunk-location"])
+        return block
+
+    lazy = da.from_array(image, chunks=(16, 16, 4)).map_blocks(looked_at, dtype=image.dtype, meta=image[:0, :0, :0])
+    first = estimate_distinct_values(Image.from_array(lazy, axes="YXC"))
+    lines, columns = ({place[axis] for place in read} for axis in (0, 1))
+    assert len(read) == 16 and min(len(lines), len(columns)) >= 8  # of 32
+    assert estimate_distinct_values(Image.from_array(lazy, axes="YXC")) == first
+    assert sorted(read[16:]) == sorted(read[:16])
