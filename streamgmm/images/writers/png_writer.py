@@ -23,7 +23,7 @@ def check_png(shape: tuple[int, ...], n_segments: int, georeference: Georeferenc
     """Raise InputError for labels that do not fit a PNG, and ImportError without Pillow."""
     import_library("PIL.Image")
     if len(shape) != 2:
-        raise InputError(f"A picture has lines and columns only, and the image has shape {shape}; write to .zarr.")
+        raise InputError(f"A picture has rows and columns only, and the image has shape {shape}; write to .zarr.")
     if shape[0] * shape[1] > MAX_PIXELS or label_dtype(n_segments) != np.uint8:
         raise InputError(
             f"Labels of {shape[1]:,} x {shape[0]:,} pixels, 1 to {n_segments}, cannot be a picture, which has at most "

@@ -188,9 +188,9 @@ def test_infinity_is_named_with_its_place_also_where_it_is_around():
     values = scene("float32", (3, 12, 13))
     values[1, 7, 9] = np.inf
     image = Image.from_array(stored(values, (1, 4, 4)), axes="TYX")
-    with pytest.raises(NonFiniteError, match="at time 1, line 7, column 9; make it NaN"):
+    with pytest.raises(NonFiniteError, match="at time 1, row 7, column 9; make it NaN"):
         compute_features(image, Features(window=5)).values.compute()
-    with pytest.raises(NonFiniteError, match="at time 1, line 7, column 9; make it NaN"):
+    with pytest.raises(NonFiniteError, match="at time 1, row 7, column 9; make it NaN"):
         fit_scaling([image], Features(window=5))
     values[1, 7, 9] = np.nan
     assert np.isfinite(computed(values, Features(window=5), axes="TYX")).sum() == 3 * (values.size - 1)

@@ -222,5 +222,5 @@ def test_features_that_cannot_be_had_are_refused_in_a_sentence(options, message)
 
 
 def test_a_volume_is_no_picture(tmp_path):
-    with pytest.raises(InputError, match="A picture has lines and columns only"):
+    with pytest.raises(InputError, match="A picture has rows and columns only"):
         segment(np.zeros((4, 5, 6), np.uint8), 2, axes="ZYX", output=tmp_path / "labels.png")

@@ -475,7 +475,7 @@ def test_a_stack_that_lies_somewhere_is_refused_before_the_work(tmp_path):
     with pytest.raises(InputError, match=r"Labels of shape \(4, 30, 40\) lie somewhere on earth.*write them to .zarr"):
         LabelOutput.from_path(tmp_path / "labels.tif").format.check((4, 30, 40), 3, GRID)
     with pytest.raises(
-        InputError, match=r"lines and columns only, and the image has shape \(4, 30, 40\); write to .zarr"
+        InputError, match=r"rows and columns only, and the image has shape \(4, 30, 40\); write to .zarr"
     ):
         LabelOutput.from_path(tmp_path / "labels.png").format.check((4, 30, 40), 3, None)
 
