@@ -16,7 +16,7 @@ import numpy as np
 from dask.delayed import delayed
 from numpy.typing import NDArray
 
-from streamgmm.data.checks import convert_dtype, choose_dtype
+from streamgmm.data.checks import choose_dtype, convert_dtype
 from streamgmm.data.sources.dask_arrays import DaskSource, from_dask
 from streamgmm.data.sources.storage import TASK_BYTES
 from streamgmm.errors import InputError, InputTypeError, NonFiniteError
