@@ -80,7 +80,7 @@ def is_band_list(image: Any) -> bool:
 
 def open_palette_indices(path: Path) -> LazyArray:
     """Open the stored values of a TIFF with a palette."""
-    array: LazyArray = _open_tiff(str(path), None, apply_palette=False).array
+    array: LazyArray = _open_tiff(str(path), None).array
     return array
 
 
@@ -105,7 +105,7 @@ def _open_path(name: str, level: int | None) -> Raster:
     if "://" not in name and not name.startswith("/vsi") and not Path(name).exists():
         raise InputError(f"The image is the path {name!r}, but there is nothing; check it.")
     try:
-        return open_format(name, level)
+        return open_format(name, level).expand_palette()
     except InputError:
         raise
     except (OSError, ValueError, LookupError) as error:
@@ -118,11 +118,11 @@ def _open_npy(name: str, level: int | None) -> Raster:
     return Raster(np.load(name, mmap_mode="r"))
 
 
-def _open_tiff(name: str, level: int | None, *, apply_palette: bool = True) -> Raster:
+def _open_tiff(name: str, level: int | None) -> Raster:
     """Open by rasterio if there is a georeference, or tifffile is not installed."""
     if find_spec("rasterio") and (not find_spec("tifffile") or is_geotiff(name)):
-        return open_gdal(name, level, apply_palette=apply_palette)
-    return open_tiff(name, level, apply_palette=apply_palette)
+        return open_gdal(name, level)
+    return open_tiff(name, level)
 
 
 FORMATS: dict[str, Callable[[str, int | None], Raster]] = {

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.errors import InputError
-from streamgmm.images.reading.lazy_arrays import LazyArray, Slices, combine_masks, look_up, mask_equal, stack_arrays
+from streamgmm.images.reading.lazy_arrays import LazyArray, Slices, mask_equal, stack_arrays
 from streamgmm.images.reading.raster import (
     Georeference,
     Raster,
@@ -26,12 +26,12 @@ from streamgmm.images.reading.raster import (
 _WARNINGS = threading.Lock()
 
 
-def open_gdal(name: str, level: int | None, *, apply_palette: bool = True) -> Raster:
+def open_gdal(name: str, level: int | None) -> Raster:
     """Open all bands of a dataset, and its alpha band as a mask."""
     with _open_dataset(name, 0) as dataset:
         level = check_level(name, level, 1 + len(dataset.overviews(1)) if dataset.count else 1)
     with _open_dataset(name, level) as dataset:
-        return _make_raster(name, level, dataset, apply_palette)
+        return _make_raster(name, level, dataset)
 
 
 def _open_dataset(name: str, level: int, *, is_georeferenced: bool = False) -> Any:
@@ -71,7 +71,7 @@ class WindowReader:
         return WindowReader, (self.name, self.level, self.bands, self.reads_masks, self.is_georeferenced)
 
 
-def _make_raster(name: str, level: int, dataset: Any, apply_palette: bool) -> Raster:
+def _make_raster(name: str, level: int, dataset: Any) -> Raster:
     alpha = [band for band, colour in zip(dataset.indexes, dataset.colorinterp, strict=True) if colour.name == "alpha"]
     bands = tuple(band for band in dataset.indexes if band not in alpha)
     if not bands:
@@ -100,11 +100,7 @@ def _make_raster(name: str, level: int, dataset: Any, apply_palette: bool) -> Ra
         mask = mask_equal(make_array((bands[0],), np.uint8, reads_masks=True), 0)
     elif len(set(all_nodata)) > 1:
         mask = stack_arrays([mask_equal(make_array((band,), np.uint8, True), 0) for band in bands], bool)
-    georeference = _make_georeference(dataset)
     has_palette = values.dtype in (np.uint8, np.uint16) and dataset.colorinterp[first].name == "palette"
-    if apply_palette and len(bands) == 1 and has_palette:
-        mask = combine_masks(mask, None if nodata is None else mask_equal(values, nodata))
-        return Raster(look_up(values, _read_palette(dataset, bands[0])), "YXC", mask=mask, georeference=georeference)
     names = tuple(dataset.descriptions[index] for index in indices)
     scale = tuple((float(dataset.scales[index]), float(dataset.offsets[index])) for index in indices)
     return Raster(
@@ -114,7 +110,8 @@ def _make_raster(name: str, level: int, dataset: Any, apply_palette: bool) -> Ra
         nodata,
         mask,
         scale if any(pair != (1.0, 0.0) for pair in scale) else None,
-        georeference,
+        _make_georeference(dataset),
+        _read_palette(dataset, bands[0]) if len(bands) == 1 and has_palette else None,
     )
 
 

@@ -9,10 +9,11 @@ from math import isnan, prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamgmm.errors import InputError
 from streamgmm.images.reading.axis_names import SPATIAL_AXES, UNIT_SYMBOLS
-from streamgmm.images.reading.lazy_arrays import combine_masks, rescale, take_index
+from streamgmm.images.reading.lazy_arrays import combine_masks, look_up, mask_equal, rescale, take_index
 
 MAX_DECODED_BYTES = 2**28  # of a picture, tile or strip that can only be decoded whole
 
@@ -79,6 +80,8 @@ class Raster:
         Factor and offset of each band, which `apply_scale` applies.
     georeference : Georeference or None
         Position and size of pixels.
+    palette : ndarray of shape (n, 3), or None
+        Colour of each value, which `expand_palette` looks up.
     """
 
     array: Any
@@ -88,6 +91,7 @@ class Raster:
     mask: Any = None
     scale: tuple[tuple[float, float], ...] | None = None
     georeference: Georeference | None = None
+    palette: NDArray[np.uint8] | None = None
 
     def with_axes(self, axes: str | None) -> Raster:
         """Replace the axes by those of the user, and drop metadata that belong to other axes."""
@@ -106,6 +110,16 @@ class Raster:
                 "out, or open the array yourself."
             )
         return replace(self, axes=axes, bands=self.bands if keeps_bands else None, georeference=georeference)
+
+    def expand_palette(self) -> Raster:
+        """Replace values by red, green and blue if there is a palette."""
+        if self.palette is None:
+            return self
+        if self.axes is None or "C" in self.axes:
+            raise InputError("The image has a palette and several samples or unknown axes; convert it to RGB.")
+        mask = combine_masks(self.mask, None if self.nodata is None else mask_equal(self.array, self.nodata))
+        array = look_up(self.array, self.palette)
+        return Raster(array, self.axes + "C", mask=mask, georeference=self.georeference)
 
     def apply_scale(self, nodata: float | None = None) -> Raster:
         """Convert stored numbers to quantities, in float32, and ``nodata``, by default that of the format, to NaN."""

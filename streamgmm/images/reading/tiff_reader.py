@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.errors import InputError
-from streamgmm.images.reading.lazy_arrays import LazyArray, Slices, look_up, mask_equal, select_indices, take_index
+from streamgmm.images.reading.lazy_arrays import LazyArray, Slices, mask_equal, select_indices, take_index
 from streamgmm.images.reading.raster import (
     Georeference,
     Raster,
@@ -45,7 +45,7 @@ def is_geotiff(name: str) -> bool:
         return bool(file.pages[0].is_geotiff)
 
 
-def open_tiff(name: str, level: int | None, *, apply_palette: bool = True) -> Raster:
+def open_tiff(name: str, level: int | None) -> Raster:
     """Open the image of a TIFF, the largest if there are several, and its alpha or mask page as a mask."""
     with import_library("tifffile").TiffFile(name) as file:
         series, mask_index = _find_image(name, file.series)
@@ -62,8 +62,8 @@ def open_tiff(name: str, level: int | None, *, apply_palette: bool = True) -> Ra
             mask=mask,
             georeference=georeference,
         )
-        if apply_palette and page.photometric == PALETTE and page.colormap is not None:
-            return _apply_palette(raster, page.colormap)
+        if page.photometric == PALETTE and page.colormap is not None:
+            return replace(raster, palette=(page.colormap.T >> 8).astype(np.uint8))
         if page.photometric == LUMA and page.compression not in JPEG_COMPRESSIONS:
             raster = replace(raster, array=_convert_luma(name, raster))
         if "S" in letters and any(kind in ALPHA for kind in page.extrasamples):
@@ -193,14 +193,6 @@ def _convert_luma(name: str, raster: Raster) -> LazyArray:
         return np.stack(colours, axis).round().clip(0, 255).astype(np.uint8)
 
     return LazyArray.like(array, read)
-
-
-def _apply_palette(raster: Raster, colormap: NDArray[np.uint16]) -> Raster:
-    if raster.axes is None or "C" in raster.axes:
-        raise InputError("A palette was found in a TIFF that has several samples or unknown axes; convert it to RGB.")
-    mask = None if raster.nodata is None else mask_equal(raster.array, raster.nodata)
-    table = (np.asarray(colormap).T >> 8).astype(np.uint8)
-    return Raster(look_up(raster.array, table), raster.axes + "C", mask=mask, georeference=raster.georeference)
 
 
 def _mask_alpha(raster: Raster, axis: int, extra: tuple[int, ...]) -> Raster:

@@ -65,8 +65,8 @@ def _read_ome_image(group: Any, attributes: dict[str, Any], level: int | None, n
                 factors[axis] *= float(factor)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{name} is an OME-Zarr image whose metadata cannot be used ({type(error).__name__}: {error}); pass the path "
-            "of the array itself."
+            f"{name} is an OME-Zarr image whose metadata cannot be used ({type(error).__name__}: {error}); pass the "
+            "path of the array itself."
         ) from None
     spacing = tuple((axis, factor) for axis, factor in zip(axes, factors, strict=True) if axis in SPATIAL_AXES)
     known = {unit for axis, unit in zip(axes, units, strict=True) if axis in SPATIAL_AXES}
