@@ -457,12 +457,12 @@ def test_what_was_learnt_before_the_order_was_noticed_does_not_stay(order):
         warnings.simplefilter("ignore", OrderWarning)
         for part in np.array_split(X, 77):
             model.partial_fit(part)
-            covered = model._stream.state.covered
+            covered = model._stream.state.accumulated
             if covered is not None:  # every row is in the sum once, whatever was replaced in it
                 n_waiting = sum(held.likelihood.rows for _, held in model._stream.state.batch)
                 assert covered.likelihood.rows + n_waiting == model.n_samples_seen_
                 np.testing.assert_allclose(covered.statistics.counts.sum(), covered.likelihood.rows, rtol=1e-12)
-    assert model._stream.state.storm.drifted == (order == "sorted")
+    assert model._stream.state.monitor.drifted == (order == "sorted")
     exact = np.sum(model.score_samples(X))
     assert model.criteria_["bound"].log_likelihood <= exact
     assert model.score(X) >= converged_score(60_000) - 5e-4

@@ -73,10 +73,11 @@ class AlgorithmLaws:
     @law
     @given(st.data())
     def test_parameters_change_only_where_an_update_is_told(self, data: st.DataObject) -> None:
-        example = data.draw(examples(self.structure))
+        example = data.draw(examples(self.structure, rows=(30, 60)))
         algorithm, state = self.make(), self.make().init(example.parameters)
-        for number, expectations in enumerate(self.draw_expectations(data, example)):
-            group = _make_group(number, expectations, last=False, complete=number % 2 == 1)
+        groups = self.draw_expectations(data, example)
+        for number, expectations in enumerate(groups):
+            group = _make_group(number, expectations, last=False, complete=number == len(groups) - 1)
             following, info = algorithm.update(state, expectations, group)
             assert info is not None or _to_bits(following.parameters) == _to_bits(state.parameters)
             state = following
@@ -84,11 +85,12 @@ class AlgorithmLaws:
     @law
     @given(st.data())
     def test_updating_changes_neither_state_nor_expectation(self, data: st.DataObject) -> None:
-        example = data.draw(examples(self.structure))
+        example = data.draw(examples(self.structure, rows=(30, 60)))
         algorithm, state = self.make(), self.make().init(example.parameters)
-        for number, expectations in enumerate(self.draw_expectations(data, example)):
+        groups = self.draw_expectations(data, example)
+        for number, expectations in enumerate(groups):
             before = deepcopy((state, expectations))
-            group = _make_group(number, expectations, last=False, complete=True)
+            group = _make_group(number, expectations, last=False, complete=number == len(groups) - 1)
             following, _ = algorithm.update(state, expectations, group)
             assert _to_bits((state, expectations)) == _to_bits(before)
             state = following
@@ -109,7 +111,7 @@ class AlgorithmLaws:
             idle, info = algorithm.update(state, (), ChunkGroup((), ends_pass=False, ends_batch=False))
             assert info is None
             assert _to_bits(idle) == _to_bits(state)
-            group = _make_group(number, expectations, last=False, complete=True)
+            group = _make_group(number, expectations, last=False, complete=False)
             state, _ = algorithm.update(state, expectations, group)
 
     def test_a_pass_without_any_row_gives_no_update(self) -> None:

@@ -11,24 +11,23 @@ from streamgmm.testing.examples import assert_same_statistics, examples
 
 class TestBatch(AlgorithmLaws):
     def make(self):
-        return Batch()
+        return Batch(self.structure, 1e-6)
 
     @given(st.data())
-    def test_a_pass_gives_one_surrogate_the_statistics_of_all_rows(self, data):
-        example = data.draw(examples(self.structure))
-        chunk_groups = self.chunk_groups(data, example)
-        (surrogate,), state = self.run(chunk_groups, Batch().init(example.parameters))
+    def test_a_pass_gives_one_update_on_the_statistics_of_all_rows(self, data):
+        example = data.draw(examples(self.structure, rows=(30, 60)))
+        (info,), state = self.run_pass(self.draw_expectations(data, example), self.make().init(example.parameters))
         (whole,) = expect(example.rows, example.parameters, weights=example.weights)
-        assert_same_statistics(surrogate.statistics, whole.statistics)
-        assert surrogate.effective_rows == surrogate.likelihood.rows == len(example.rows)
-        np.testing.assert_allclose(surrogate.likelihood.weight, example.weights.sum(), rtol=1e-13)
-        assert state == ()
+        assert_same_statistics(info.latest.statistics, whole.statistics)
+        assert info.effective_rows == info.latest.likelihood.rows == len(example.rows)
+        np.testing.assert_allclose(info.latest.likelihood.weight, example.weights.sum(), rtol=1e-13)
+        assert state.partial_sums == ()
 
     @given(st.data())
-    def test_the_sum_over_waves_is_the_fixed_tree(self, data):
-        example = data.draw(examples(self.structure))
-        chunk_groups = self.chunk_groups(data, example)
-        parts = [part for chunk_group in chunk_groups for part in chunk_group]
-        (surrogate,), _ = self.run(chunk_groups, Batch().init(example.parameters))
-        assert_same_statistics(surrogate.statistics, tree_sum(parts).statistics, tolerance=0.0)
-        assert surrogate.likelihood == tree_sum(parts).likelihood
+    def test_the_sum_over_chunk_groups_is_the_fixed_tree(self, data):
+        example = data.draw(examples(self.structure, rows=(30, 60)))
+        groups = self.draw_expectations(data, example)
+        parts = [part for expectations in groups for part in expectations]
+        (info,), _ = self.run_pass(groups, self.make().init(example.parameters))
+        assert_same_statistics(info.latest.statistics, tree_sum(parts).statistics, tolerance=0.0)
+        assert info.latest.likelihood == tree_sum(parts).likelihood

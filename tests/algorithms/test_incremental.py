@@ -4,13 +4,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgmm.algorithms.incremental import Incremental, IncrementalState, leaves, merged, placed
+from streamgmm.algorithms.incremental import Incremental, IncrementalState, list_entries, merge_entries, replace_entries
 from streamgmm.algorithms.schedules import PowerDecay
 from streamgmm.algorithms.stepwise import Stepwise
 from streamgmm.data.execution import ChunkGroup
-from streamgmm.iteration.run import bound
 from streamgmm.kernels.e_step import expect
-from streamgmm.model.em import maximize
+from streamgmm.model.em import compute_bound, maximize
 from streamgmm.model.reduction import tree_sum
 from streamgmm.testing.algorithm_laws import AlgorithmLaws
 from streamgmm.testing.examples import assert_same_statistics, examples, law
@@ -33,12 +32,9 @@ class TestIncremental(AlgorithmLaws):
                 expect(example.rows[parts[place]], parameters, weights=example.weights[parts[place]])[0]
                 for place in group
             ]
-            chunk_group = ChunkGroup(
-                (), ends_pass=last and turn == len(groups) - 1, ends_batch=True, partitions=tuple(group)
-            )
-            surrogate, state = strategy.update(state, expectations, chunk_group)
-            if surrogate is not None:
-                parameters = maximize(surrogate.statistics, self.structure)[0]
+            chunk_group = ChunkGroup((), ends_pass=last and turn == len(groups) - 1, ends_batch=True, partitions=tuple(group))
+            state, _ = strategy.update(state, expectations, chunk_group)
+            parameters = state.parameters
             yield state, parameters
 
     @law
@@ -53,9 +49,9 @@ class TestIncremental(AlgorithmLaws):
         for first, stop in pairwise(cuts):
             places = tuple(int(place) for place in order[first:stop])
             chunk_group = ChunkGroup((), ends_pass=stop == len(order), ends_batch=True, partitions=places)
-            surrogate, state = strategy.update(state, [entries[place] for place in places], chunk_group)
-        covered = strategy.covered(state)
-        assert covered.likelihood.rows == surrogate.effective_rows == len(example.rows)
+            state, info = strategy.update(state, [entries[place] for place in places], chunk_group)
+        covered = strategy.accumulated(state)
+        assert covered.likelihood.rows == info.effective_rows == len(example.rows)
         assert_same_statistics(covered.statistics.recentred(whole.statistics.origin), whole.statistics, tolerance=1e-8)
 
     @law
@@ -64,24 +60,26 @@ class TestIncremental(AlgorithmLaws):
         example = data.draw(examples(self.structure))
         entries = entries_of(example, 7)
         visits = [*data.draw(st.lists(st.sets(st.integers(0, len(entries) - 1)), max_size=9)), {*range(len(entries))}]
-        state = other = IncrementalState(example.parameters.means)
+        state = other = IncrementalState(example.parameters, example.parameters.means)
         for places in visits:
-            state = placed(state, {place: entries[place] for place in places})
+            state = replace_entries(state, {place: entries[place] for place in places})
         for place in reversed(range(len(entries))):
-            other = placed(other, {place: entries[place]})
+            other = replace_entries(other, {place: entries[place]})
         assert_same_statistics(state.root.sum.statistics, other.root.sum.statistics, tolerance=0.0)
         assert_same_statistics(state.root.sum.statistics, tree_sum(entries).statistics, tolerance=1e-12)
-        assert [place for place, _ in leaves(state)] == [*range(len(entries))]
+        assert [place for place, _ in list_entries(state)] == [*range(len(entries))]
 
     @law
     @given(st.data())
     def test_entries_that_are_taken_away_leave_the_sum_of_the_others(self, data):
         example = data.draw(examples(self.structure))
         entries = entries_of(example, 5)
-        state = placed(IncrementalState(example.parameters.means), dict(enumerate(entries)))
+        state = replace_entries(
+            IncrementalState(example.parameters, example.parameters.means), dict(enumerate(entries))
+        )
         gone = data.draw(st.sets(st.integers(0, len(entries) - 1)))
         left = [entry for place, entry in enumerate(entries) if place not in gone]
-        state = placed(state, dict.fromkeys(gone))
+        state = replace_entries(state, dict.fromkeys(gone))
         if not left:
             assert state.root is None
         else:
@@ -93,10 +91,12 @@ class TestIncremental(AlgorithmLaws):
     def test_entries_that_are_merged_keep_their_sum(self, data):
         example = data.draw(examples(self.structure))
         entries = entries_of(example, 6)
-        state = placed(IncrementalState(example.parameters.means), dict(enumerate(entries)))
+        state = replace_entries(
+            IncrementalState(example.parameters, example.parameters.means), dict(enumerate(entries))
+        )
         places = sorted(data.draw(st.lists(st.integers(0, 3), min_size=len(entries), max_size=len(entries))))
-        fewer = merged(state, places)
-        assert [place for place, _ in leaves(fewer)] == sorted(set(places))
+        fewer = merge_entries(state, places)
+        assert [place for place, _ in list_entries(fewer)] == sorted(set(places))
         assert fewer.root.sum.likelihood.rows == len(example.rows)
         assert_same_statistics(fewer.root.sum.statistics, state.root.sum.statistics, tolerance=1e-12)
 
@@ -111,7 +111,9 @@ class TestIncremental(AlgorithmLaws):
             order = np.random.default_rng(number).permutation(6).tolist()
             groups = [order[:2], order[2:3], order[3:]]
             steps = list(self.visit(strategy, state, example, parameters, groups, True))
-            energies += [bound(strategy.covered(state), after) for state, after in steps if state.root is not None]
+            energies += [
+                compute_bound(strategy.accumulated(state), after) for state, after in steps if state.root is not None
+            ]
             state, parameters = steps[-1]
         assert len(energies) == 1 + 3 * 3
         assert np.all(np.diff(energies) >= -1e-8 * np.abs(energies[:-1])), np.diff(energies)
@@ -124,6 +126,6 @@ class TestIncremental(AlgorithmLaws):
         *_, (state, parameters) = self.visit(
             strategy, strategy.init(example.parameters), example, example.parameters, [[3, 0], [1], [2]], True
         )
-        whole = maximize(strategy.covered(state).statistics, self.structure)[0]
+        whole = maximize(strategy.accumulated(state).statistics, self.structure)[0]
         np.testing.assert_allclose(parameters.means, whole.means, rtol=1e-9, atol=1e-9)
         assert state.moving is None and state.visited == ()

@@ -106,7 +106,7 @@ def test_a_newest_generation_that_is_none_is_passed_over(tmp_path):
 def test_a_part_of_another_type_is_refused_however_well_it_is_sealed(content, every):
     with overheard() as events:
         counts, read = nonsense(content, every)
-    assert set(counts) == {"refused", "read"} and counts["refused"] > 100
+    assert set(counts) <= {"refused", "read"} and counts["refused"] > 100
     assert read == [] and events == []
 
 
@@ -156,7 +156,7 @@ def test_many_tokens_and_many_rows_that_wait_fit_into_a_header(tmp_path):
     for day in range(3000):
         tokens = tokens.joined(f"day {day}")
     model = golden.waiting()
-    one = model._waiting.joined(np.ones((1, 2)), None)
+    one = model._waiting.append(np.ones((1, 2)), None)
     rows = one.rows[-1:] * 200_000
     model._tokens, model._waiting = tokens, type(one)(rows, (None,) * len(rows), len(rows))
     model.n_samples_seen_ = len(rows)
@@ -175,11 +175,11 @@ def test_the_largest_and_the_smallest_tokens_come_back():
 
 STEP = np.array([0.0, 0.1, 0.2])  # of one weight, one mean and one variance
 STANDARD = Parameters(np.ones(1), np.ones((1, 1)), np.ones((1, 1, 1)), np.ones((1, 1, 1)))
-STRIDING = AcceleratedState(STANDARD, step=STEP, own=STEP, pairs=((STEP, STEP),))
+STRIDING = AcceleratedState(STANDARD, step=STEP, em_step=STEP, pairs=((STEP, STEP),))
 
 
 @pytest.mark.parametrize("wrong", [STEP[:2], np.full(3, np.inf), STEP[None]])
-@pytest.mark.parametrize("name", ["step", "own", "pairs"])
+@pytest.mark.parametrize("name", ["step", "em_step", "pairs"])
 def test_steps_that_are_not_of_the_mixture_are_refused(wrong, name):
     arrays = {}
     packed = records.encode(STRIDING, "state", arrays)

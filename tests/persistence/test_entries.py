@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgmm.algorithms.incremental import IncrementalState, leaves, placed
+from streamgmm.algorithms.incremental import IncrementalState, list_entries, replace_entries
 from streamgmm.kernels.e_step import expect
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.em import Expectation
@@ -22,8 +22,9 @@ def states(draw):
     found = [expect(example.rows[part], example.parameters, weights=example.weights[part])[0] for part in parts]
     places = draw(st.lists(st.integers(0, 20), min_size=len(found), max_size=len(found), unique=True))
     visited = tuple(zip(places, found, strict=True)) if draw(st.booleans()) else ()
-    return placed(
-        IncrementalState(example.parameters.means + 0.5, visited=visited), dict(zip(places, found, strict=True))
+    return replace_entries(
+        IncrementalState(example.parameters, example.parameters.means + 0.5, visited=visited),
+        dict(zip(places, found, strict=True)),
     )
 
 
@@ -44,7 +45,7 @@ def content(entries):
 @given(states())
 def test_entries_come_back_to_the_bit(state):
     back, _ = through(state)
-    assert content(leaves(back)) == content(leaves(state))
+    assert content(list_entries(back)) == content(list_entries(state))
     assert content(back.visited) == content(state.visited)
     assert content([(0, back.root.sum)]) == content([(0, state.root.sum)])
     np.testing.assert_array_equal(back.origin, state.origin)
@@ -53,24 +54,25 @@ def test_entries_come_back_to_the_bit(state):
 def state_of(d, products=None):
     random = np.random.default_rng(0)
     rows = random.normal(size=(30, d))
-    (whole,) = expect(rows, mixture(STRUCTURES["full"], 2, d, random))
+    parameters = mixture(STRUCTURES["full"], 2, d, random)
+    (whole,) = expect(rows, parameters)
     if products is not None:
         whole = Expectation(replace(whole.statistics, products=products(whole.statistics.products)), whole.likelihood)
-    return placed(IncrementalState(whole.statistics.origin), {3: whole})
+    return replace_entries(IncrementalState(parameters, whole.statistics.origin), {3: whole})
 
 
 @pytest.mark.parametrize("d", [1, 2, 3, 7])
 def test_of_symmetric_matrices_a_triangle_is_kept(d):
     _, arrays = through(state_of(d))
-    (name,) = (name for name in arrays if name.endswith("kept.products"))
+    (name,) = (name for name in arrays if name.endswith("entries.products"))
     assert arrays[name].size == 2 * d * (d + 1) // 2
 
 
 def test_matrices_that_are_not_symmetric_are_kept_whole():
     tilted = state_of(3, lambda products: products + np.triu(np.full((3, 3), 1e-9)))
     back, arrays = through(tilted)
-    assert arrays["state.kept.products"].shape == (1, 2, 3, 3)
-    assert content(leaves(back)) == content(leaves(tilted))
+    assert arrays["state.entries.products"].shape == (1, 2, 3, 3)
+    assert content(list_entries(back)) == content(list_entries(tilted))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_matrices_that_are_not_symmetric_are_kept_whole():
 def test_columns_that_contradict_each_other_are_no_entries(column, spoil):
     arrays: Arrays = {}
     manifest = encode(state_of(3), "state", arrays)
-    name = f"state.kept.{column}"
+    name = f"state.entries.{column}"
     arrays[name] = spoil(arrays[name])
     with pytest.raises(ValueError, match="entries"):
         decode(manifest, arrays, IncrementalState)

@@ -49,7 +49,7 @@ def test_kills_come_at_every_phase():
     found = set()
     for seed in range(CASES):
         found.update(uninterrupted(seed)[1])
-        if found == {"SubsampleState", "Run", "RefinementState", "FinalPassState"}:
+        if found == {"StartsState", "EMState", "RefinementState", "FinalPassState"}:
             return
     raise AssertionError(f"only {found}")
 
@@ -165,7 +165,7 @@ def test_resume_never_begins_anew_and_must_needs_something(tmp_path):
     model = killed_fit(folder, rows)
     with small(), killed_after(None) as seen:
         model.set_params(resume="never").fit(rows)
-    assert seen[0] == "SubsampleState"
+    assert seen[0] == "StartsState"
     with small():
         assert clone(model).set_params(resume="must").fit(rows).n_iter_ == 5
 

@@ -10,11 +10,13 @@ import pytest
 from resuming import Killed, killed_after, small
 
 from streamgmm import Checkpoint, GaussianMixture, load, select
+from streamgmm.algorithms.settings import EMSettings
 from streamgmm.data.sources import as_source
 from streamgmm.errors import CheckpointError, CheckpointLocked, CheckpointMismatch, CheckpointWarning
 from streamgmm.estimator.keeping import CheckpointSession
 from streamgmm.estimator.model_file import record
-from streamgmm.fitting.plan import EMSettings
+from streamgmm.initialization.starts_per_size import StartsOfSize
+from streamgmm.iteration.run import start_run
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.em import make_parameters
 from streamgmm.model.information_criteria import CRITERIA
@@ -22,7 +24,9 @@ from streamgmm.persistence.codec import decode, encode
 from streamgmm.persistence.container import to_bytes
 from streamgmm.persistence.store import generations
 from streamgmm.selection.checkpoints import held_choice
-from streamgmm.selection.racing import RaceCandidate, RaceState, run_race
+from streamgmm.selection.context import SelectionContext
+from streamgmm.selection.race_state import RaceState
+from streamgmm.selection.racing import RacePhase
 
 
 def rows_of(n=900, seed=0, d=2):
@@ -81,7 +85,7 @@ def killed(tmp_path_factory):
 @pytest.mark.parametrize("case", CASES)
 def test_killed_after_every_wave_in_turn_it_ends_in_the_same_bits(tmp_path, case):
     expected, seen = whole(case)
-    assert set(seen) == {"SubsampleState", "RaceState", "EvaluationState"}
+    assert set(seen) == {"SelectionStartsState", "RaceState", "SelectionFinalState"}
     lives = 0
     while True:  # each life takes one more wave than the one before had written
         with killed_after(1):
@@ -117,27 +121,29 @@ def test_a_contest_that_a_candidate_degenerates_in_is_gone_on_with_from_any_wave
     collapsing = make_parameters(weights, means, np.stack([np.eye(2)] * 2), full)  # onto rows that are alike
     steady = make_parameters(np.ones(1), np.zeros((1, 2)), np.ones((1, 2)), diag)
     wide = make_parameters(weights, 3.0 * means - 9.0, np.full((2, 2), 30.0), diag)
-    candidates = [RaceCandidate(diag, steady), RaceCandidate(full, collapsing), RaceCandidate(diag, wide)]
+    keys = (("diag", 1), ("full", 2), ("diag", 2))
+    starts = tuple(StartsOfSize((start,)) for start in (steady, collapsing, wide))
+    source = as_source(da.from_array(rows, chunks=(50, 2)))
+    settings = EMSettings(full, 0.0, tol=1e-4)
+    context = SelectionContext(source, settings, keys, 1, "auto", 30, CRITERIA["bic"], None, True, 0, None)
 
-    def ran(begin, watch):
-        source, learning = as_source(da.from_array(rows, chunks=(50, 2))), EMSettings(full, 0.0, tol=1e-4)
+    def race(state, observe):
         with small(), np.errstate(all="ignore"):
-            return run_race(source, candidates, learning, begin, max_iter=30, drop_by=CRITERIA["bic"], watch=watch)
+            return RacePhase(context).run(state, observe).race
 
-    moments = []
-    whole = ran(RaceState.of([one.start for one in candidates]), lambda step, contest: moments.append(contest.lean))
+    states = []
+    begin = RaceState(starts, np.full((3, 2), np.nan), (0, 1, 2), start_run([steady, collapsing, wide]))
+    whole = race(begin, lambda event, state: states.append(state))
     assert whole.degenerate == (1,)
-    assert any(1 in fit_state.places for fit_state in moments) and any(
-        1 not in fit_state.places for fit_state in moments
-    )
-    for fit_state in moments:
+    assert any(1 in state.candidates for state in states) and any(1 not in state.candidates for state in states)
+    for state in states:
         arrays = {}
-        manifest = encode(fit_state, "contest", arrays)
-        again = ran(decode(manifest, arrays, RaceState), lambda step, contest: None)
+        manifest = encode(state, "race", arrays)
+        again = race(decode(manifest, arrays, RaceState), lambda event, state: None)
         assert again.degenerate == (1,)
-        for place, trajectory in whole.trajectories.items():
-            np.testing.assert_array_equal(again.trajectories[place].parameters.means, trajectory.parameters.means)
-            assert again.trajectories[place].lower_bounds == trajectory.lower_bounds
+        for index, trajectory in whole.trajectories.items():
+            np.testing.assert_array_equal(again.trajectories[index].parameters.means, trajectory.parameters.means)
+            assert again.trajectories[index].lower_bounds == trajectory.lower_bounds
 
 
 def test_an_ended_selection_reads_nothing_again(tmp_path):
@@ -188,7 +194,7 @@ def test_resume_never_begins_anew_and_must_needs_something(tmp_path, killed):
     killed(folder)
     with killed_after(None) as seen:
         selected("bic", folder, resume="never", criterion="aic", init_params="kmeans")
-    assert seen[0] == "SubsampleState"
+    assert seen[0] == "SelectionStartsState"
     assert held_choice(folder).settings["criterion"] == "aic"
 
 

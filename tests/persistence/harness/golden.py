@@ -107,7 +107,7 @@ def held(model):
         "criteria": {kind: repr(criterion) for kind, criterion in getattr(model, "criteria_", {}).items()},
         "history": repr(getattr(model, "history_", None)),
         "restarts": repr(getattr(model, "restarts_", None)),
-        "entries": None if ledger is None else ledger.covered.statistics.sums.tolist(),
+        "entries": None if ledger is None else ledger.accumulated.statistics.sums.tolist(),
         "withdrawn": None if ledger is None else [list(span) for span in ledger.partitions.forgotten.intervals],
         "tokens": tokens and [token in tokens for token in (0, 1, 2, -(2**63) + 1, "day 3", b"\xff", "day 4")],
         "waiting": left.subsample().rows.tolist() if left is not None and left.n_rows else None,

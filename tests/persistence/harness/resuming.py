@@ -53,7 +53,7 @@ def killed_after(chunk_groups):
 
     def watched(self, fit_state):
         watch(self, fit_state)
-        seen.append(type(fit_state.now).__name__)
+        seen.append(type(fit_state).__name__)
         if chunk_groups is not None and len(seen) > chunk_groups:
             raise Killed
 

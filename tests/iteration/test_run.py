@@ -11,7 +11,7 @@ from streamgmm.algorithms.stopping import AcceleratedStop, AitkenStop, MaxPasses
 from streamgmm.data import execution
 from streamgmm.data.sources import as_source
 from streamgmm.errors import DegenerateError
-from streamgmm.iteration.run import Stage, fit
+from streamgmm.iteration.run import Stage, run_stages, start_run
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.testing.examples import assert_same_parameters, mixture
 
@@ -25,7 +25,7 @@ def starts():
     return [mixture(STRUCTURES[name], k, 2, random, 6.0) for name, k in SHAPES]
 
 
-class ValueCounts:
+class CountingSource:
     """A source that counts its readings."""
 
     def __init__(self, rows):
@@ -38,22 +38,21 @@ class ValueCounts:
 
 
 def stage(source, strategy, stop):
-    return Stage("batch", strategy, source.passes, None, stop)
+    return Stage("batch", strategy, source.passes, stop)
 
 
 def alone(place, strategy, stop):
     """The fit of one of the candidates by itself."""
-    (found,) = fit(
-        [starts()[place]], [stage(ValueCounts(ROWS), strategy, stop)], FAMILIES[place], reg_covar=1e-6, max_iter=40
-    )
+    stages = [stage(CountingSource(ROWS), strategy, stop)]
+    (found,) = run_stages(start_run([starts()[place]]), stages, max_iter=40)
     return found
 
 
 def test_candidates_of_all_sizes_and_families_learn_as_they_would_alone_from_shared_readings():
     strategies = tuple(Accelerated(family, 1e-6) for family in FAMILIES)
     rules = MaxPasses(), AcceleratedStop(1e-4), Tolerance(1e-3), AcceleratedStop(1e-5), Tolerance(1e-2)
-    source = ValueCounts(ROWS)
-    found = fit(starts(), [stage(source, strategies, rules)], FAMILIES, reg_covar=1e-6, max_iter=40)
+    source = CountingSource(ROWS)
+    found = run_stages(start_run(starts()), [stage(source, strategies, rules)], max_iter=40)
     passes = [len(one.lower_bounds) for one in found]
     assert source.readings == max(passes) == 40 > min(passes)
     for place, one in enumerate(found):
@@ -62,27 +61,23 @@ def test_candidates_of_all_sizes_and_families_learn_as_they_would_alone_from_sha
         assert_same_parameters(one.parameters, expected.parameters, 1e-6)
 
 
-def test_who_is_retired_keeps_what_it_has_learnt_and_the_others_go_on():
-    def retire(step, run):
-        assert step.last
-        return [0, 3] if step.number == 2 else []
+def test_a_dropped_candidate_keeps_what_it_has_learnt_and_the_others_continue():
+    def adjust(event, run):
+        assert event.ends_pass
+        return run.only([1, 2, 4]) if event.number == 2 else run
 
-    source = ValueCounts(ROWS)
-    found = fit(starts(), [stage(source, Batch(), MaxPasses())], FAMILIES, reg_covar=1e-6, max_iter=5, retire=retire)
+    source = CountingSource(ROWS)
+    algorithms = tuple(Batch(family, 1e-6) for family in FAMILIES)
+    found = run_stages(start_run(starts()), [stage(source, algorithms, MaxPasses())], max_iter=5, adjust=adjust)
     assert [len(one.lower_bounds) for one in found] == [2, 5, 5, 2, 5]
     assert not any(one.converged for one in found)
 
 
-def test_a_fit_of_which_all_are_retired_ends():
-    source = ValueCounts(ROWS)
-    fit(
-        starts(),
-        [stage(source, Batch(), MaxPasses())],
-        FAMILIES,
-        reg_covar=1e-6,
-        max_iter=5,
-        retire=lambda *_: range(9),
-    )
+def test_a_fit_ends_when_all_candidates_are_dropped():
+    source = CountingSource(ROWS)
+    algorithms = tuple(Batch(family, 1e-6) for family in FAMILIES)
+    stages = [stage(source, algorithms, MaxPasses())]
+    run_stages(start_run(starts()), stages, max_iter=5, adjust=lambda event, run: run.only([]))
     assert source.readings == 1
 
 
@@ -91,7 +86,8 @@ def test_a_candidate_that_degenerates_is_named():
     families = STRUCTURES["diag"], STRUCTURES["full"]
     begin = [mixture(family, 1, 2, np.random.default_rng(0), 6.0) for family in families]
     with pytest.raises(DegenerateError) as raised:
-        fit(begin, [stage(ValueCounts(doubled), Batch(), MaxPasses())], families, reg_covar=0.0, max_iter=9)
+        algorithms = tuple(Batch(family, 0.0) for family in families)
+        run_stages(start_run(begin), [stage(CountingSource(doubled), algorithms, MaxPasses())], max_iter=9)
     assert raised.value.candidate == 1
 
 
