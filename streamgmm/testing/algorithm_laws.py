@@ -55,7 +55,7 @@ class AlgorithmLaws:
         algorithm, updates = self.make(), []
         for number, expectations in enumerate(groups):
             ends = number == len(groups) - 1
-            group = _make_group(number, expectations, last=ends, complete=ends)
+            group = _make_group(number, expectations, ends_pass=ends, ends_batch=ends)
             state, info = algorithm.update(between(state), expectations, group)
             updates += [] if info is None else [info]
         return updates, state
@@ -77,7 +77,7 @@ class AlgorithmLaws:
         algorithm, state = self.make(), self.make().init(example.parameters)
         groups = self.draw_expectations(data, example)
         for number, expectations in enumerate(groups):
-            group = _make_group(number, expectations, last=False, complete=number == len(groups) - 1)
+            group = _make_group(number, expectations, ends_pass=False, ends_batch=number == len(groups) - 1)
             following, info = algorithm.update(state, expectations, group)
             assert info is not None or _to_bits(following.parameters) == _to_bits(state.parameters)
             state = following
@@ -90,7 +90,7 @@ class AlgorithmLaws:
         groups = self.draw_expectations(data, example)
         for number, expectations in enumerate(groups):
             before = deepcopy((state, expectations))
-            group = _make_group(number, expectations, last=False, complete=number == len(groups) - 1)
+            group = _make_group(number, expectations, ends_pass=False, ends_batch=number == len(groups) - 1)
             following, _ = algorithm.update(state, expectations, group)
             assert _to_bits((state, expectations)) == _to_bits(before)
             state = following
@@ -111,7 +111,7 @@ class AlgorithmLaws:
             idle, info = algorithm.update(state, (), ChunkGroup((), ends_pass=False, ends_batch=False))
             assert info is None
             assert _to_bits(idle) == _to_bits(state)
-            group = _make_group(number, expectations, last=False, complete=False)
+            group = _make_group(number, expectations, ends_pass=False, ends_batch=False)
             state, _ = algorithm.update(state, expectations, group)
 
     def test_a_pass_without_any_row_gives_no_update(self) -> None:
@@ -119,9 +119,9 @@ class AlgorithmLaws:
         assert self.run_pass([(), ()], self.make().init(start))[0] == []
 
 
-def _make_group(number: int, expectations: Sequence[Expectation], *, last: bool, complete: bool) -> ChunkGroup:
+def _make_group(number: int, expectations: Sequence[Expectation], *, ends_pass: bool, ends_batch: bool) -> ChunkGroup:
     """Return a chunk group of one partition, if any."""
-    return ChunkGroup((), last, complete, partitions=(number,) * len(expectations))
+    return ChunkGroup((), ends_pass, ends_batch, partitions=(number,) * len(expectations))
 
 
 def _to_bits(value: Any) -> list[Any]:
