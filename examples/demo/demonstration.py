@@ -22,10 +22,12 @@ from streamgmm import GaussianMixture
 from streamgmm.data import threads
 from streamgmm.data.sources import as_source
 from streamgmm.data.subsample import sample
+from streamgmm.estimator.attributes import parameters_of
 from streamgmm.fitting.progress import create_rows_bar
+from streamgmm.model.covariances import STRUCTURES
 from streamgmm.persistence.atomic import atomic_output
 from streamgmm.results.block_writer import write
-from streamgmm.results.provenance import Record
+from streamgmm.results.provenance import Provenance
 
 MEMORY_LIMIT = 512 * 10**6  # bytes
 N_THREADS = 2  # each holds chunks while it works: more threads would take more memory
@@ -145,8 +147,9 @@ def write_labels(model: GaussianMixture, files: Files, shape: tuple[int, int]) -
     source = as_source(files.features)
     labels = model.predict(source).astype(np.uint8).reshape(shape)
     with create_rows_bar(shape[0] * shape[1], "labels") as bar:
-        record = Record.of("labels", model, source)
-        write(labels, files.labels, record, overwrite=True, wrote=lambda height: bar.update(height * shape[1]))
+        parameters = parameters_of(model, STRUCTURES[model.covariance_type])
+        provenance = Provenance.from_source("labels", parameters, source)
+        write(labels, files.labels, provenance, overwrite=True, progress=lambda height: bar.update(height * shape[1]))
 
 
 def compare_with_scikit_learn(model: GaussianMixture, rows: NDArray[Any]) -> tuple[float, float, float]:

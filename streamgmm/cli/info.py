@@ -20,7 +20,7 @@ from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.criteria import Criterion, HeldOut
 from streamgmm.model.information_criteria import likelihood_criteria
 from streamgmm.persistence.store import generations, read_generation
-from streamgmm.results.provenance import model_digest
+from streamgmm.results.provenance import digest_parameters
 from streamgmm.results.stored_array import StoredArray
 from streamgmm.selection.checkpoints import SelectionContents, held_choice
 from streamgmm.selection.files import held_parts
@@ -67,7 +67,7 @@ def _print_model(path: Path, model: GaussianMixture, is_checkpoint: bool) -> Non
     print(f"settings: {_format_settings(model.get_params(deep=False))}")
     if not hasattr(model, "means_"):
         return
-    print(f"digest: {model_digest(model)}")
+    print(f"digest: {digest_parameters(parameters_of(model, STRUCTURES[model.covariance_type]))}")
     if hasattr(model, "restarts_"):
         print(f"start: {model.restarts_}")
     for kind, criterion in model.criteria_.items():
@@ -124,11 +124,11 @@ def _print_generations(folder: Path, describe: Callable[..., str]) -> None:
 def _print_result(path: Path) -> None:
     stored = StoredArray.open(path)
     faults = stored.faults()
-    n_blocks, record = len(stored.blocks()), stored.record
+    n_blocks, provenance = len(stored.blocks()), stored.provenance
     unit = "chunks" if stored.array.shards is None else "shards"
     n_missing, n_damaged = (list(faults.values()).count(fault) for fault in ("missing", "damaged"))
-    print(f"{path}: {record.kind}, shape {stored.array.shape}, {stored.array.dtype}")
-    print(f"model: digest {record.model}, streamgmm {record.streamgmm}")
+    print(f"{path}: {provenance.kind}, shape {stored.array.shape}, {stored.array.dtype}")
+    print(f"model: digest {provenance.model}, streamgmm {provenance.streamgmm}")
     print(f"{unit}: {n_blocks - n_missing:,} of {n_blocks:,} written, {n_damaged:,} of them damaged")
     stored.check(faults)
 

@@ -24,10 +24,12 @@ from streamgmm.data.sources.in_memory import ArraySource
 from streamgmm.data.sources.dask_arrays import from_dask
 from streamgmm.data.sources.storage import task_rows
 from streamgmm.errors import InputError
+from streamgmm.estimator.attributes import parameters_of as fitted_parameters
 from streamgmm.fitting.progress import create_rows_bar
+from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.information_criteria import CRITERIA, likelihood_criteria
 from streamgmm.results.block_writer import write
-from streamgmm.results.provenance import Record
+from streamgmm.results.provenance import Provenance
 
 
 def fit(arguments: Namespace) -> int:
@@ -99,14 +101,15 @@ def predict(arguments: Namespace) -> int:
         kind, result = "log-densities", model.score_samples(source)
     else:
         kind, result = "labels", model.predict(source).astype(np.min_scalar_type(model.n_components))
+    parameters = fitted_parameters(model, STRUCTURES[model.covariance_type])
     with create_rows_bar(source.n_rows, "predict", shown=arguments.verbose) as bar:
         n_resumed = write(
             result,
             output,
-            Record.of(kind, model, source),
+            Provenance.from_source(kind, parameters, source),
             protected=arguments.source,
             overwrite=arguments.overwrite,
-            wrote=bar.update,
+            progress=bar.update,
         )
     if arguments.verbose:
         resumed = f"; {n_resumed:,} of them were there already" if n_resumed else ""

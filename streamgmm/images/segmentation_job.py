@@ -17,6 +17,7 @@ from streamgmm.data.sources import Source
 from streamgmm.data.sources.dask_arrays import from_dask
 from streamgmm.errors import InputError
 from streamgmm.estimator import GaussianMixture
+from streamgmm.estimator.attributes import parameters_of
 from streamgmm.fitting.progress import create_rows_bar
 from streamgmm.images.counting import ValueCounts, ValueLookup, count_images
 from streamgmm.images.features import Features, Scaling, compute_features, concatenate_rows, fit_scaling, resolve_bands
@@ -29,7 +30,8 @@ from streamgmm.images.reading.raster import Georeference
 from streamgmm.images.segment_statistics import SegmentStatistics
 from streamgmm.images.segmentation import Segmentation
 from streamgmm.images.writers import LabelDescription, LabelOutput, label_dtype, palette
-from streamgmm.results.provenance import Record
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.results.provenance import Provenance
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,11 +183,13 @@ class SegmentationJob:
         preprocessing: Preprocessing,
         verbose: int,
     ) -> Any:
-        record = Record.of(kind, model, self.pixels.to_weighted_rows(), {**self.settings, **self.features.to_json()})
+        parameters = parameters_of(model, STRUCTURES[model.covariance_type])
+        settings = {**self.settings, **self.features.to_json()}
+        provenance = Provenance.from_source(kind, parameters, self.pixels.to_weighted_rows(), settings)
         colours = np.array(preprocessing.palette, np.uint8)
         description = LabelDescription(self.pixels.axes, colours, self.georeference)
         with create_rows_bar(prod(self.pixels.shape), kind, shown=bool(verbose)) as bar:
-            return output.write(array, record, description, tile=LIMITS.label_tile, wrote=bar.update)
+            return output.write(array, provenance, description, tile=LIMITS.label_tile, wrote=bar.update)
 
 
 def count_pixels(jobs: Sequence[SegmentationJob], *, learning: bool) -> list[SegmentationJob]:

@@ -1,1 +1,1 @@
-"""Labels and probabilities on disk, which can be resumed where they were stopped."""
+"""Predictions on disk: zarr arrays with checksums that say what they were computed from and can be resumed."""

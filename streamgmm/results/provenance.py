@@ -1,4 +1,4 @@
-"""What a result is of: what was computed, by which model, of which rows. It knows nothing of files."""
+"""Provenance of a result: what was computed, by which parameters, of which rows. It knows nothing of files."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import Any, Self
 
 from streamgmm.data.fingerprint import Fingerprint
 from streamgmm.data.sources import Source
-from streamgmm.estimator.attributes import parameters_of
-from streamgmm.model.covariances import STRUCTURES
+from streamgmm.model.parameters import Parameters
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """By what a result is recognized; one that was begun may be gone on with if this is the same.
+class Provenance:
+    """What a result depends on; a partial one is resumed only where all of it is the same.
 
     Attributes
     ----------
@@ -26,11 +25,11 @@ class Record:
     model : str
         Digest of the parameters.
     rows : Fingerprint
-        Of the source.
+        Fingerprint of the source.
     streamgmm : str
-        Version that computed it; another may round differently.
+        Version of the package; another may round differently.
     settings : mapping of str
-        What else it depends on, by name, in JSON's types: of an image its axes, nodata, mask and the like.
+        Other settings by name, in JSON's types: of an image its axes, nodata, mask and the like.
     """
 
     kind: str
@@ -40,24 +39,25 @@ class Record:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, kind: str, model: Any, source: Source, settings: Mapping[str, Any] | None = None) -> Self:
-        """Record of what a fitted model says of a source, three of whose chunks are read."""
-        return cls(
-            kind, model_digest(model), Fingerprint.from_source(source), version("streamgmm"), dict(settings or {})
-        )
+    def from_source(
+        cls, kind: str, parameters: Parameters, source: Source, settings: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Return the provenance of what is computed from a source; three of its chunks are read."""
+        digest, rows = digest_parameters(parameters), Fingerprint.from_source(source)
+        return cls(kind, digest, rows, version("streamgmm"), dict(settings or {}))
 
     @classmethod
-    def read(cls, attributes: dict[str, Any]) -> Self:
-        """What `written` made; KeyError or TypeError where it is something else."""
+    def from_json(cls, attributes: dict[str, Any]) -> Self:
+        """Return what `to_json` wrote; KeyError or TypeError where it is something else."""
         rows = Fingerprint(**attributes["rows"])
         return cls(attributes["kind"], attributes["model"], rows, attributes["streamgmm"], dict(attributes["settings"]))
 
-    def written(self) -> dict[str, Any]:
-        """The same in JSON's types."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the same in JSON's types."""
         return asdict(self)
 
-    def difference(self, other: Record) -> str:
-        """What is different about another result, in words; empty where nothing is."""
+    def difference(self, other: Provenance) -> str:
+        """Return in words how another result differs; empty where it does not."""
         if self.kind != other.kind:
             return f"{other.kind}, not {self.kind}"
         if self.model != other.model:
@@ -68,20 +68,20 @@ class Record:
         if rows:
             return f"other rows: {rows}"
         for name in sorted({*self.settings, *other.settings}):
-            here, there = (json.dumps(one.settings.get(name)) for one in (self, other))
-            if here != there:
-                return f"{name} {there}, not {here}"
+            expected, actual = (json.dumps(result.settings.get(name)) for result in (self, other))
+            if expected != actual:
+                return f"{name} {actual}, not {expected}"
         return ""
 
 
-def model_digest(model: Any) -> str:
-    """Digest of the parameters of a fitted model, by which its results say whose they are.
+def digest_parameters(parameters: Parameters) -> str:
+    """Return the digest by which results name the parameters that they were computed with.
 
     Examples
     --------
-    >>> from streamgmm import GaussianMixture
-    >>> one, two = (GaussianMixture(1).fit([[0.0], [1.0]]) for _ in range(2))
-    >>> model_digest(one) == model_digest(two), len(model_digest(one))
-    (True, 16)
+    >>> import numpy as np
+    >>> one = np.ones((1, 1))
+    >>> digest_parameters(Parameters(np.ones(1), np.zeros((1, 1)), one, one))
+    '0d8b66cd4bdb33ad'
     """
-    return f"{parameters_of(model, STRUCTURES[model.covariance_type]).version:016x}"
+    return f"{parameters.version:016x}"

@@ -4,7 +4,7 @@ import zarr
 from PIL import Image
 
 from streamgmm import segment
-from streamgmm.results.block_writer import _Open
+from streamgmm.results.block_writer import _BlockSink
 from streamgmm.results.stored_array import check
 
 COLOURS = np.array([[20, 30, 40], [90, 80, 100], [160, 170, 150]])
@@ -119,7 +119,7 @@ def test_what_cannot_be_done_with_several_images_is_one_line_and_leaves_nothing(
 
 
 def test_what_was_stopped_between_images_is_gone_on_with_by_overwriting(run, images, tmp_path, monkeypatch):
-    put, calls = _Open.__call__, []
+    put, calls = _BlockSink.__call__, []
 
     def failing(self, number, values):
         calls.append(number)
@@ -127,10 +127,10 @@ def test_what_was_stopped_between_images_is_gone_on_with_by_overwriting(run, ima
             raise OSError(28, "No space left on device")
         return put(self, number, values)
 
-    monkeypatch.setattr(_Open, "__call__", failing)
+    monkeypatch.setattr(_BlockSink, "__call__", failing)
     arguments = ("segment", *images, "-k", 3, "-o", tmp_path / "labels", "--quiet")
     assert run(*arguments)[0] == 1
-    monkeypatch.setattr(_Open, "__call__", put)
+    monkeypatch.setattr(_BlockSink, "__call__", put)
     assert files_of(tmp_path / "labels") == ["a.zarr", "b.zarr.partial"]
     code, _, err = run(*arguments)
     assert code == 1 and "it exists" in err

@@ -1,10 +1,10 @@
 import pytest
 
 from streamgmm.data.fingerprint import Fingerprint
-from streamgmm.results.provenance import Record
+from streamgmm.results.provenance import Provenance
 
 
 @pytest.fixture(scope="session")
-def record():
+def provenance():
     """Of a result that nobody computed."""
-    return Record("labels", "0123456789abcdef", Fingerprint(25, 3, "<f4", "chunks", "", "rows"), "0.1.0")
+    return Provenance("labels", "0123456789abcdef", Fingerprint(25, 3, "<f4", "chunks", "", "rows"), "0.1.0")

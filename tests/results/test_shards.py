@@ -32,7 +32,9 @@ def cuts(draw, length):
     missing=st.sets(st.integers(0, 12)),
     torn=st.sets(st.integers(0, 12)),
 )
-def test_any_blocks_and_tiles_hold_the_same_and_are_gone_on_with_one_by_one(record, shape, chunks, tile, missing, torn):
+def test_any_blocks_and_tiles_hold_the_same_and_are_gone_on_with_one_by_one(
+    provenance, shape, chunks, tile, missing, torn
+):
     values, computed, told = VALUES[tuple(slice(0, n) for n in shape) + (0,) * (3 - len(shape))], [], []
 
     def noted(block, block_id):
@@ -43,7 +45,7 @@ def test_any_blocks_and_tiles_hold_the_same_and_are_gone_on_with_one_by_one(reco
     places = min(2, len(shape))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "x.zarr")
-        assert write(lazy, path, record, tile=tile, places=places, wrote=told.append) == 0
+        assert write(lazy, path, provenance, tile=tile, row_axes=places, progress=told.append) == 0
         assert sum(told) == np.prod(shape[:places])
         stored = StoredArray.open(path)
         np.testing.assert_array_equal(stored.array[:], values)
@@ -56,8 +58,8 @@ def test_any_blocks_and_tiles_hold_the_same_and_are_gone_on_with_one_by_one(reco
             elif number in torn:
                 file.write_bytes(before[file][:-3])
         path.rename(path.with_name("x.zarr.partial"))
-        regular = lazy.rechunk(stored.lengths).map_blocks(noted, meta=np.empty((0,) * len(shape), np.uint8))
-        write(regular, path, record, tile=tile, places=places)
+        regular = lazy.rechunk(stored.block_shape).map_blocks(noted, meta=np.empty((0,) * len(shape), np.uint8))
+        write(regular, path, provenance, tile=tile, row_axes=places)
         assert set(computed) == lost and len(computed) == len(lost)
         assert {file: file.read_bytes() for file in path.rglob("*") if file.name != "zarr.json" and file.is_file()} == (
             before
@@ -66,9 +68,9 @@ def test_any_blocks_and_tiles_hold_the_same_and_are_gone_on_with_one_by_one(reco
 
 
 @pytest.mark.parametrize("part", ["first tile", "last tile", "index", "checksum"])
-def test_a_damaged_tile_inside_a_shard_is_found_and_named(tmp_path, record, part):
+def test_a_damaged_tile_inside_a_shard_is_found_and_named(tmp_path, provenance, part):
     path = tmp_path / "x.zarr"
-    write(da.from_array(VALUES[..., 0], (16, 16)), path, record, tile=4, places=2)
+    write(da.from_array(VALUES[..., 0], (16, 16)), path, provenance, tile=4, row_axes=2)
     stored = StoredArray.open(path)
     assert (stored.array.shards, stored.array.chunks) == ((16, 16), (4, 4))
     file = stored.file((0, 1))
@@ -81,29 +83,29 @@ def test_a_damaged_tile_inside_a_shard_is_found_and_named(tmp_path, record, part
         check(path)
 
 
-def test_files_are_as_many_as_blocks_however_small_the_tiles(tmp_path, record):
-    write(da.zeros((64, 96), chunks=(32, 48), dtype=np.uint8), tmp_path / "x.zarr", record, tile=4, places=2)
+def test_files_are_as_many_as_blocks_however_small_the_tiles(tmp_path, provenance):
+    write(da.zeros((64, 96), chunks=(32, 48), dtype=np.uint8), tmp_path / "x.zarr", provenance, tile=4, row_axes=2)
     assert sum(1 for file in (tmp_path / "x.zarr" / "c").rglob("*") if file.is_file()) == 4
     assert zarr.open_array(tmp_path / "x.zarr", mode="r").chunks == (4, 4)
 
 
-def test_places_are_told_whatever_is_kept_of_each(tmp_path, record):
+def test_places_are_told_whatever_is_kept_of_each(tmp_path, provenance):
     told = []
     cubes = da.zeros((20, 30, 5), chunks=(10, 20, 5), dtype=np.float32)
-    assert write(cubes, tmp_path / "x.zarr", record, tile=4, places=2, wrote=told.append) == 0
+    assert write(cubes, tmp_path / "x.zarr", provenance, tile=4, row_axes=2, progress=told.append) == 0
     assert sorted(told) == [0, 100, 100, 200, 200]
     assert zarr.open_array(tmp_path / "x.zarr", mode="r").chunks == (2, 4, 5)
 
 
-def test_no_lock_is_left_behind_whatever_happens(tmp_path, record):
+def test_no_lock_is_left_behind_whatever_happens(tmp_path, provenance):
     for error in (OSError("full"), KeyboardInterrupt()):
 
         def fail(block, error=error):
             raise error
 
         with pytest.raises(type(error)):
-            write(da.ones(4, chunks=2).map_blocks(fail, meta=np.empty(0)), tmp_path / "x.zarr", record)
+            write(da.ones(4, chunks=2).map_blocks(fail, meta=np.empty(0)), tmp_path / "x.zarr", provenance)
         assert [entry.name for entry in tmp_path.iterdir()] == ["x.zarr.partial"]
     (tmp_path / "x.zarr.partial.lock").touch()  # of a process that was killed
-    write(da.ones(4, chunks=2), tmp_path / "x.zarr", record)
+    write(da.ones(4, chunks=2), tmp_path / "x.zarr", provenance)
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.zarr"]

@@ -9,18 +9,18 @@ from streamgmm.results.stored_array import StoredArray, check
 
 
 @pytest.fixture
-def path(tmp_path, record):
+def path(tmp_path, provenance):
     """A whole result of labels in three chunks, the last of them short."""
     labels = np.random.default_rng(0).integers(0, 7, 25).astype(np.uint8)
-    write(da.from_array(labels, 10), tmp_path / "x.zarr", record)
+    write(da.from_array(labels, 10), tmp_path / "x.zarr", provenance)
     return tmp_path / "x.zarr"
 
 
-def test_a_whole_result_says_of_what_it_is(path, record):
+def test_a_whole_result_says_of_what_it_is(path, provenance):
     check(path)
     stored = StoredArray.open(path)
-    assert stored.record == record
-    assert stored.complete
+    assert stored.provenance == provenance
+    assert stored.is_complete
     assert stored.faults() == {}
     assert stored.blocks() == [(0,), (1,), (2,)]
 
@@ -74,18 +74,18 @@ def test_a_missing_or_damaged_chunk_is_named_with_its_rows_and_the_remedy(path):
     )
 
 
-def test_the_remedy_of_damage_works_and_writes_only_what_is_not_there(path, record):
+def test_the_remedy_of_damage_works_and_writes_only_what_is_not_there(path, provenance):
     labels = np.zeros(25, np.uint8)
     (path / "c" / "1").unlink()
     path.rename(path.parent / "x.zarr.partial")
     with pytest.raises(ResultError, match="is missing; run the same prediction again"):
         check(path.parent / "x.zarr.partial")
-    assert write(da.from_array(labels, 10), path, record) == 15
+    assert write(da.from_array(labels, 10), path, provenance) == 15
     check(path)
 
 
-def test_many_faults_are_counted_not_listed(tmp_path, record):
-    write(da.zeros(100, chunks=1), tmp_path / "x.zarr", record)
+def test_many_faults_are_counted_not_listed(tmp_path, provenance):
+    write(da.zeros(100, chunks=1), tmp_path / "x.zarr", provenance)
     for chunk in (tmp_path / "x.zarr" / "c").iterdir():
         chunk.unlink()
     with pytest.raises(ResultError, match=r"c/2 \(rows 2-2\) is missing and 97 more are;"):

@@ -37,18 +37,18 @@ def stopped(path):
 
 @pytest.mark.parametrize("chunks", [(10, 10, 5), (3, 10, 2, 10), (25,), (5, 20), (1,) * 25])
 @pytest.mark.parametrize("suffix", [".zarr", ".npy"])
-def test_any_chunks_are_written_as_they_are(tmp_path, record, chunks, suffix):
+def test_any_chunks_are_written_as_they_are(tmp_path, provenance, chunks, suffix):
     values = np.arange(25 * 2, dtype=np.float32).reshape(25, 2)
     path = tmp_path / f"values{suffix}"
-    assert write(da.from_array(values, (chunks, (1, 1))), path, record) == 0
+    assert write(da.from_array(values, (chunks, (1, 1))), path, provenance) == 0
     np.testing.assert_array_equal(np.load(path) if suffix == ".npy" else zarr.open_array(path, mode="r")[:], values)
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
-def test_every_chunk_on_disk_is_written_once_and_whole(tmp_path, record):
+def test_every_chunk_on_disk_is_written_once_and_whole(tmp_path, provenance):
     regions = []
     blocks = da.arange(1_000, chunks=((300, 100, 100, 300, 200),))
-    write(blocks, tmp_path / "x.zarr", record, wrote=regions.append)
+    write(blocks, tmp_path / "x.zarr", provenance, progress=regions.append)
     stored = zarr.open_array(tmp_path / "x.zarr", mode="r")
     assert stored.chunks == (300,)
     assert sorted(regions) == [0, 100, 300, 300, 300]
@@ -57,18 +57,20 @@ def test_every_chunk_on_disk_is_written_once_and_whole(tmp_path, record):
 @pytest.mark.parametrize(
     ("block", "shape"), [((0, 0), (5, 20)), ((0, 0), (10, 30)), ((2, 1), (10, 20)), ((0, 0), (200,))]
 )
-def test_a_write_that_is_not_a_whole_block_raises_and_writes_nothing(tmp_path, record, block, shape):
+def test_a_write_that_is_not_a_whole_block_raises_and_writes_nothing(tmp_path, provenance, block, shape):
     """Two tasks that share a file would each read, change and write it: one of the changes would be lost."""
-    stored = StoredArray.create(tmp_path / "x.zarr", da.zeros((25, 30), chunks=(10, 20), dtype=int), (5, 10), record)
+    stored = StoredArray.create(
+        tmp_path / "x.zarr", da.zeros((25, 30), chunks=(10, 20), dtype=int), (5, 10), provenance
+    )
     with pytest.raises(ResultError, match="are not the whole of shard c/"):
-        stored.put(block, np.zeros(shape, int))
+        stored.write_block(block, np.zeros(shape, int))
     assert not list((tmp_path / "x.zarr").glob("c/*"))
-    stored.put((2, 1), np.zeros((5, 10), int))
+    stored.write_block((2, 1), np.zeros((5, 10), int))
     assert (stored.array[:] == 0).sum() == 50
 
 
-def test_what_was_not_written_is_no_label(tmp_path, record):
-    write(da.zeros(1_000, chunks=100, dtype=np.uint8), tmp_path / "x.zarr", record)
+def test_what_was_not_written_is_no_label(tmp_path, provenance):
+    write(da.zeros(1_000, chunks=100, dtype=np.uint8), tmp_path / "x.zarr", provenance)
     assert zarr.open_array(tmp_path / "x.zarr", mode="r").fill_value == 255
     assert len(list((tmp_path / "x.zarr" / "c").iterdir())) == 10
 
@@ -79,12 +81,14 @@ def test_what_was_not_written_is_no_label(tmp_path, record):
     length=st.integers(3, 25),
     states=st.lists(st.sampled_from(["kept", "missing", "flipped", "torn", "empty"]), min_size=9, max_size=9),
 )
-def test_from_any_chunks_a_restart_gives_the_same_and_computes_only_what_is_not_there(record, shape, length, states):
+def test_from_any_chunks_a_restart_gives_the_same_and_computes_only_what_is_not_there(
+    provenance, shape, length, states
+):
     values = np.arange(np.prod(shape)).reshape(shape)
     row = values.size // len(values)
     with tempfile.TemporaryDirectory() as folder:
         path, computed, told = Path(folder, "x.zarr"), [], []
-        write(counted(values, length, []), path, record)
+        write(counted(values, length, []), path, provenance)
         files = [path.joinpath("c", str(number), *["0"] * (len(shape) - 1)) for number in range(-(-25 // length))]
         before = [file.read_bytes() for file in files]
         for file, state in zip(files, states, strict=False):
@@ -97,10 +101,10 @@ def test_from_any_chunks_a_restart_gives_the_same_and_computes_only_what_is_not_
                 file.write_bytes(left[state])
         (files[0].parent / "0.d1ce.partial").write_bytes(b"of a write that was killed")
         stopped(path)
-        there = write(counted(values, length, computed), path, record, wrote=told.append)
-        lacking = [number for number, state in zip(range(len(files)), states, strict=False) if state != "kept"]
-        lengths = [min(length, 25 - number * length) for number in lacking]
-        expected = [(number * length * row, n) for number, n in zip(lacking, lengths, strict=True)]
+        there = write(counted(values, length, computed), path, provenance, progress=told.append)
+        missing = [number for number, state in zip(range(len(files)), states, strict=False) if state != "kept"]
+        lengths = [min(length, 25 - number * length) for number in missing]
+        expected = [(number * length * row, n) for number, n in zip(missing, lengths, strict=True)]
         assert sorted(computed) == expected
         assert there == 25 - sum(lengths) and sorted(told[1:]) == sorted(lengths) and told[0] == there
         check(path)
@@ -123,25 +127,25 @@ def test_from_any_chunks_a_restart_gives_the_same_and_computes_only_what_is_not_
         ({"values": np.arange(25, dtype=np.int16)}, "dtype int16, not int64"),
     ],
 )
-def test_a_result_of_anything_else_is_not_gone_on_with_but_replaced_and_that_is_said(tmp_path, record, of, reason):
+def test_a_result_of_anything_else_is_not_gone_on_with_but_replaced_and_that_is_said(tmp_path, provenance, of, reason):
     path, values, computed = tmp_path / "x.zarr", np.arange(25), []
-    foreign = replace(record, **{name: of[name] for name in of.keys() - {"chunks", "values"}})
+    foreign = replace(provenance, **{name: of[name] for name in of.keys() - {"chunks", "values"}})
     write(counted(of.get("values", values + 1), of.get("chunks", 10), []), path, foreign)
     stopped(path)
     with pytest.warns(UserWarning, match=f"x.zarr.partial is not gone on with, but replaced: it is of {reason}"):
-        assert write(counted(values, 10, computed), path, record) == 0
+        assert write(counted(values, 10, computed), path, provenance) == 0
     assert len(computed) == 3
     check(path)
     np.testing.assert_array_equal(zarr.open_array(path, mode="r")[:], values)
 
 
 @pytest.mark.parametrize("metadata", [None, b"", b"half of {", b"{}"])
-def test_what_does_not_say_of_what_it_is_is_replaced(tmp_path, record, metadata):
-    write(da.zeros(10, chunks=5), tmp_path / "x.zarr", record)
+def test_what_does_not_say_of_what_it_is_is_replaced(tmp_path, provenance, metadata):
+    write(da.zeros(10, chunks=5), tmp_path / "x.zarr", provenance)
     partial = stopped(tmp_path / "x.zarr")
     (partial / "zarr.json").unlink() if metadata is None else (partial / "zarr.json").write_bytes(metadata)
     with pytest.warns(UserWarning, match="replaced: "):
-        write(da.arange(10, chunks=5), tmp_path / "x.zarr", record)
+        write(da.arange(10, chunks=5), tmp_path / "x.zarr", provenance)
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "x.zarr", mode="r")[:], np.arange(10))
     assert not partial.exists()
 
@@ -161,18 +165,18 @@ def failing(error):
 
 @pytest.mark.parametrize("error", [OSError("the disk is on fire"), MemoryError(), KeyboardInterrupt()], ids=repr)
 @pytest.mark.parametrize(("suffix", "kept"), [(".npy", 0), (".zarr", 5)])
-def test_after_a_failure_a_zarr_is_gone_on_with_and_an_npy_begun_anew(tmp_path, record, error, suffix, kept):
+def test_after_a_failure_a_zarr_is_gone_on_with_and_an_npy_begun_anew(tmp_path, provenance, error, suffix, kept):
     error = type(error)(*error.args)  # one of its own: notes are added to it
     path, computed = tmp_path / f"x{suffix}", []
-    write(da.ones(10, chunks=5, dtype=int), path, record)
+    write(da.ones(10, chunks=5, dtype=int), path, provenance)
     with dask.config.set(scheduler="synchronous"), pytest.raises(type(error)) as caught:
-        write(failing(error), path, record, overwrite=True)
+        write(failing(error), path, provenance, overwrite=True)
     notes = [f"run the same again: it goes on from {path}.partial"] if kept else []
     assert getattr(caught.value, "__notes__", []) == notes
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["x" + suffix] + ["x.zarr.partial"] * len(notes)
     before = np.load(path) if suffix == ".npy" else zarr.open_array(path, mode="r")[:]
     np.testing.assert_array_equal(before, np.ones(10))
-    assert write(counted(np.arange(10), 5, computed), path, record, overwrite=True) == kept
+    assert write(counted(np.arange(10), 5, computed), path, provenance, overwrite=True) == kept
     assert sum(n for _, n in computed) == 10 - kept
     assert [entry.name for entry in tmp_path.iterdir()] == ["x" + suffix]
     np.testing.assert_array_equal(
@@ -181,28 +185,28 @@ def test_after_a_failure_a_zarr_is_gone_on_with_and_an_npy_begun_anew(tmp_path, 
 
 
 @pytest.mark.parametrize("suffix", [".zarr", ".npy"])
-def test_rows_that_have_to_be_changed_leave_nothing_to_go_on_with(tmp_path, record, suffix):
+def test_rows_that_have_to_be_changed_leave_nothing_to_go_on_with(tmp_path, provenance, suffix):
     with pytest.raises(InputError, match="NaN"):
-        write(failing(InputError("NaN in chunk 1")), tmp_path / f"x{suffix}", record)
+        write(failing(InputError("NaN in chunk 1")), tmp_path / f"x{suffix}", provenance)
     assert not list(tmp_path.iterdir())
 
 
-def test_two_processes_never_write_to_one_result(tmp_path, record):
+def test_two_processes_never_write_to_one_result(tmp_path, provenance):
     blocks, computed = da.arange(10, chunks=5), []
 
     def block(part):
         computed.append(part)
         with pytest.raises(ResultError, match=r"x\.zarr\.partial is being written by another process"):
-            write(blocks, tmp_path / "x.zarr", record)
+            write(blocks, tmp_path / "x.zarr", provenance)
         return part
 
-    write(blocks.map_blocks(block, meta=np.empty(0, int)), tmp_path / "x.zarr", record)
+    write(blocks.map_blocks(block, meta=np.empty(0, int)), tmp_path / "x.zarr", provenance)
     assert len(computed) == 2
     check(tmp_path / "x.zarr")
 
 
 @pytest.mark.parametrize("suffix", [".zarr", ".npy"])
-def test_threads_that_an_interruption_leaves_behind_write_nothing_after_it(tmp_path, record, suffix):
+def test_threads_that_an_interruption_leaves_behind_write_nothing_after_it(tmp_path, provenance, suffix):
     reached, go_on = threading.Event(), threading.Event()
 
     def block(values, block_id):
@@ -216,15 +220,15 @@ def test_threads_that_an_interruption_leaves_behind_write_nothing_after_it(tmp_p
     lazy = da.zeros(200, chunks=100).map_blocks(block, dtype=np.float64, meta=np.empty(0))
     with ThreadPoolExecutor(2) as pool, dask.config.set(scheduler="threads", pool=pool):
         with pytest.raises(KeyboardInterrupt):
-            write(lazy, tmp_path / f"x{suffix}", record)
+            write(lazy, tmp_path / f"x{suffix}", provenance)
         go_on.set()  # and the pool's end waits for the thread
     assert {entry.name for entry in tmp_path.rglob("*")} <= {"x.zarr.partial", "zarr.json"}
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_replacement_that_is_stopped_at_a_rename_is_finished_by_the_next(tmp_path, record, monkeypatch, number):
+def test_a_replacement_that_is_stopped_at_a_rename_is_finished_by_the_next(tmp_path, provenance, monkeypatch, number):
     path, renamed, original = tmp_path / "x.zarr", [], os.replace
-    write(da.ones(10, chunks=5, dtype=int), path, record)
+    write(da.ones(10, chunks=5, dtype=int), path, provenance)
 
     def rename(source, target):
         if str(tmp_path) in str(source) and Path(source).parent == tmp_path:
@@ -235,12 +239,12 @@ def test_a_replacement_that_is_stopped_at_a_rename_is_finished_by_the_next(tmp_p
 
     monkeypatch.setattr(os, "replace", rename)
     with pytest.raises(KeyboardInterrupt):
-        write(da.arange(10, chunks=5), path, record, overwrite=True)
+        write(da.arange(10, chunks=5), path, provenance, overwrite=True)
     monkeypatch.undo()
     if path.exists():
         check(path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert write(counted(np.arange(10), 5, []), path, record, overwrite=True) == 10
+        assert write(counted(np.arange(10), 5, []), path, provenance, overwrite=True) == 10
     np.testing.assert_array_equal(zarr.open_array(path, mode="r")[:], np.arange(10))
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.zarr"]

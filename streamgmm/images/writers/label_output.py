@@ -18,7 +18,7 @@ from streamgmm.images.writers.tiff_writer import TIFF
 from streamgmm.persistence.atomic import folder_lock, remove_path
 
 if TYPE_CHECKING:
-    from streamgmm.results.provenance import Record
+    from streamgmm.results.provenance import Provenance
 
 
 def open_zarr_labels(path: Path) -> Any:
@@ -129,7 +129,7 @@ class LabelOutput:
     def write(
         self,
         labels: Any,
-        record: Record,
+        provenance: Provenance,
         description: LabelDescription,
         *,
         tile: int | None = None,
@@ -141,7 +141,7 @@ class LabelOutput:
         ----------
         labels : dask.array.Array
             Smallest unsigned integers; 0 is nodata.
-        record : Record
+        provenance : Provenance
             Identity of the labels; an interrupted call resumes if it is the same.
         description : LabelDescription
             Axes, colours and georeference. All formats but a zarr array order the axes as TZYX.
@@ -160,19 +160,19 @@ class LabelOutput:
         # this process holds the lock on the output: the workers of a cluster could not share it
         with dask.config.set(scheduler="threads"):
             if self.format.convert is None:
-                options: Any = {"places": len(description.axes), "overwrite": self.overwrite}
+                options: Any = {"row_axes": len(description.axes), "overwrite": self.overwrite}
                 from streamgmm.results.block_writer import write
 
-                write(labels, self.path, record, tile=tile, wrote=wrote, **options)
+                write(labels, self.path, provenance, tile=tile, progress=wrote, **options)
             else:
                 order = sorted(range(labels.ndim), key=lambda axis: "TZYX".index(description.axes[axis]))
                 description = replace(description, axes="".join(description.axes[axis] for axis in order))
-                with self._staged(labels.transpose(order), record, tile, wrote) as complete:
+                with self._staged(labels.transpose(order), provenance, tile, wrote) as complete:
                     self.format.convert(complete, self, description)
         return self.format.open(self.path)
 
     @contextmanager
-    def _staged(self, labels: Any, record: Record, tile: int | None, wrote: Callable[[int], object]) -> Iterator[Any]:
+    def _staged(self, labels: Any, provenance: Provenance, tile: int | None, wrote: Callable[[int], object]) -> Iterator[Any]:
         """Write labels to a zarr array that can resume; it is removed once its conversion is complete."""
         from streamgmm.results.block_writer import write
 
@@ -183,7 +183,7 @@ class LabelOutput:
             if path.exists():  # complete labels resume like any others: no block is missing
                 remove_path(path.with_name(path.name + ".partial"))
                 path.rename(path.with_name(path.name + ".partial"))
-            write(labels, path, record, tile=tile, places=labels.ndim, wrote=wrote)
+            write(labels, path, provenance, tile=tile, row_axes=labels.ndim, progress=wrote)
             try:
                 yield open_zarr_labels(path)
             except BaseException as error:

@@ -20,6 +20,7 @@ import streamgmm
 from streamgmm import GaussianMixture, segment
 from streamgmm.data.sources import as_source
 from streamgmm.errors import InputError, ResultError
+from streamgmm.estimator.attributes import parameters_of
 from streamgmm.images.image_limits import LIMITS
 from streamgmm.images.reading.raster import Georeference
 from streamgmm.images.writers import (
@@ -31,9 +32,10 @@ from streamgmm.images.writers import (
     ome_zarr_writer,
     palette,
 )
+from streamgmm.model.covariances import STRUCTURES
 from streamgmm.persistence.atomic import folder_lock
 from streamgmm.results.block_writer import write
-from streamgmm.results.provenance import Record
+from streamgmm.results.provenance import Provenance
 
 K = 3
 SHAPE = (530, 1030)  # more than a tile, and no multiple of anything
@@ -72,8 +74,8 @@ def written(tmp_path, model):
         target = LabelOutput.from_path(tmp_path / name, **options)
         target.format.check(values.shape, K, grid)
         axes = axes or "TZYX"[-values.ndim :]
-        record = Record.of("segments", model, RECORD_ROWS)
-        return target.write(lazy, record, LabelDescription(axes, palette(MEANS, np.dtype(dtype)), grid))
+        provenance = Provenance.from_source("segments", parameters_of(model, STRUCTURES[model.covariance_type]), RECORD_ROWS)
+        return target.write(lazy, provenance, LabelDescription(axes, palette(MEANS, np.dtype(dtype)), grid))
 
     return write_to
 
@@ -426,7 +428,7 @@ def test_a_tiff_of_other_labels_is_not_gone_on_with(tmp_path, written, model):
     write(
         da.from_array(other, chunks=10),
         folder / "labels.zarr",
-        Record.of("segments", model, as_source(np.ones((3, 3)))),
+        Provenance.from_source("segments", parameters_of(model, STRUCTURES[model.covariance_type]), as_source(np.ones((3, 3)))),
     )
     with pytest.warns(UserWarning, match="is not gone on with, but replaced: it is of other rows"):
         found = written("labels.tif", labels(shape=(20, 30)))
