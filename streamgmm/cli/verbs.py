@@ -20,8 +20,8 @@ import streamgmm
 from streamgmm import GaussianMixture, Selection, load, plot
 from streamgmm.cli.info import describe_model
 from streamgmm.data.sources import LEAF_ROWS, Source, as_source
-from streamgmm.data.sources.in_memory import ArraySource
 from streamgmm.data.sources.dask_arrays import from_dask
+from streamgmm.data.sources.in_memory import ArraySource
 from streamgmm.data.sources.storage import task_rows
 from streamgmm.errors import InputError
 from streamgmm.estimator.attributes import parameters_of as fitted_parameters
