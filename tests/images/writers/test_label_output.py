@@ -74,7 +74,9 @@ def written(tmp_path, model):
         target = LabelOutput.from_path(tmp_path / name, **options)
         target.format.check(values.shape, K, grid)
         axes = axes or "TZYX"[-values.ndim :]
-        provenance = Provenance.from_source("segments", parameters_of(model, STRUCTURES[model.covariance_type]), RECORD_ROWS)
+        provenance = Provenance.from_source(
+            "segments", parameters_of(model, STRUCTURES[model.covariance_type]), RECORD_ROWS
+        )
         return target.write(lazy, provenance, LabelDescription(axes, palette(MEANS, np.dtype(dtype)), grid))
 
     return write_to
@@ -428,7 +430,9 @@ def test_a_tiff_of_other_labels_is_not_gone_on_with(tmp_path, written, model):
     write(
         da.from_array(other, chunks=10),
         folder / "labels.zarr",
-        Provenance.from_source("segments", parameters_of(model, STRUCTURES[model.covariance_type]), as_source(np.ones((3, 3)))),
+        Provenance.from_source(
+            "segments", parameters_of(model, STRUCTURES[model.covariance_type]), as_source(np.ones((3, 3)))
+        ),
     )
     with pytest.warns(UserWarning, match="is not gone on with, but replaced: it is of other rows"):
         found = written("labels.tif", labels(shape=(20, 30)))
