@@ -35,7 +35,7 @@ from streamgmm.data import execution
 from streamgmm.data.sources import Source, as_source
 from streamgmm.fitting import plan as planning
 from streamgmm.fitting.driver import FitProcedure, FitTask
-from streamgmm.initialization.candidates import drawn
+from streamgmm.initialization.find_starts import draw_rows_to_start
 from streamgmm.iteration.loop import Step
 from streamgmm.iteration.run import Run, Stage, fit
 from streamgmm.model.covariances import STRUCTURES
@@ -271,7 +271,9 @@ def climb(rows: Rows, start: Parameters, strategy: Algorithm[Any], reg_covar: fl
             if isinstance(state, AcceleratedState) and settled(run.trajectories[0].lower_bounds, state):
                 ends.append(step.number)
 
-    stage = Stage("climb", strategy, lambda number, taken: execution.iter_chunk_groups(source, taken), None, MaxPasses())
+    stage = Stage(
+        "climb", strategy, lambda number, taken: execution.iter_chunk_groups(source, taken), None, MaxPasses()
+    )
     (trajectory,) = fit([start], [stage], FULL, reg_covar=reg_covar, max_iter=passes, watch=watch)
     return Climb(np.array(latest), np.array(kept), trajectory.parameters, (*ends, passes)[0])
 
@@ -444,7 +446,7 @@ def initialize(model: GaussianMixture, source: Source) -> None:
         random=check_random_state(model.random_state),
         given=model._given(learning, source.n_features),
     )
-    course._starts(partial(drawn, source, k, seed))
+    course._starts(partial(draw_rows_to_start, source, k, seed))
 
 
 def reads(rows: Rows, k: int, n_chunks: int) -> list[int]:

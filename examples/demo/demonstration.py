@@ -21,7 +21,7 @@ from demo.process_memory import peak_memory, return_freed_memory
 from streamgmm import GaussianMixture
 from streamgmm.data import threads
 from streamgmm.data.sources import as_source
-from streamgmm.data.subsample import sample
+from streamgmm.data.subsample import draw_subsample
 from streamgmm.estimator.attributes import parameters_of
 from streamgmm.fitting.progress import create_rows_bar
 from streamgmm.model.covariances import STRUCTURES
@@ -115,7 +115,7 @@ def demonstrate(
         _, seconds = _timed(lambda: write_labels(model, files, shape))
         report(f"3. {n_rows:,} pixels labelled in {seconds:.1f} s: {_on_disk(files.labels)}")
 
-        rows = sample(as_source(files.features), compared_rows, seed=1).rows
+        rows = draw_subsample(as_source(files.features), compared_rows, seed=1).rows
         difference, ours, theirs = compare_with_scikit_learn(model, rows)
         report(f"4. one iteration of EM on {len(rows):,} of the rows, from the same start, beside scikit-learn's:")
         report(f"   {ours:.3f} s and {theirs:.3f} s, a ratio of {theirs / ours:.1f}")

@@ -1,9 +1,9 @@
-"""A sample of the rows of a source, small enough to hold, taken in one reading.
+"""Random subsample of a source, small enough for memory, drawn in one pass.
 
-Every row draws a key from (seed, row index); the rows with the smallest keys are kept. So the sample depends neither on
-chunks nor on the order in which they are read, and rows that fit are all kept, in their order. A key is divided by the
-weight of its row: where few rows have most of the weight, as few colours are most of an image, a sample without them
-would tell nothing (priority sampling: Duffield, Lund & Thorup, 2007).
+Every row draws a key from (seed, row index), and the rows with the smallest keys are kept. So the subsample depends
+neither on chunks nor on the order of reading, and rows that all fit are kept in their order. Keys are divided by the
+sample weights (priority sampling: Duffield, Lund & Thorup, 2007): where a few rows have most of the weight, as a few
+colours are most of an image, a uniform subsample would miss them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from streamgmm.model.parameters import Array
 from streamgmm.model.statistics import MAX_MAGNITUDE
 from streamgmm.persistence.codec import persistent
 
-OF_A_BLOCK = 1_024  # rows to keep that are drawn together
-LEAST = 2.0**-40  # threshold that is as good as 0
+KEYS_PER_BLOCK = 1_024  # expected number of rows that are selected in one call of the random generator
+SMALLEST_THRESHOLD = 2.0**-40  # keeps the size of a block finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,33 +39,40 @@ class Subsample:
     rows : ndarray of shape (m, d)
         In the dtype of the source.
     weights : ndarray of shape (m,) or None
-        Their sample weights.
+        Sample weights. Their sums over the subsample estimate sums over all rows.
     """
 
     rows: NDArray[Any]
     weights: Array | None
 
-    def lighter(self, size: int) -> Subsample:
-        """The first so many of rows in random order; where they have weights the heavier the likelier.
+    @property
+    def row_weights(self) -> Array:
+        """Sample weights; ones if there are none."""
+        return np.ones(len(self.rows)) if self.weights is None else self.weights
+
+    def take(self, index: slice | NDArray[Any]) -> Subsample:
+        """Return the rows at these positions, with their weights."""
+        return Subsample(self.rows[index], None if self.weights is None else self.weights[index])
+
+    def thin(self, size: int) -> Subsample:
+        """Return the first ``size`` of rows in random order; with weights, heavier rows are likelier.
 
         Examples
         --------
-        >>> few = Subsample(np.arange(100.0)[:, None], np.append(np.ones(99), 900.0)).lighter(10)
+        >>> few = Subsample(np.arange(100.0)[:, None], np.append(np.ones(99), 900.0)).thin(10)
         >>> few.rows[-1], few.weights[-1:], len(few.rows)
         (array([99.]), array([900.]), 10)
         """
         if self.weights is None:
-            return Subsample(self.rows[:size], None)
-        n = len(self.rows)
-        keys = _by_weight(np.arange(1, n + 1) / n, self.weights)
-        chosen, weights = prioritized(keys, self.weights, size)
-        return Subsample(self.rows[chosen], weights)
+            return self.take(slice(size))
+        keys = np.arange(1, len(self.rows) + 1) / len(self.rows)
+        return KeyedRows(_divide_by_weights(keys, self.weights), self.rows, self.weights).subsample(size)
 
 
 @persistent("keyed-rows-1")
 @dataclass(frozen=True, slots=True)
 class KeyedRows:
-    """Rows with their keys."""
+    """Rows with their random keys; keys are divided by the weights, if there are any."""
 
     keys: Array
     rows: NDArray[Any]
@@ -79,137 +86,144 @@ class KeyedRows:
             raise ValueError("rows, keys and weights contradict each other")
 
     def subsample(self, size: int) -> Subsample:
-        """At most ``size`` of the rows, with weights that stand for all that they were drawn from."""
-        if self.weights is None:
-            return Subsample(self.rows, None)
-        chosen, weights = prioritized(self.keys, self.weights, size)
-        return Subsample(self.rows[chosen], weights)
+        """Return at most ``size`` rows with the smallest keys, and weights that stand for all rows drawn from.
+
+        The next larger key says how much weight each light row stands for; a heavier row keeps its own weight.
+        """
+        if self.weights is None or len(self.keys) <= size:
+            return Subsample(self.rows, self.weights)
+        order = np.argpartition(self.keys, size)
+        chosen = np.sort(order[:size])
+        # 0 where all other rows have no weight
+        return Subsample(self.rows[chosen], np.maximum(self.weights[chosen], 1.0 / self.keys[order[size]]))
 
 
 @persistent("subsample-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class SubsampleState:
-    """A sample in the middle of its reading.
+    """State of a pass that draws a subsample.
 
     Attributes
     ----------
     taken : int
-        Waves that were read.
+        Chunk groups read so far.
     drawn : KeyedRows or None
-        What is kept of them.
+        Rows kept so far.
     """
 
     taken: int = 0
     drawn: KeyedRows | None = None
 
 
-def sample(
+def draw_subsample(
     source: Source,
     size: int,
     seed: int,
-    since: SubsampleState | None = None,
+    state: SubsampleState | None = None,
     watch: Callable[[SubsampleState], None] | None = None,
 ) -> Subsample:
-    """Sample about ``size`` rows, or all where there are no more, reading every chunk once, or those left."""
-    threshold = np.inf if source.n_rows is None or source.n_rows <= size else size / source.n_rows
-    now = SubsampleState() if since is None else since
-    for chunk_group in execution.iter_chunk_groups(source, now.taken):
-        drawn = draw_keyed_rows(chunk_group, seed, size, threshold)
-        now = SubsampleState(
-            now.taken + 1, keep_smallest_keys([*([] if now.drawn is None else [now.drawn]), *drawn], size)
-        )
-        if watch is not None:
-            watch(now)
-    kept = now.drawn
-    if kept is None:
-        raise InputError("X has no rows; pass at least one.")
-    if kept.weights is not None and not kept.weights.any():
-        raise InputError(NO_WEIGHT)
-    return kept.subsample(size)
+    """Draw about ``size`` rows, or all if there are no more, in one pass or in the rest of one.
 
+    Parameters
+    ----------
+    source : Source
+        The rows.
+    size : int
+        Rows to draw, at most.
+    seed : int
+        Seed of the keys.
+    state : SubsampleState, optional
+        Where an interrupted pass goes on.
+    watch : callable, optional
+        Sees the state after every chunk group.
 
-def prioritized(keys: Array, weights: Array, size: int) -> tuple[NDArray[np.intp], Array]:
-    """Places of the ``size`` smallest keys, in order, and weights whose sums are, on average, those over all rows.
-
-    The next larger key says how much weight one of the light rows stands for; a heavier one keeps its own.
+    Raises
+    ------
+    InputError
+        There are no rows, or none has a weight.
     """
-    if len(keys) <= size:
-        return np.arange(len(keys)), weights
-    order = np.argpartition(keys, size)
-    chosen = np.sort(order[:size])
-    next_key = keys[order[size]]
-    return chosen, np.maximum(weights[chosen], 1.0 / next_key)  # 0 where all others have no weight
+    threshold = np.inf if source.n_rows is None or source.n_rows <= size else size / source.n_rows
+    state = state or SubsampleState()
+    for chunk_group in execution.iter_chunk_groups(source, state.taken):
+        drawn = draw_keyed_rows(chunk_group, seed, size, threshold)
+        kept = keep_smallest_keys([*([] if state.drawn is None else [state.drawn]), *drawn], size)
+        state = SubsampleState(state.taken + 1, kept)
+        if watch is not None:
+            watch(state)
+    if state.drawn is None:
+        raise InputError("X has no rows; pass at least one.")
+    if state.drawn.weights is not None and not state.drawn.weights.any():
+        raise InputError(NO_WEIGHT)
+    return state.drawn.subsample(size)
 
 
 def draw_keyed_rows(chunk_group: ChunkGroup, seed: int, size: int, threshold: float = np.inf) -> list[KeyedRows]:
-    """Of each chunk the rows with the smallest keys, as many as a sample has; without weights, those below a key."""
+    """Draw the ``size`` rows with the smallest keys from each chunk; without weights, only keys below a threshold."""
     return execution.map_chunks(chunk_group, _draw, seed, size, threshold)
+
+
+def keep_smallest_keys(parts: list[KeyedRows], size: int) -> KeyedRows:
+    """Keep the ``size`` rows with the smallest keys, in order; with weights one more, see `KeyedRows.subsample`."""
+    keys = np.concatenate([part.keys for part in parts])
+    rows = np.concatenate([part.rows for part in parts]) if len(parts) > 1 else parts[0].rows
+    has_weights = parts[0].weights is not None
+    weights = np.concatenate([part.weights for part in parts if part.weights is not None]) if has_weights else None
+    size += has_weights
+    if len(keys) <= size:
+        return KeyedRows(keys, rows, weights)
+    chosen = np.sort(np.argpartition(keys, size)[:size])
+    return KeyedRows(keys[chosen], rows[chosen], None if weights is None else weights[chosen])
 
 
 def _draw(rows: NDArray[Any], weights: Array | None, chunk: Chunk, seed: int, size: int, threshold: float) -> KeyedRows:
     check_weight_count(rows, weights, chunk.index)
-    # where chunks are of unknown length each has draws of its own
+    # chunks of unknown length draw from streams of their own
     first = chunk.index << 40 if chunk.start is None else chunk.start
     chosen: Any = slice(None)
     if weights is not None:
-        keys = _by_weight(_keys(seed, first, len(rows), threshold), weights)
+        keys = _divide_by_weights(_draw_keys(seed, first, len(rows), threshold), weights)
     elif threshold < 1.0:
-        chosen, keys = _below(seed, first, len(rows), threshold)
+        chosen, keys = _draw_keys_below(seed, first, len(rows), threshold)
     else:
-        keys = _keys(seed, first, len(rows), threshold)
+        keys = _draw_keys(seed, first, len(rows), threshold)
     taken = rows[chosen]
     if taken.dtype.kind == "f" and not (np.abs(taken) <= MAX_MAGNITUDE).all():
         raise make_non_finite_error(rows, chunk)
     return keep_smallest_keys([KeyedRows(keys, taken, weights)], size)
 
 
-def _below(seed: int, first: int, n: int, threshold: float) -> tuple[NDArray[np.intp], Array]:
-    """Which of so many rows have uniform keys below a threshold, and these: the others need not be drawn for that.
+def _draw_keys_below(seed: int, first: int, n: int, threshold: float) -> tuple[NDArray[np.intp], Array]:
+    """Draw which of ``n`` rows have uniform keys below a threshold, and these keys, without drawing the others.
 
-    They are drawn for blocks of rows that have nothing to do with chunks.
+    Draws are made for blocks of row indices that do not depend on chunks.
     """
-    block = 1 << ceil(log2(OF_A_BLOCK / max(threshold, LEAST)))
-    places, keys = [np.empty(0, np.intp)], [np.empty(0)]
+    block = 1 << ceil(log2(KEYS_PER_BLOCK / max(threshold, SMALLEST_THRESHOLD)))
+    positions, keys = [np.empty(0, np.intp)], [np.empty(0)]
     for number in range(first // block, -(-(first + n) // block)):
-        random = _random([seed, 1 + number])
-        found = np.sort(random.choice(block, random.binomial(block, threshold), replace=False, shuffle=False))
-        drawn, found = threshold * random.random(len(found)), found + (number * block - first)
-        here = slice(*np.searchsorted(found, (0, n)))
-        places.append(found[here])
-        keys.append(drawn[here])
-    return np.concatenate(places), np.concatenate(keys)
+        random = _generator([seed, 1 + number])
+        chosen = np.sort(random.choice(block, random.binomial(block, threshold), replace=False, shuffle=False))
+        drawn = threshold * random.random(len(chosen))
+        chosen += number * block - first
+        inside = slice(*np.searchsorted(chosen, (0, n)))
+        positions.append(chosen[inside])
+        keys.append(drawn[inside])
+    return np.concatenate(positions), np.concatenate(keys)
 
 
-def _keys(seed: int, first: int, n: int, threshold: float) -> Array:
-    """So many uniform keys, of which the same are below the threshold."""
-    keys = _random([seed], first).random(n)
+def _draw_keys(seed: int, first: int, n: int, threshold: float) -> Array:
+    """Draw ``n`` uniform keys; those below the threshold are the ones of `_draw_keys_below`."""
+    keys = _generator([seed], first).random(n)
     if threshold < 1.0:
-        places, low = _below(seed, first, n, threshold)
+        positions, low = _draw_keys_below(seed, first, n, threshold)
         keys = threshold + (1.0 - threshold) * keys
-        keys[places] = low
+        keys[positions] = low
     return keys
 
 
-def _random(seed: list[int], after: int = 0) -> np.random.Generator:
-    """Draws of their own for each seed, after so many that are of earlier rows."""
-    return np.random.Generator(np.random.PCG64(seed).advance(after))
+def _generator(seed: list[int], skip: int = 0) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(seed).advance(skip))
 
 
-def _by_weight(keys: Array, weights: Array) -> Array:
-    """Keys of rows, the smaller the heavier; infinite where there is no weight."""
+def _divide_by_weights(keys: Array, weights: Array) -> Array:
     divided: Array = np.divide(keys, weights, out=np.full(len(keys), np.inf), where=weights > 0)
     return divided
-
-
-def keep_smallest_keys(drawn: list[KeyedRows], size: int) -> KeyedRows:
-    """Those with the ``size`` smallest keys, in their order; one more where there are weights, which says theirs."""
-    keys = np.concatenate([one.keys for one in drawn])
-    rows = np.concatenate([one.rows for one in drawn]) if len(drawn) > 1 else drawn[0].rows
-    weights = (
-        None if drawn[0].weights is None else np.concatenate([one.weights for one in drawn if one.weights is not None])
-    )
-    size += weights is not None
-    if len(keys) <= size:
-        return KeyedRows(keys, rows, weights)
-    chosen = np.sort(np.argpartition(keys, size)[:size])
-    return KeyedRows(keys[chosen], rows[chosen], None if weights is None else weights[chosen])

@@ -33,8 +33,7 @@ from streamgmm.fitting.plan import choose_algorithm
 from streamgmm.fitting.progress import Progress
 from streamgmm.fitting.starts_phase import StartsState
 from streamgmm.fitting.storage_order import StorageOrderMonitor
-from streamgmm.initialization.candidates import TOO_FEW_ROWS
-from streamgmm.initialization.starting_points import SCIKIT_START_METHODS
+from streamgmm.initialization.find_starts import INIT_METHODS, TOO_FEW_ROWS
 from streamgmm.iteration.loop import Event
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.persistence.store import Generation
@@ -199,7 +198,7 @@ class GaussianMixture(RevisableMixture):
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
-        "init_params": [StrOptions({"auto", "split", *SCIKIT_START_METHODS})],
+        "init_params": [StrOptions(set(INIT_METHODS))],
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],

@@ -24,8 +24,8 @@ from streamgmm.fitting import streaming as online
 from streamgmm.fitting.partition_statistics import PartitionStatistics
 from streamgmm.fitting.storage_order import warn_of_drift
 from streamgmm.fitting.tokens import Tokens
-from streamgmm.initialization import choose_starts
-from streamgmm.initialization.candidates import TOO_FEW_ROWS, continued, subsample_size
+from streamgmm.initialization import find_starts
+from streamgmm.initialization.find_starts import TOO_FEW_ROWS, check_warm_start, subsample_size
 from streamgmm.initialization.multistart import Restarts
 from streamgmm.initialization.user_start import UserStart
 from streamgmm.iteration.run import Trajectory, best_trajectory
@@ -157,7 +157,7 @@ class OnlineMixture(KeptMixture):
         rest: Reading = source
         restarts = None
         if resumed:
-            stream = online.start_stream(continued(self._parameters(), k, d), learning)
+            stream = online.start_stream(check_warm_start(self._parameters(), k, d), learning)
         else:
             waiting, rest = online.collect_rows(online.PendingRows(), source, subsample_size(k, d))
             if waiting.n_rows < max(2, k):
@@ -238,7 +238,7 @@ class OnlineMixture(KeptMixture):
 
     def _rows_to_start(self, learning: EMSettings, n_features: int) -> int:
         """Rows that `partial_fit` waits for."""
-        if self._given(learning, n_features).complete:
+        if self._given(learning, n_features).is_complete:
             return 0
         k = self.n_components
         free = n_parameters(learning.structure, k, n_features)
@@ -347,8 +347,8 @@ class OnlineMixture(KeptMixture):
     ) -> tuple[Parameters, Restarts | None]:
         """The best start from some rows at hand, and what was tried to find it."""
         given = self._given(learning, n_features)
-        if given.complete:
-            return given.parameters(), None
+        if given.is_complete:
+            return given.to_parameters(), None
         return self._found(waiting.as_subsample(), given, learning)
 
     def _found(
@@ -356,9 +356,9 @@ class OnlineMixture(KeptMixture):
     ) -> tuple[Parameters, Restarts | None]:
         random = check_random_state(self.random_state)
         k, way = self.n_components, self.init_params
-        starts, restarts = choose_starts.starts(subsample, given, k, way, self.n_init, random, self.reg_covar)
+        starts, restarts = find_starts.find_starts(subsample, given, k, way, self.n_init, random, self.reg_covar)
         return best_trajectory(
-            choose_starts.run_em_on_subsample(subsample, starts, learning.structure, self.reg_covar)
+            find_starts.run_em_on_subsample(subsample, starts, learning.structure, self.reg_covar)
         ).parameters, restarts
 
     def _restart(self, learning: EMSettings, n_features: int) -> Restart | None:
@@ -371,10 +371,10 @@ class OnlineMixture(KeptMixture):
             except DegenerateError:  # of what was only to be tried
                 return None
 
-        return None if given.complete else found
+        return None if given.is_complete else found
 
     def _given(self, learning: EMSettings, n_features: int) -> UserStart:
-        return UserStart.checked(
+        return UserStart.from_arguments(
             self.weights_init, self.means_init, self.precisions_init, learning.structure, self.n_components, n_features
         )
 

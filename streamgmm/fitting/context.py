@@ -18,7 +18,7 @@ from streamgmm.data.subsample import Subsample, SubsampleState
 from streamgmm.fitting.driver import PhaseState
 from streamgmm.fitting.plan import ends_with_whole_passes, plan_stages
 from streamgmm.fitting.storage_order import Segments, StorageOrderMonitor
-from streamgmm.initialization.candidates import drawn, subsample_size
+from streamgmm.initialization.find_starts import draw_rows_to_start, subsample_size
 from streamgmm.initialization.multistart import Restarts
 from streamgmm.initialization.user_start import UserStart
 from streamgmm.iteration.run import Stage, Trajectory
@@ -99,7 +99,7 @@ class FitContext:
     ) -> Subsample:
         """Return the rows to start from, which are read once in a process."""
         if self._subsample is None:
-            self._subsample = drawn(self.source, self.n_components, self.task.seed, state, observe)
+            self._subsample = draw_rows_to_start(self.source, self.n_components, self.task.seed, state, observe)
         return self._subsample
 
     @property
@@ -113,7 +113,7 @@ class FitContext:
         """True where all rows may have outliers that the subsample of the start has not."""
         n_rows, k = self.source.n_rows, self.n_components
         is_known = n_rows is not None and n_rows <= subsample_size(k, self.source.n_features)
-        is_guess = self.task.before is None and self.user_start.empty
+        is_guess = self.task.before is None and self.user_start.is_empty
         return ends_with_whole_passes(self.task.algorithm) and k > 1 and not is_known and is_guess
 
     def plan(self, n_starts: int = 1, monitor: StorageOrderMonitor | None = None) -> list[Stage]:

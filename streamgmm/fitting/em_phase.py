@@ -16,8 +16,7 @@ from streamgmm.fitting.driver import Observe, describe_run
 from streamgmm.fitting.plan import ends_with_whole_passes
 from streamgmm.fitting.refinement import RefinementState
 from streamgmm.fitting.storage_order import StorageOrderMonitor
-from streamgmm.initialization.component_exchange import PLACED, propose_exchange
-from streamgmm.initialization.outliers import OutlierSampler
+from streamgmm.initialization.outliers import RELOCATED, OutlierSampler, propose_relocation
 from streamgmm.iteration.loop import Event, pick
 from streamgmm.iteration.run import Run, Stage, Trajectory, best_trajectory, run_stages, summarize_run
 
@@ -105,7 +104,7 @@ class EMPhase:
         if sampler.drawn is None or run.position is None:
             return run
         update, settings = event.updates[0], self.context.settings
-        proposed = propose_exchange(
+        proposed = propose_relocation(
             sampler,
             update.before,
             update.parameters,
@@ -118,7 +117,7 @@ class EMPhase:
         if proposed is None:
             return run
         algorithm = pick(0, self.context.plan()[-1].algorithm)
-        return run.add_candidate(update.candidate, proposed, algorithm.init(proposed), PLACED)
+        return run.add_candidate(update.candidate, proposed, algorithm.init(proposed), RELOCATED)
 
     def _drop_worse(self, run: Run) -> Run:
         """Drop the worse of the first start and the candidate for outliers, once that has had some passes."""

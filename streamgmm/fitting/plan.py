@@ -17,7 +17,7 @@ from streamgmm.data.execution import ChunkGroup
 from streamgmm.data.partitions import Partitions
 from streamgmm.data.source import Chunk, Source
 from streamgmm.errors import InputError
-from streamgmm.initialization.choose_starts import is_little
+from streamgmm.initialization.find_starts import is_small_problem
 from streamgmm.iteration.run import Stage
 from streamgmm.model.criteria import n_parameters
 
@@ -41,7 +41,7 @@ def choose_algorithm(
         return STAGED
     if is_warm_start or source.n_rows is None or settings.tol is not None:
         return "batch"
-    little = is_little(source.n_rows, source.n_features, n_components, settings.structure)
+    little = is_small_problem(source.n_rows, source.n_features, n_components, settings.structure)
     return "batch" if little else "accelerated"
 
 

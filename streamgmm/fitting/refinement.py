@@ -19,18 +19,9 @@ from streamgmm.errors import DegenerateError
 from streamgmm.fitting.context import FitContext, FitNotes, FitState
 from streamgmm.fitting.driver import Observe, describe_run
 from streamgmm.fitting.final_pass import FinalPassState
-from streamgmm.initialization.split_merge import (
-    FIRST_PASSES,
-    MORE_PASSES,
-    MOST_MOVES,
-    PROPOSED,
-    WORTH,
-    ComponentArrays,
-    merge_losses,
-    moves,
-    resize_mixture,
-)
-from streamgmm.initialization.validation import ValidationSplit, survivors
+from streamgmm.initialization.search_settings import SEARCH
+from streamgmm.initialization.split_merge import ComponentArrays, propose_moves, rank_merges, resize_mixture
+from streamgmm.initialization.validation import ValidationSplit, drop_degenerate
 from streamgmm.iteration.history import Record
 from streamgmm.iteration.loop import Event
 from streamgmm.iteration.run import Run, Stage, Trajectory, best_trajectory, run_stages, start_run
@@ -44,18 +35,18 @@ MOVED, LAST = "split and merge", "further EM"
 
 def faults(trajectory: Trajectory) -> Iterator[tuple[str, ComponentArrays]]:
     """What makes components useless, in words, and the mixture without them: from statistics alone."""
-    parts = ComponentArrays.of(trajectory.parameters)
+    parts = ComponentArrays.from_parameters(trajectory.parameters)
     if starved := trajectory.starved:
         which = f"component {starved[0]}" if len(starved) == 1 else f"components {', '.join(map(str, starved))}"
-        yield f"repair: {which} had no rows", parts.without(*starved)
+        yield f"repair: {which} had no rows", parts.drop(*starved)
         return
-    for loss, one, other in merge_losses(parts, _near(trajectory.parameters)):
+    for loss, one, other in rank_merges(parts, _near(trajectory.parameters)):
         weight = float(parts.weights[one] + parts.weights[other])
         if loss > ALIKE * weight:
             break
         yield (
             f"repair: components {one} and {other} were the same",
-            parts.without(one, other).beside(parts.merged(one, other), weight),
+            parts.merge(one, other),
         )
 
 
@@ -72,11 +63,11 @@ def _near(parameters: Parameters) -> NDArray[np.intp]:
 
 def refined(candidates: list[Parameters], score: float, trials: ValidationSplit) -> list[Parameters]:
     """The best of some mixtures after more EM on the sample, as far as they are better than what has that score."""
-    ran = survivors(trials.run(candidates, FIRST_PASSES))
-    order = np.argsort(-trials.scores(ran))[:PROPOSED] if ran else ()
-    settled = survivors(trials.run([ran[place] for place in order], MORE_PASSES, accelerated=True))
-    scores = trials.scores(settled) if settled else ()
-    return [one for one, now in zip(settled, scores, strict=True) if now > score + WORTH]
+    ran = drop_degenerate(trials.run_em(candidates, SEARCH.move_passes))
+    order = np.argsort(-trials.score_on_validation(ran))[: SEARCH.moves_kept] if ran else ()
+    settled = drop_degenerate(trials.run_em([ran[place] for place in order], SEARCH.kept_move_passes, accelerated=True))
+    scores = trials.score_on_validation(settled) if settled else ()
+    return [one for one, now in zip(settled, scores, strict=True) if now > score + SEARCH.min_move_gain]
 
 
 @persistent("refinement-1")
@@ -149,7 +140,7 @@ class RefinementPhase:
                     if repair is None and not context.split_merge:
                         break
                     if split is None:
-                        split = ValidationSplit.of(
+                        split = ValidationSplit.from_subsample(
                             context.draw_subsample(),
                             settings.structure,
                             winner.parameters.n_components,
@@ -188,11 +179,11 @@ def _leave_plateaus(stage: Stage) -> Stage:
 def _proposed(parameters: Parameters, kept: ComponentArrays | None, trials: ValidationSplit) -> list[Parameters]:
     """What is better on the sample: with all components again beside those that are kept, or by moves."""
     if kept is not None:
-        candidates = [resize_mixture(kept.mixture(trials.structure), parameters.n_components, trials)]
+        candidates = [resize_mixture(kept.to_parameters(trials.structure), parameters.n_components, trials)]
     else:
-        candidates = list(islice(moves(parameters, trials), MOST_MOVES))
-    settled = trials.run([parameters], MORE_PASSES, accelerated=True)[0] or parameters
-    return refined(candidates, float(trials.scores([settled])[0]), trials)
+        candidates = list(islice(propose_moves(parameters, trials), SEARCH.moves_per_round))
+    settled = trials.run_em([parameters], SEARCH.kept_move_passes, accelerated=True)[0] or parameters
+    return refined(candidates, float(trials.score_on_validation([settled])[0]), trials)
 
 
 def _join_trajectories(before: Trajectory, name: str, after: Trajectory) -> Trajectory:

@@ -10,8 +10,8 @@ from streamgmm.fitting.context import FitContext, FitNotes, FitState
 from streamgmm.fitting.driver import Observe, count_groups
 from streamgmm.fitting.em_phase import EMState
 from streamgmm.fitting.plan import begins_with_whole_passes
-from streamgmm.initialization import choose_starts
-from streamgmm.initialization.candidates import continued
+from streamgmm.initialization import find_starts
+from streamgmm.initialization.find_starts import check_warm_start
 from streamgmm.initialization.split_merge import resize_mixture
 from streamgmm.initialization.validation import ValidationSplit
 from streamgmm.iteration.run import Trajectory, start_run
@@ -52,17 +52,17 @@ class StartsPhase:
         """Find the starts, from one reading at most."""
         context, settings, task = self.context, self.context.settings, self.context.task
         k, source = context.n_components, context.source
-        if task.before is None and context.user_start.complete:
-            return EMState(start_run([context.user_start.parameters()]))
+        if task.before is None and context.user_start.is_complete:
+            return EMState(start_run([context.user_start.to_parameters()]))
         if task.before is not None and not context.is_resized:
-            return EMState(start_run([continued(task.before, k, source.n_features)]))
+            return EMState(start_run([check_warm_start(task.before, k, source.n_features)]))
         subsample = context.draw_subsample(state.subsample, lambda drawing: observe(None, StartsState(drawing)))
         structure, reg_covar = settings.structure, settings.reg_covar
         if task.before is not None:
-            before = continued(task.before, task.before.n_components, source.n_features)
-            resized = resize_mixture(before, k, ValidationSplit.on(subsample, structure, reg_covar))
+            before = check_warm_start(task.before, task.before.n_components, source.n_features)
+            resized = resize_mixture(before, k, ValidationSplit.from_all_rows(subsample, structure, reg_covar))
             return EMState(start_run([resized]))
-        starts, restarts = choose_starts.starts(
+        starts, restarts = find_starts.find_starts(
             subsample,
             context.user_start,
             k,
@@ -73,6 +73,6 @@ class StartsPhase:
             source.n_rows,
         )
         if not begins_with_whole_passes(task.algorithm):
-            trajectories = choose_starts.run_em_on_subsample(subsample, starts, structure, reg_covar)
+            trajectories = find_starts.run_em_on_subsample(subsample, starts, structure, reg_covar)
             starts = [trajectory.parameters for trajectory in trajectories]
         return EMState(start_run(starts), FitNotes(restarts))

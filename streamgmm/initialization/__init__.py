@@ -1,1 +1,1 @@
-"""Starting parameters: subsample, k-means and other starts, multi-start, split and merge, outliers. It knows no whole fit."""
+"""Where EM begins: start methods, multi-start on a subsample, split and merge, outliers. It knows no whole fit."""

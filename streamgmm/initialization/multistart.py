@@ -1,9 +1,9 @@
-"""Many starts, short runs of EM from each, and the best of them improved: em-EM, with moves between optima.
+"""Multi-start: short runs of EM from many starts, of which successive halving keeps the best.
 
-Biernacki, Celeux & Govaert (2003), "Choosing starting values for the EM algorithm". The best go on for longer, on all
-rows at hand, and the best of these almost to their ends: a part of the rows has optima of its own, and what few rows
-say, learnt from or held out, is too uncertain to choose by where outliers decide. Only where the rows for each free
-parameter are few does what was held out judge. Moves are those of `streamgmm.initialization.split_merge`.
+em-EM of Biernacki, Celeux & Govaert (2003), "Choosing starting values for the EM algorithm", with the split and merge
+moves of `streamgmm.initialization.split_merge`. The best starts are scored on the whole subsample, where they almost
+reach their optima: a part of the rows has optima of its own, and is too noisy to choose by where outliers decide. Only
+where rows per free parameter are few do validation rows decide.
 """
 
 from __future__ import annotations
@@ -18,90 +18,63 @@ from numpy.random import RandomState
 
 from streamgmm.data.subsample import Subsample
 from streamgmm.errors import DegenerateError
-from streamgmm.initialization.batched_kmeans import partitions
-from streamgmm.initialization.budget import SearchBudget
-from streamgmm.initialization.split_merge import improved, log_joint
-from streamgmm.initialization.starting_points import START_METHODS, whitened
-from streamgmm.initialization.validation import UNSURE, ValidationSplit, at_hand, ranked
+from streamgmm.initialization import search_settings
+from streamgmm.initialization.search_settings import SearchBudget
+from streamgmm.initialization.split_merge import log_joint, split_and_merge
+from streamgmm.initialization.start_methods import MULTISTART_METHODS, repeat_kmeans
+from streamgmm.initialization.validation import ValidationSplit, rank_by_score
 from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.criteria import n_parameters
 from streamgmm.model.em import ILL_DEFINED
 from streamgmm.model.parameters import Array, Parameters
 from streamgmm.persistence.codec import persistent
 
-PLACED = 2_048  # rows on which starts are found
-
-
-@dataclass(frozen=True, slots=True)
-class HalvingRound:
-    """A run of EM from the best of the starts.
-
-    Attributes
-    ----------
-    passes : int
-        At most.
-    share : int
-        Of how many starts the best one has them.
-    of_all_rows : bool
-        At hand, or of some of them.
-    accelerated : bool
-        As a fit is.
-    """
-
-    passes: int
-    share: int
-    of_all_rows: bool
-    accelerated: bool
-
-
-HALVING_ROUNDS = HalvingRound(5, 1, False, False), HalvingRound(8, 3, True, False), HalvingRound(20, 8, True, True)
-
 
 @persistent("restarts-1")
 @dataclass(frozen=True, slots=True)
 class Restarts:
-    """What became of the starts that were tried on a sample.
+    """Starts that were tried on a subsample, and their scores.
 
     Attributes
     ----------
-    ways : tuple of str
-        How each was found.
+    methods : tuple of str
+        Start method of each.
     scores : tuple of float
-        Mean log-likelihood where each was left, nats a row; minus infinity where it had degenerated.
-    held_out : bool
-        Whether that is of rows that were not learnt from: where there are many, but few for each free parameter.
+        Mean log-likelihood at the end of the last run of each, nats a row; minus infinity for degenerate ones.
+    is_held_out : bool
+        True if scores are those of validation rows: where rows are many, but few per free parameter.
     gains : tuple of float
-        What each split and merge gained after that, nats a row.
+        Gain of each accepted split and merge move, nats a row.
     disagreement : float
-        Largest share of the rows that one of the last starts labels otherwise than the best of them, once components
-        are matched; 0 where all came to the same optimum.
+        Largest fraction of rows that a start of the last round labels otherwise than the best one, once components
+        are matched; 0 if all reached the same optimum.
 
     Examples
     --------
     >>> from streamgmm import GaussianMixture
     >>> centres = np.repeat([[0, 0], [9, 0], [0, 9], [9, 9]], 625, axis=0)
     >>> rows = centres + np.random.default_rng(0).normal(size=(2500, 2))
-    >>> tried = GaussianMixture(4, random_state=0).fit(rows).restarts_
-    >>> tried.ways[:3], tried.held_out, tried.disagreement
+    >>> restarts = GaussianMixture(4, random_state=0).fit(rows).restarts_
+    >>> restarts.methods[:3], restarts.is_held_out, restarts.disagreement
     (('kmeans', 'k-means++, whitened', 'kmeans, whitened'), False, 0.0)
     """
 
-    ways: tuple[str, ...]
+    methods: tuple[str, ...]
     scores: tuple[float, ...]
-    held_out: bool
+    is_held_out: bool
     gains: tuple[float, ...]
     disagreement: float
 
     def validate(self) -> None:
         """Raise ValueError unless there are starts, and as many scores."""
-        if not len(self.ways) == len(self.scores) > 0:
+        if not len(self.methods) == len(self.scores) > 0:
             raise ValueError("starts and scores differ in number")
 
     def __repr__(self) -> str:
         best = max(self.scores)
-        spread, winner = best - float(np.median(self.scores)), self.ways[self.scores.index(best)]
+        spread, winner = best - float(np.median(self.scores)), self.methods[self.scores.index(best)]
         return (
-            f"Restarts({len(self.ways)} starts, best by {winner}, {spread:.2g} nats/row above the median, "
+            f"Restarts({len(self.methods)} starts, best by {winner}, {spread:.2g} nats/row above the median, "
             f"disagreement {self.disagreement:.1%}, {len(self.gains)} moves)"
         )
 
@@ -113,78 +86,134 @@ def run_multistart(
     n_init: int,
     random: RandomState,
     reg_covar: float,
-    effort: SearchBudget,
+    budget: SearchBudget,
 ) -> tuple[list[Parameters], Restarts]:
-    """The ``n_init`` best of more starts, the best first; raises DegenerateError where all degenerate."""
+    """Find the ``n_init`` best starts, best first.
+
+    Raises
+    ------
+    DegenerateError
+        All starts degenerate.
+    """
     seed = int(random.randint(2**31 - 1))
-    trials = ValidationSplit.of(subsample, structure, n_components, reg_covar, seed)
+    split = ValidationSplit.from_subsample(subsample, structure, n_components, reg_covar, seed)
     free = n_parameters(structure, n_components, subsample.rows.shape[1])
-    enough = len(subsample.rows) >= max(UNSURE * free, trials.training.n_rows or 0)
-    whole = ValidationSplit.on(subsample, structure, reg_covar) if enough else trials
-    return run_multistart_on(trials, whole, n_components, n_init, random, effort)
+    certain = len(subsample.rows) >= search_settings.SEARCH.uncertain_rows_per_parameter * free
+    uses_all = certain and len(subsample.rows) >= len(split.training.rows)
+    whole = ValidationSplit.from_all_rows(subsample, structure, reg_covar) if uses_all else split
+    return run_multistart_on(split, whole, n_components, n_init, random, budget)
 
 
 def run_multistart_on(
-    trials: ValidationSplit,
+    split: ValidationSplit,
     whole: ValidationSplit,
     n_components: int,
     n_init: int,
     random: RandomState,
-    effort: SearchBudget,
+    budget: SearchBudget,
 ) -> tuple[list[Parameters], Restarts]:
-    """`run_multistart`, on rows that were dealt before: a first heat on few of them, the others on all, and all judge."""
-    placed = _placed(max(effort.starts, 3 * n_init if n_init > 1 else 1), trials, n_components, random)
-    ways, mixtures = [way for way, _ in placed], dict(enumerate(mixture for _, mixture in placed))
-    scores = np.full(len(placed), -np.inf)
+    """Run `run_multistart` on given rows: a first round on the training rows of ``split``, the others on ``whole``."""
+    n_starts = max(budget.starts, 3 * n_init if n_init > 1 else 1)
+    methods, starts = _draw_starts(n_starts, split, n_components, random)
+    mixtures = dict(enumerate(starts))
+    scores = np.full(len(starts), -np.inf)
     last = list(mixtures)
-    going = [
-        max(2, n_init, ceil(len(placed) / heat.share)) for heat in HALVING_ROUNDS
-    ]  # two, to see whether they agree
-    for heat, most, next_most in zip(HALVING_ROUNDS, going, [*going[1:], 0], strict=True):
-        last = last[:most]
-        if 0 < len(last) <= next_most:
-            continue  # none of them would be left behind
-        rows = whole if heat.of_all_rows else trials
-        ran = rows.run([mixtures[place] for place in last], heat.passes, accelerated=heat.accelerated)
-        mixtures.update((place, mixture) for place, mixture in zip(last, ran, strict=True) if mixture is not None)
-        last = [place for place, mixture in zip(last, ran, strict=True) if mixture is not None]
-        if not last:
+    rounds = search_settings.SEARCH.halving_rounds
+    # two starts at least, to measure their disagreement
+    sizes = [max(2, n_init, ceil(len(starts) / halving.keep_one_in)) for halving in rounds]
+    for halving, size, next_size in zip(rounds, sizes, [*sizes[1:], 0], strict=True):
+        last = last[:size]
+        if 0 < len(last) <= next_size:
+            continue  # the round would drop none
+        ended = (whole if halving.all_rows else split).run_em(
+            [mixtures[index] for index in last], halving.passes, accelerated=halving.accelerated
+        )
+        sound = {index: mixture for index, mixture in zip(last, ended, strict=True) if mixture is not None}
+        if not sound:
             raise DegenerateError(ILL_DEFINED)
-        scores[last] = whole.scores([mixtures[place] for place in last])
-        last = [place for place in ranked(scores) if place in last]
-    best, *others = (mixtures[place] for place in last)
-    differing = max((disagreement(best, other, trials) for other in others), default=0.0)
-    # also where all came to the same optimum, which may be the easiest to come to
-    best, gains = improved(best, trials, whole, effort.rounds)
-    restarts = Restarts(tuple(ways), tuple(scores.tolist()), whole.held_out, tuple(gains), differing)
+        mixtures |= sound
+        scores[list(sound)] = whole.score_on_validation(list(sound.values()))
+        last = [index for index in rank_by_score(scores) if index in sound]
+    best, *others = (mixtures[index] for index in last)
+    disagreement = max((measure_disagreement(best, other, split.validation) for other in others), default=0.0)
+    # even if all starts reached the same optimum: it may only be the easiest to reach
+    best, gains = split_and_merge(best, split, whole, budget.move_rounds)
+    restarts = Restarts(methods, tuple(scores.tolist()), whole.is_held_out, tuple(gains), disagreement)
     return [best, *others[: n_init - 1]], restarts
 
 
-def _placed(
-    n_starts: int, trials: ValidationSplit, n_components: int, random: RandomState
-) -> list[tuple[str, Parameters]]:
-    """Starts, found in all ways in turn on some of the rows to learn from, without the same or what has degenerated."""
-    rows = at_hand(trials.training).lighter(max(PLACED, 20 * n_components))
-    times = Counter(islice(cycle(START_METHODS), n_starts))
-    found = [[(way, one) for one in _several(way, rows, n_components, random, times[way])] for way in times]
-    in_turn = filter(None, chain.from_iterable(zip_longest(*found)))
-    placed = [(way, trials.begun(rows, responsibilities)) for way, responsibilities in in_turn]
-    return [(way, one) for way, one in placed if one is not None]
+def run_repeated_kmeans(
+    subsample: Subsample,
+    structure: CovarianceStructure,
+    n_components: int,
+    n_init: int,
+    random: RandomState,
+    reg_covar: float,
+) -> tuple[list[Parameters], Restarts]:
+    """Run EM to its end from k-means ten times; return the ``n_init`` best different starts, best first.
+
+    This is what scikit-learn does with ``n_init=10``: the same starts, stopping rule and score. With few rows per free
+    parameter nothing more is tried, because the mixture with the best likelihood is often bad for new rows.
+
+    Raises
+    ------
+    DegenerateError
+        All starts degenerate.
+    """
+    search = search_settings.SEARCH
+    n_rows, n_features = subsample.rows.shape
+    affordable = search.max_repeat_work // (n_rows * n_parameters(structure, n_components, n_features))
+    times = max(n_init, min(search.kmeans_repeats, affordable))
+    partitions, found = repeat_kmeans(subsample, n_components, random, times)
+    split = ValidationSplit.from_all_rows(subsample, structure, reg_covar)
+    estimated = enumerate(split.estimate_start(subsample, responsibilities) for responsibilities in partitions)
+    starts = {index: start for index, start in estimated if start is not None}
+    scores = np.full(len(partitions), -np.inf)
+    if len(starts) == 1:  # nothing to compare
+        mixtures = starts
+        scores[list(starts)] = split.score_on_validation(list(starts.values()))
+    else:
+        ended = split.run_em_until(list(starts.values()), search.repeat_tolerance, search.repeat_passes)
+        sound = {index: one for index, one in zip(starts, ended, strict=True) if one is not None}
+        mixtures = {index: one.parameters for index, one in sound.items()}
+        scores[list(sound)] = [one.lower_bound for one in sound.values()]
+    order = [index for index in rank_by_score(scores) if np.isfinite(scores[index])]
+    if not order:
+        raise DegenerateError(ILL_DEFINED)
+    best, *others = (mixtures[index] for index in order)
+    disagreement = max((measure_disagreement(best, other, subsample) for other in others), default=0.0)
+    restarts = Restarts(("kmeans",) * times, tuple(scores[found].tolist()), False, (), disagreement)
+    return [starts[index] for index in order[:n_init]], restarts
 
 
-def _several(way: str, rows: Subsample, n_components: int, random: RandomState, times: int) -> list[Array]:
-    """Responsibilities, so many times in one way."""
-    if way in ("kmeans", "kmeans, whitened"):
-        return partitions(rows if way == "kmeans" else whitened(rows), n_components, random, times)[0]
-    return [START_METHODS[way](rows, n_components, random) for _ in range(times)]
+def _draw_starts(
+    n_starts: int, split: ValidationSplit, n_components: int, random: RandomState
+) -> tuple[tuple[str, ...], list[Parameters]]:
+    """Draw starts by all methods in turn, from some training rows; return methods and starts that are sound."""
+    search = search_settings.SEARCH
+    rows = split.training.thin(max(search.seeding_rows, search.seeding_rows_per_component * n_components))
+    times = Counter(islice(cycle(MULTISTART_METHODS), n_starts))
+    drawn = [
+        [(name, partition) for partition in _repeat_method(name, rows, n_components, random, times[name])]
+        for name in times
+    ]
+    in_turn = filter(None, chain.from_iterable(zip_longest(*drawn)))
+    starts = [(name, split.estimate_start(rows, responsibilities)) for name, responsibilities in in_turn]
+    sound = [(name, start) for name, start in starts if start is not None]
+    return tuple(name for name, _ in sound), [start for _, start in sound]
 
 
-def disagreement(one: Parameters, other: Parameters, trials: ValidationSplit) -> float:
-    """Share of the rows to judge by that two mixtures label otherwise, once their components are matched."""
+def _repeat_method(name: str, rows: Subsample, n_components: int, random: RandomState, times: int) -> list[Array]:
+    if name in ("kmeans", "kmeans, whitened"):  # often finds the same partition
+        return repeat_kmeans(rows, n_components, random, times, whitened=name != "kmeans")[0]
+    return [MULTISTART_METHODS[name](rows, n_components, random) for _ in range(times)]
+
+
+def measure_disagreement(one: Parameters, other: Parameters, subsample: Subsample) -> float:
+    """Return the fraction of rows that two mixtures label differently, once their components are matched."""
     from scipy.optimize import linear_sum_assignment  # takes long to load
 
-    rows = at_hand(trials.judging).rows.astype(np.float64)
-    mine, theirs = (log_joint(rows, mixture).argmax(axis=1) for mixture in (one, other))
-    together = np.zeros((one.n_components, other.n_components))
-    np.add.at(together, (mine, theirs), 1.0)
-    return float(1.0 - together[linear_sum_assignment(together, maximize=True)].sum() / len(rows))
+    rows = subsample.rows.astype(np.float64)
+    counts = np.zeros((one.n_components, other.n_components))
+    np.add.at(counts, tuple(log_joint(rows, mixture).argmax(axis=1) for mixture in (one, other)), 1.0)
+    return float(1.0 - counts[linear_sum_assignment(counts, maximize=True)].sum() / len(rows))

@@ -1,4 +1,4 @@
-"""Rows to try mixtures on: some to learn from, others to judge by where there are enough of them."""
+"""Trial runs on a subsample: training rows to fit, validation rows to compare mixtures on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streamgmm.algorithms.accelerated import Accelerated
 from streamgmm.algorithms.batch import Batch
@@ -17,153 +16,161 @@ from streamgmm.data.source import Source
 from streamgmm.data.sources import as_source
 from streamgmm.data.subsample import Subsample
 from streamgmm.errors import DegenerateError
-from streamgmm.initialization.starting_points import start
+from streamgmm.initialization import search_settings
+from streamgmm.initialization.start_methods import estimate_start
 from streamgmm.iteration.run import Stage, Trajectory, run_stages, start_run
 from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.criteria import n_parameters
 from streamgmm.model.parameters import Array, Parameters
 from streamgmm.model.reduction import tree_sum
 
-ENOUGH = 5  # rows for each free parameter, to learn from and to judge by
-MOST, LIMIT = 8_192, 16_384  # rows to learn from: more only where many parameters need them
-UNSURE = 20  # rows for each free parameter, below which those learnt from hardly tell which optimum is better
-LEAF_ROWS = 4_096  # so few rows are shared among threads, too
-TOL = 1e-4  # nats a row that are worth a pass
-SAME = 11  # decimals of a mean log-likelihood, nats a row, that are no rounding
+ROUNDING_DECIMALS = 11  # of a mean log-likelihood, nats a row
+
+
+def run_em(
+    starts: Sequence[Parameters],
+    subsample: Subsample,
+    structure: CovarianceStructure,
+    reg_covar: float,
+    *,
+    passes: int,
+    tol: float,
+    accelerated: bool = False,
+) -> list[Trajectory]:
+    """Run EM on a subsample from all starts, until a pass gains less than ``tol``, nats a row.
+
+    Raises
+    ------
+    DegenerateError
+        One of the mixtures degenerates.
+    """
+    source = as_source(subsample.rows, subsample.weights)
+    stage = Stage(
+        "subsample",
+        Accelerated(structure, reg_covar) if accelerated else Batch(structure, reg_covar),
+        lambda _, taken: _small_leaves(source, taken),
+        AcceleratedStop(tol, leaves_plateaus=False) if accelerated else Tolerance(tol),
+        is_recorded=False,
+    )
+    return run_stages(start_run(starts), [stage], max_iter=passes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ValidationSplit:
-    """A sample, and what is tried on it.
+    """Training and validation rows of a subsample, and the mixtures to fit to them.
 
     Attributes
     ----------
-    training, judging : Source
-        Disjoint; the same where there are few rows.
+    training, validation : Subsample
+        Disjoint rows; the same object where rows are too few to hold some out.
     structure : CovarianceStructure
-        The family of covariances.
+        Covariance family.
     reg_covar : float
-        As the M-step adds it.
+        Added to variances in the M-step.
     """
 
-    training: Source
-    judging: Source
+    training: Subsample
+    validation: Subsample
     structure: CovarianceStructure
     reg_covar: float
 
     @classmethod
-    def of(
+    def from_subsample(
         cls,
         subsample: Subsample,
         structure: CovarianceStructure,
         n_components: int,
         reg_covar: float,
         seed: int,
-        divided: bool = False,
+        hold_out: bool = False,
     ) -> ValidationSplit:
-        """Deal the rows of a reservoir, or as many of them as are enough; ``divided`` also where they are few.
+        """Split as many rows as the number of parameters needs; hold rows out where there are enough.
 
-        Rows with weights are only divided where that is asked for: the heaviest would be in one part alone.
+        With ``hold_out`` rows are held out even where they are few or have weights. Otherwise rows with weights are all
+        used for both: the heaviest would be in one part only.
         """
-        enough = ENOUGH * n_parameters(structure, n_components, subsample.rows.shape[1])
+        search = search_settings.SEARCH
         usable = np.arange(len(subsample.rows))
         if subsample.weights is not None and np.count_nonzero(subsample.weights) >= n_components:
-            usable = np.flatnonzero(subsample.weights)  # rows without a weight say nothing
+            usable = np.flatnonzero(subsample.weights)
         order = np.random.default_rng(seed).permutation(usable)
-        most = max(MOST, min(enough, LIMIT))
-        if subsample.weights is not None and not divided:
-            return cls.on(_taken(subsample, order).lighter(most), structure, reg_covar)
-        size = min(most, len(order) // 2 if divided else len(order))
-        halved = len(order) >= 2 * size  # so few rows that all can be learnt from tell more if they are
-        training = _source(_taken(subsample, order[:size]))
-        judging = _source(_taken(subsample, order[size : 2 * size])) if halved else training
-        return cls(training, judging, structure, reg_covar)
+        wanted = search.training_rows_per_parameter * n_parameters(structure, n_components, subsample.rows.shape[1])
+        largest = max(search.training_rows, min(wanted, search.max_training_rows))
+        if subsample.weights is not None and not hold_out:
+            return cls.from_all_rows(subsample.take(order).thin(largest), structure, reg_covar)
+        size = min(largest, len(order) // 2 if hold_out else len(order))
+        training = subsample.take(order[:size])
+        has_enough = len(order) >= 2 * size  # few rows tell more if all are trained on
+        validation = subsample.take(order[size : 2 * size]) if has_enough else training
+        return cls(training, validation, structure, reg_covar)
 
     @classmethod
-    def on(cls, subsample: Subsample, structure: CovarianceStructure, reg_covar: float) -> ValidationSplit:
-        """All rows, to learn from and to judge by."""
-        source = _source(subsample)
-        return cls(source, source, structure, reg_covar)
+    def from_all_rows(cls, subsample: Subsample, structure: CovarianceStructure, reg_covar: float) -> ValidationSplit:
+        """Use all rows for training and validation."""
+        return cls(subsample, subsample, structure, reg_covar)
 
     @property
-    def held_out(self) -> bool:
-        """Whether rows are judged by that were not learnt from."""
-        return self.judging is not self.training
+    def is_held_out(self) -> bool:
+        """True if the validation rows are not trained on."""
+        return self.validation is not self.training
 
-    def begun(self, rows: Subsample, responsibilities: Array) -> Parameters | None:
-        """What some rows make of responsibilities; None where that degenerates."""
+    def estimate_start(self, rows: Subsample, responsibilities: Array) -> Parameters | None:
+        """Compute starting parameters from responsibilities of some rows; None if they degenerate."""
         try:
-            return start(rows, responsibilities, self.structure, self.reg_covar)
+            return estimate_start(rows, responsibilities, self.structure, self.reg_covar)
         except DegenerateError:
             return None
 
-    def run(self, starts: Sequence[Parameters], passes: int, *, accelerated: bool = False) -> list[Parameters | None]:
-        """Mixtures after so many passes of EM, or fewer where little is left to gain.
+    def run_em(
+        self, starts: Sequence[Parameters], passes: int, *, accelerated: bool = False
+    ) -> list[Parameters | None]:
+        """Run EM on the training rows, at most ``passes``; None for mixtures that degenerate."""
+        ended = self.run_em_until(starts, search_settings.SEARCH.em_tolerance, passes, accelerated=accelerated)
+        return [None if trajectory is None else trajectory.parameters for trajectory in ended]
 
-        None for those that degenerate.
-        """
-        stage = self._stage(TOL)
-        if accelerated:
-            algorithm = Accelerated(self.structure, self.reg_covar)
-            stage = replace(stage, algorithm=algorithm, stop=AcceleratedStop(TOL, leaves_plateaus=False))
-        return [None if one is None else one.parameters for one in self._followed(starts, stage, passes)]
-
-    def ends(self, starts: Sequence[Parameters], tol: float, passes: int) -> list[Trajectory | None]:
-        """What becomes of each start by plain EM until a pass gains less than ``tol``, nats a row.
-
-        None for those that degenerate.
-        """
-        return self._followed(starts, self._stage(tol), passes)
-
-    def _stage(self, tol: float) -> Stage:
-        algorithm = Batch(self.structure, self.reg_covar)
-        passes = lambda _, taken: _waves(self.training, taken)  # noqa: E731
-        return Stage("trial", algorithm, passes, Tolerance(tol), is_recorded=False)
-
-    def _followed(self, starts: Sequence[Parameters], stage: Stage, passes: int) -> list[Trajectory | None]:
+    def run_em_until(
+        self, starts: Sequence[Parameters], tol: float, passes: int, *, accelerated: bool = False
+    ) -> list[Trajectory | None]:
+        """Run EM on the training rows until a pass gains less than ``tol``, nats a row; None where it degenerates."""
         if not starts:
             return []
         try:
-            return list(run_stages(start_run(starts), [stage], max_iter=passes))
-        except DegenerateError:  # of one of them
+            return list(
+                run_em(
+                    starts,
+                    self.training,
+                    self.structure,
+                    self.reg_covar,
+                    passes=passes,
+                    tol=tol,
+                    accelerated=accelerated,
+                )
+            )
+        except DegenerateError:
             if len(starts) == 1:
                 return [None]
-            return [self._followed([start], stage, passes)[0] for start in starts]
+            return [self.run_em_until([start], tol, passes, accelerated=accelerated)[0] for start in starts]
 
-    def scores(self, candidates: Sequence[Parameters]) -> Array:
-        """Mean log-likelihood of each mixture on the rows to judge by, nats a row."""
-        tallies = [
-            [found.likelihood for (found,) in execution.expect(chunk_group, candidates)]
-            for chunk_group in _waves(self.judging, 0)
+    def score_on_validation(self, mixtures: Sequence[Parameters]) -> Array:
+        """Return the mean log-likelihood of each mixture on the validation rows, nats a row."""
+        source = as_source(self.validation.rows, self.validation.weights)
+        likelihoods = [
+            [expectation.likelihood for (expectation,) in execution.expect(chunk_group, mixtures)]
+            for chunk_group in _small_leaves(source)
         ]
-        return np.array([tree_sum(parts).mean for parts in zip(*tallies, strict=True)])
+        return np.array([tree_sum(parts).mean for parts in zip(*likelihoods, strict=True)])
 
 
-def ranked(scores: Array) -> list[int]:
-    """Places of the scores, the best first; lest rounding decides, the first of those that differ by no more."""
-    return [int(place) for place in np.argsort(-np.round(scores, SAME), kind="stable")]
+def rank_by_score(scores: Array) -> list[int]:
+    """Return indices of the scores, best first; of scores that are equal but for rounding, the first comes first."""
+    return [int(index) for index in np.argsort(-np.round(scores, ROUNDING_DECIMALS), kind="stable")]
 
 
-def survivors(mixtures: Sequence[Parameters | None]) -> list[Parameters]:
-    """Those that did not degenerate."""
+def drop_degenerate(mixtures: Sequence[Parameters | None]) -> list[Parameters]:
+    """Return the mixtures that did not degenerate."""
     return [mixture for mixture in mixtures if mixture is not None]
 
 
-def at_hand(source: Source) -> Subsample:
-    """Rows of a source that is in memory, as one array."""
-    chunks = list(source.chunks())
-    rows = np.concatenate([chunk.rows for chunk in chunks])
-    return Subsample(rows, None if chunks[0].weights is None else np.concatenate([chunk.weights for chunk in chunks]))
-
-
-def _source(subsample: Subsample) -> Source:
-    return as_source(subsample.rows, subsample.weights)
-
-
-def _taken(subsample: Subsample, places: NDArray[np.intp]) -> Subsample:
-    return Subsample(subsample.rows[places], None if subsample.weights is None else subsample.weights[places])
-
-
-def _waves(source: Source, taken: int) -> Iterator[ChunkGroup]:
+def _small_leaves(source: Source, taken: int = 0) -> Iterator[ChunkGroup]:
     for chunk_group in execution.iter_chunk_groups(source, taken):
-        yield replace(chunk_group, leaf_rows=LEAF_ROWS)
+        yield replace(chunk_group, leaf_rows=search_settings.SEARCH.leaf_rows)

@@ -11,9 +11,9 @@ from streamgmm.algorithms.settings import EMSettings
 from streamgmm.data.source import Source
 from streamgmm.data.subsample import Subsample, SubsampleState
 from streamgmm.fitting.driver import Observe, count_groups
-from streamgmm.initialization.candidates import drawn
-from streamgmm.initialization.starts_per_size import StartsOfSize, find_starts_per_size, log_densities
-from streamgmm.initialization.validation import ValidationSplit, at_hand
+from streamgmm.initialization.find_starts import draw_rows_to_start
+from streamgmm.initialization.starts_per_size import StartsOfSize, find_starts_per_size, validation_log_densities
+from streamgmm.initialization.validation import ValidationSplit
 from streamgmm.iteration.run import start_run
 from streamgmm.model.covariances import STRUCTURES, CovarianceStructure
 from streamgmm.model.criteria import n_parameters
@@ -120,7 +120,7 @@ class SelectionStartsPhase:
         """Find the starts, from one reading."""
         context = self.context
         largest = max(size for _, size in context.keys)
-        subsample = drawn(
+        subsample = draw_rows_to_start(
             context.source,
             largest,
             context.seed,
@@ -140,19 +140,21 @@ def find_starts(subsample: Subsample, context: SelectionContext) -> tuple[tuple[
     largest, d = sizes[-1], subsample.rows.shape[1]
     is_divided, init_params = CRITERIA[context.criterion.name].from_held_out, context.init_params
     most = max((STRUCTURES[family] for family in families), key=lambda structure: n_parameters(structure, largest, d))
-    shared = ValidationSplit.of(subsample, most, largest, context.settings.reg_covar, context.seed, is_divided)
+    shared = ValidationSplit.from_subsample(
+        subsample, most, largest, context.settings.reg_covar, context.seed, is_divided
+    )
     starts: dict[Key, StartsOfSize] = {}
     densities: dict[Key, Array] = {}
     for family in families:
         split = replace(shared, structure=STRUCTURES[family])
         by_size = find_starts_per_size(subsample, split, sizes, context.n_init, init_params, context.random)
         starts |= {(family, size): starts_of_size for size, starts_of_size in by_size.items()}
-        if is_divided or (shared.held_out and init_params == "auto" and subsample.weights is None):
+        if is_divided or (shared.is_held_out and init_params == "auto" and subsample.weights is None):
             # a start that was not searched may come from validation rows, and a weight may stand for no draws
             densities |= {
-                (family, size): log_densities(split, starts_of_size.starts[0])
+                (family, size): validation_log_densities(split, starts_of_size.starts[0])
                 for size, starts_of_size in by_size.items()
                 if starts_of_size.starts and (is_divided or starts_of_size.restarts is not None or size == 1)
             }
-    weights = at_hand(shared.judging).weights if is_divided else None
+    weights = shared.validation.weights if is_divided else None
     return tuple(starts[key] for key in context.keys), held_out(context.keys, densities, weights)

@@ -18,7 +18,7 @@ from streamgmm.data.execution import EvaluationState
 from streamgmm.errors import DegenerateError
 from streamgmm.fitting.driver import Observe, Phase, count_groups
 from streamgmm.fitting.plan import plan_stages
-from streamgmm.initialization.validation import MOST
+from streamgmm.initialization.search_settings import SEARCH
 from streamgmm.iteration.loop import Event, pick
 from streamgmm.iteration.run import Run, Stage, Trajectory, run_stages
 from streamgmm.model.em import ILL_DEFINED, Expectation
@@ -161,7 +161,9 @@ def _find_lead(context: SelectionContext, candidates: list[RaceCandidate], state
     """Return by how much the best candidate on held-out rows leads; None where no rows are held out."""
     scores = dict(zip(context.keys, state.scores, strict=True))
     free = np.array([candidate.n_parameters for candidate in candidates])
-    return HeldOutLead.of(np.array([scores[candidate.key] for candidate in candidates]).reshape(-1, 2), free, MOST)
+    return HeldOutLead.of(
+        np.array([scores[candidate.key] for candidate in candidates]).reshape(-1, 2), free, SEARCH.training_rows
+    )
 
 
 def _drop_candidates(

@@ -25,7 +25,7 @@ from streamgmm.fitting import streaming as online
 from streamgmm.fitting.context import FitTask
 from streamgmm.fitting.driver import run_phases
 from streamgmm.fitting.progress import Progress
-from streamgmm.initialization.candidates import subsample_size
+from streamgmm.initialization.find_starts import subsample_size
 from streamgmm.iteration.loop import Event
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.em import ILL_DEFINED

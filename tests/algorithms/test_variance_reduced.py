@@ -255,7 +255,7 @@ def test_a_start_that_cannot_be_found_anew_is_done_without(monkeypatch):
 
     rows = strips()
     model = GaussianMixture(3, random_state=0).partial_fit(rows[:2000])
-    monkeypatch.setattr("streamgmm.initialization.choose_starts.starts", degenerate)
+    monkeypatch.setattr("streamgmm.initialization.find_starts.find_starts", degenerate)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OrderWarning)
         for part in np.array_split(rows[2000:], 20):

@@ -2,7 +2,7 @@
 
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -15,6 +15,7 @@ import zarr
 from streamgmm import Checkpoint, GaussianMixture
 from streamgmm.estimator.keeping import CheckpointSession
 from streamgmm.estimator.model_file import record
+from streamgmm.initialization.search_settings import SEARCH
 from streamgmm.persistence.container import to_bytes
 
 SMALL = {  # so that few rows are many chunks, groups and waves
@@ -23,8 +24,9 @@ SMALL = {  # so that few rows are many chunks, groups and waves
     "streamgmm.data.sources.in_memory.CHUNK_ROWS": 256,
     "streamgmm.data.sources.storage.TASK_BYTES": 2**11,
     "streamgmm.fitting.plan.LARGE": 1_200,
-    "streamgmm.initialization.choose_starts.LITTLE": 2**12,
-    "streamgmm.initialization.choose_starts.UNSURE": 2,
+    "streamgmm.initialization.search_settings.SEARCH": replace(
+        SEARCH, small_problem=2**12, uncertain_rows_per_parameter=2
+    ),
 }
 
 

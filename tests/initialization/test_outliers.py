@@ -1,6 +1,5 @@
 """Components too rare for the sample that a fit starts from are found, and nothing else is taken for one."""
 
-import sys
 from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
@@ -13,13 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgmm import Checkpoint, GaussianMixture
+from streamgmm.algorithms.accelerated import Accelerated
 from streamgmm.data import execution
 from streamgmm.data.sources import as_source
 from streamgmm.errors import DegenerateError
 from streamgmm.estimator.keeping import CheckpointSession
 from streamgmm.estimator.model_file import record
-from streamgmm.fitting.driver import TRIED, FitProcedure
-from streamgmm.initialization.outliers import OutlierSampler, distances, radius
+from streamgmm.fitting.context import FitContext
+from streamgmm.fitting.em_phase import LEAST_PASSES, EMPhase
+from streamgmm.initialization.outliers import OutlierSampler, outlier_radius, squared_distances
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.em import make_parameters
 from streamgmm.persistence.container import to_bytes
@@ -34,9 +35,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 
 @pytest.fixture(autouse=True)
-def _small(monkeypatch):
-    # the package has a function of the module's name
-    monkeypatch.setattr(sys.modules["streamgmm.initialization.candidates"], "RESERVOIR", KEPT)
+def _small(tune):
+    tune(subsample_rows=KEPT)
 
 
 def clusters(seed=0, n=40_000, d=2):
@@ -55,9 +55,9 @@ def with_rare(mean, seed=0, n=40_000, size=30, width=0.7):
 
 def found(model, mean, size):
     """Whether there is a component of about so many rows at a place."""
-    distances_ = np.linalg.norm(model.means_ - mean, axis=1)
-    nearest = distances_.argmin()
-    return distances_[nearest] < 1.0 and abs(model.weights_[nearest] * model.n_samples_seen_ / size - 1.0) < 0.3
+    distances = np.linalg.norm(model.means_ - mean, axis=1)
+    nearest = distances.argmin()
+    return distances[nearest] < 1.0 and abs(model.weights_[nearest] * model.n_samples_seen_ / size - 1.0) < 0.3
 
 
 def repairs(model):
@@ -72,39 +72,39 @@ def of_unit_variance(means, family="full"):
     return make_parameters(np.full(k, 1 / k), means, covariances, structure)
 
 
-def without_look(monkeypatch, rows, *arguments, **settings):
-    """A fit as it were if nobody looked."""
+def without_relocation(monkeypatch, rows, *arguments, **settings):
+    """Fit without drawing outliers."""
     with monkeypatch.context() as patch:
-        patch.setattr("streamgmm.fitting.driver.FitProcedure._looks", property(lambda course: False))
+        patch.setattr(FitContext, "samples_outliers", property(lambda context: False))
         return GaussianMixture(*arguments, **settings).fit(rows)
 
 
 # ---------------------------------------------------------------------- what is found
 
 
-def test_a_component_that_the_sample_has_hardly_a_row_of_is_found(monkeypatch):
+def test_a_component_too_rare_for_the_subsample_is_found(monkeypatch):
     hits = misses = 0
     for seed in range(20):
         mean = [(9.0, 7.5), (60.0, -40.0)][seed % 2]  # moderately far, and far
         rows = with_rare(mean, seed)
         hits += found(GaussianMixture(4, random_state=seed).fit(rows), mean, 30)
         if seed < 6:
-            misses += not found(without_look(monkeypatch, rows, 4, random_state=seed, max_iter=20), mean, 30)
+            misses += not found(without_relocation(monkeypatch, rows, 4, random_state=seed, max_iter=20), mean, 30)
     assert hits >= 19
     assert misses >= 2  # or the sample would have been enough
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_all_families_have_it(family, monkeypatch):
+def test_rare_components_are_found_in_every_family(family, monkeypatch):
     mean = (9.0, 8.0, 6.0)
     rows = with_rare(mean, seed=3)
     model = GaussianMixture(4, covariance_type=family, random_state=0).fit(rows)
     assert found(model, mean, 30)
-    whole = without_look(monkeypatch, rows, 4, covariance_type=family, random_state=0, max_iter=20)
+    whole = without_relocation(monkeypatch, rows, 4, covariance_type=family, random_state=0, max_iter=20)
     assert model.lower_bound_ >= whole.lower_bound_ - 1e-9
 
 
-def test_several_are_found_at_once_and_it_is_told():
+def test_several_rare_components_are_found_in_one_relocation():
     rows, random = clusters(5), np.random.default_rng(6)
     means = np.array([[30.0, 30.0], [-25.0, 10.0], [9.0, -12.0]])
     for place, mean in enumerate(means):
@@ -117,14 +117,14 @@ def test_several_are_found_at_once_and_it_is_told():
 
 
 @pytest.mark.parametrize("settings", [{"n_init": 2}, {"algorithm": "batch", "tol": 1e-4}, {"max_iter": 9}])
-def test_all_ways_to_end_a_fit_by_passes_over_all_rows_have_it(settings):
+def test_rare_components_are_found_with_other_settings(settings):
     mean = (40.0, -20.0)
     model = GaussianMixture(4, random_state=1, **settings).fit(with_rare(mean, 1))
     assert found(model, mean, 30)
     assert model.n_iter_ <= settings.get("max_iter", 100)
 
 
-def test_large_input_is_looked_at_after_its_opening(monkeypatch):
+def test_rare_components_are_found_in_staged_fits(monkeypatch):
     monkeypatch.setattr("streamgmm.fitting.plan.LARGE", 20_000)
     mean = (9.0, 8.0)
     model = GaussianMixture(4, random_state=2).fit(with_rare(mean, 2))
@@ -132,7 +132,7 @@ def test_large_input_is_looked_at_after_its_opening(monkeypatch):
     assert found(model, mean, 30)
 
 
-def test_a_weight_is_as_many_rows():
+def test_weights_count_as_repeated_rows():
     rows = with_rare((30.0, 0.0), 4)
     weights = np.full(len(rows), 3.0)
     model = GaussianMixture(4, random_state=0).fit(rows, sample_weight=weights)
@@ -165,18 +165,18 @@ def nothing(rows, random):
 
 
 @pytest.mark.parametrize("spoil", [nothing, sentinels, a_wild_row, a_handful, scattered])
-def test_what_is_no_component_changes_no_bit(spoil, monkeypatch):
+def test_rows_that_are_no_component_change_no_bit(spoil, monkeypatch):
     for seed in range(2):
         rows = clusters(seed)
         spoil(rows, np.random.default_rng(seed))
         model = GaussianMixture(4, random_state=seed, max_iter=10).fit(rows)
         assert repairs(model) == []
-        whole = without_look(monkeypatch, rows, 4, random_state=seed, max_iter=10)
+        whole = without_relocation(monkeypatch, rows, 4, random_state=seed, max_iter=10)
         assert to_bytes(*record(model)) == to_bytes(*record(whole))
 
 
 @pytest.mark.parametrize("size", [1e20, 1e60, 1e140])
-def test_values_that_can_hardly_be_squared_make_no_difference(size, monkeypatch):
+def test_rows_that_can_hardly_be_squared_make_no_difference(size, monkeypatch):
     rows, random = clusters(1), np.random.default_rng(1)
     rows[:40] = size * random.normal(size=(40, 2))
 
@@ -188,14 +188,14 @@ def test_values_that_can_hardly_be_squared_make_no_difference(size, monkeypatch)
 
     settings = {"random_state": 0, "max_iter": 3}
     looked = outcome(lambda: GaussianMixture(4, **settings).fit(rows))
-    assert looked == outcome(lambda: without_look(monkeypatch, rows, 4, **settings))
+    assert looked == outcome(lambda: without_relocation(monkeypatch, rows, 4, **settings))
 
 
-def test_starts_that_are_given_or_warm_and_samples_of_all_rows_are_left_alone(monkeypatch):
+def test_given_and_warm_starts_and_complete_subsamples_are_not_relocated(monkeypatch):
     def never(*arguments):
         raise AssertionError
 
-    monkeypatch.setattr("streamgmm.fitting.driver.propose_exchange", never)
+    monkeypatch.setattr("streamgmm.fitting.em_phase.propose_relocation", never)
     rows = with_rare((30.0, 0.0))
     means = np.vstack([CENTRES, [4.0, 4.0]])
     GaussianMixture(4, means_init=means, random_state=0).fit(rows)
@@ -228,16 +228,15 @@ class ValueCounts:
 
 
 @pytest.mark.parametrize("rows", [clusters(1), with_rare((30.0, 0.0), 1)], ids=["nothing", "rare"])
-def test_no_reading_is_added(rows):
+def test_outliers_cost_no_additional_pass(rows):
     source = ValueCounts(rows)
     model = GaussianMixture(4, random_state=0).fit(source)
     assert repairs(model) == [NAME] * int(found(model, (30.0, 0.0), 30))
     assert source.reads["passes"] == 1 + model.n_iter_ + 1  # a sample, the passes, and the exact likelihood
 
 
-def looked_at(source, parameters, seed=3, most=50):
-    second = OutlierSampler(seed, source.n_features, None)
-    object.__setattr__(second.draw, "most", most)
+def draw_outliers(source, parameters, seed=3, most=50):
+    second = OutlierSampler(seed, source.n_features, size=most)
     for chunk_group in execution.iter_chunk_groups(source):
         execution.expect(replace(chunk_group, row_tap=second), [parameters])
     return second
@@ -245,7 +244,7 @@ def looked_at(source, parameters, seed=3, most=50):
 
 @law
 @given(st.integers(0, 2**31), st.lists(st.integers(1, 400), min_size=1, max_size=6), st.booleans())
-def test_the_same_rows_are_drawn_from_any_chunks(seed, lengths, weighted):
+def test_chunks_do_not_change_which_outliers_are_drawn(seed, lengths, weighted):
     random = np.random.default_rng(seed)
     n = sum(lengths)
     rows = random.normal(size=(n, 2)) * random.choice([1.0, 8.0], size=(n, 1))
@@ -254,36 +253,36 @@ def test_the_same_rows_are_drawn_from_any_chunks(seed, lengths, weighted):
     lazy = da.from_array(rows, (tuple(lengths), 2))
     kinds = [as_source(rows, weights), as_source(lazy, None if weights is None else da.from_array(weights, chunks=n))]
     kinds += [as_source(zarr.array(rows, chunks=(37, 2)), weights)]
-    ways = [looked_at(kind, parameters, seed) for kind in kinds]
+    ways = [draw_outliers(kind, parameters, seed) for kind in kinds]
     for way in ways[1:]:
-        np.testing.assert_array_equal(way.unexplained(parameters).rows, ways[0].unexplained(parameters).rows)
-        np.testing.assert_allclose(way.unexplained(parameters).weights, ways[0].unexplained(parameters).weights)
+        np.testing.assert_array_equal(way.subsample(parameters).rows, ways[0].subsample(parameters).rows)
+        np.testing.assert_allclose(way.subsample(parameters).weights, ways[0].subsample(parameters).weights)
 
 
 @law
 @given(st.integers(0, 2**31), st.sampled_from(FAMILIES), st.integers(1, 6), st.integers(1, 4))
-def test_distances_are_those_from_the_nearest_component_in_its_own_deviations(seed, family, d, k):
+def test_squared_distancesare_those_from_the_nearest_component(seed, family, d, k):
     random = np.random.default_rng(seed)
     parameters = of_unit_variance(4.0 * random.normal(size=(k, d)), family)
     rows = 5.0 * random.normal(size=(500, d))
     expected = ((rows[:, None] - parameters.means) ** 2).sum(axis=2).min(axis=1)
-    np.testing.assert_allclose(distances(rows, parameters), expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(squared_distances(rows, parameters), expected, rtol=1e-9, atol=1e-9)
 
 
-def test_a_component_of_no_weight_explains_nothing():
+def test_a_component_without_weight_explains_no_row():
     structure = STRUCTURES["full"]
     parameters = make_parameters(np.array([1.0, 0.0]), np.array([[0.0], [50.0]]), np.ones((2, 1, 1)), structure)
-    np.testing.assert_allclose(distances(np.array([[2.0], [50.0]]), parameters), [4.0, 2500.0])
+    np.testing.assert_allclose(squared_distances(np.array([[2.0], [50.0]]), parameters), [4.0, 2500.0])
 
 
-def test_weights_of_what_is_drawn_are_on_average_those_of_all_that_is_unexplained():
+def test_weights_of_drawn_outliers_estimate_the_weight_of_all_outliers():
     random = np.random.default_rng(0)
     rows = np.concatenate([random.normal(size=(3_000, 2)), 30.0 + 10.0 * random.normal(size=(800, 2))])
     weights = random.integers(1, 4, len(rows)).astype(float)
     parameters = of_unit_variance([[0.0, 0.0]])
-    far = distances(rows, parameters) > radius(2)
+    far = squared_distances(rows, parameters) > outlier_radius(2)
     totals = [
-        looked_at(as_source(rows, weights), parameters, seed, most=100).unexplained(parameters).weights.sum()
+        draw_outliers(as_source(rows, weights), parameters, seed, most=100).subsample(parameters).weights.sum()
         for seed in range(60)
     ]
     error = np.std(totals) / np.sqrt(len(totals))
@@ -291,11 +290,11 @@ def test_weights_of_what_is_drawn_are_on_average_those_of_all_that_is_unexplaine
     assert abs(np.mean(totals) - weights[far].sum()) < 5.0 * error
 
 
-def test_all_are_kept_where_they_are_few_with_their_own_weights():
+def test_few_outliers_are_all_kept_with_their_own_weights():
     rows = with_rare((30.0, 0.0))
     parameters = of_unit_variance(CENTRES)
-    found_ = looked_at(as_source(rows), parameters, most=8_192).unexplained(parameters)
-    far = distances(rows, parameters) > radius(2)
+    found_ = draw_outliers(as_source(rows), parameters, most=8_192).subsample(parameters)
+    far = squared_distances(rows, parameters) > outlier_radius(2)
     np.testing.assert_array_equal(found_.rows, rows[far])
     np.testing.assert_allclose(found_.weights, 1.0)
 
@@ -308,12 +307,12 @@ class Killed(BaseException):
 
 
 def killed_after(patch, chunk_groups):
-    """Kill a fit after so many waves, None for not at all; yields what the second look had drawn at each."""
+    """Kill a fit after some chunk groups, None for never; return a list that gets the outliers drawn at each."""
     seen, watch = [], CheckpointSession.watch
 
     def watched(self, fit_state):
         watch(self, fit_state)
-        seen.append(fit_state.second)
+        seen.append(getattr(fit_state, "outliers", None))
         if chunk_groups is not None and len(seen) > chunk_groups:
             raise Killed
 
@@ -322,7 +321,7 @@ def killed_after(patch, chunk_groups):
 
 
 @pytest.mark.parametrize("kind", ["array", "dask", "batches"])
-def test_a_fit_that_is_killed_while_it_looks_or_tries_ends_in_the_same_bits(kind, tmp_path, monkeypatch):
+def test_a_fit_killed_while_outliers_are_drawn_or_relocated_resumes_to_the_same_bits(kind, tmp_path, monkeypatch):
     monkeypatch.setattr("streamgmm.data.sources.in_memory.CHUNK_ROWS", 6_000)
     monkeypatch.setattr("streamgmm.data.execution.CHUNKS_PER_GROUP", 2)
     rows = with_rare((30.0, 0.0), 1, n=24_000, size=16)
@@ -352,22 +351,28 @@ def test_a_fit_that_is_killed_while_it_looks_or_tries_ends_in_the_same_bits(kind
 # ---------------------------------------------------------------------- the race
 
 
-def test_a_start_that_is_worse_on_all_rows_is_left(monkeypatch):
+def test_a_relocation_that_is_worse_on_all_rows_is_dropped(monkeypatch):
     rows = clusters(2)
     worse = of_unit_variance([[0.0, 0.0], [0.5, 0.0], [0.0, 0.5], [0.5, 0.5]])
-    whole = without_look(monkeypatch, rows, 4, random_state=0)
-    monkeypatch.setattr("streamgmm.fitting.driver.propose_exchange", lambda *arguments: worse)
+    whole = without_relocation(monkeypatch, rows, 4, random_state=0)
+    monkeypatch.setattr("streamgmm.fitting.em_phase.propose_relocation", lambda *arguments: worse)
     model = GaussianMixture(4, random_state=0).fit(rows)
     assert repairs(model) == []
     np.testing.assert_allclose(model.means_, whole.means_, rtol=1e-9, atol=1e-9)
 
 
-def test_what_was_left_behind_is_not_what_a_fit_ends_with(monkeypatch):
+def test_a_dropped_candidate_does_not_win_the_fit(monkeypatch):
     """Though its bound may be the higher in the end: what is added to variances can lower that of what goes on."""
+
+    def last(run):
+        return len(run.trajectories) - 1
+
     of_equals = of_unit_variance(np.zeros((4, 2)))  # and never more than one component
-    monkeypatch.setattr("streamgmm.fitting.driver.propose_exchange", lambda *arguments: of_equals)
+    monkeypatch.setattr("streamgmm.fitting.em_phase.propose_relocation", lambda *arguments: of_equals)
     monkeypatch.setattr(
-        "streamgmm.fitting.driver.FitProcedure._retire", lambda _, step, run: range(len(run.trajectories) - 1)
+        EMPhase,
+        "_drop_worse",
+        lambda _, run: run.only([one for one in run.candidates if one == len(run.trajectories) - 1]),
     )
     monkeypatch.setattr("streamgmm.fitting.refinement.faults", lambda trajectory: iter(()))
     model = GaussianMixture(4, random_state=0).fit(clusters(2))
@@ -377,32 +382,31 @@ def test_what_was_left_behind_is_not_what_a_fit_ends_with(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "going, converged, left", [((0, 1), False, (1,)), ((1,), True, (1,)), ((1,), False, ()), ((0,), False, ())]
+    "active, converged, kept", [((0, 1), False, [0]), ((1,), True, []), ((1,), False, None), ((0,), False, None)]
 )
-def test_of_two_starts_one_goes_on_to_its_end(going, converged, left):
-    """Also where the first was left behind when it was the worse, and is the better since."""
+def test_the_worse_of_two_candidates_is_dropped(active, converged, kept):
+    """Also where the first was dropped when it was the worse, and is the better since."""
     trajectories = [SimpleNamespace(lower_bound=bound, converged=converged) for bound in (-1.0, -1.1)]
-    position = SimpleNamespace(candidates=[(candidate, None, None) for candidate in going])
-    run = SimpleNamespace(trajectories=trajectories, bounds=[(0.0,) * TRIED] * 2, position=position)
-    assert FitProcedure._retire(SimpleNamespace(n_init=1), None, run) == left
+    bounds = [(0.0,) * LEAST_PASSES] * 2
+    run = SimpleNamespace(trajectories=trajectories, bounds=bounds, candidates=list(active), only=lambda left: left)
+    after = EMPhase._drop_worse(SimpleNamespace(context=SimpleNamespace(n_init=1)), run)
+    assert after is run if kept is None else after == kept
 
 
-def test_a_start_that_degenerates_is_left(monkeypatch):
+def test_a_relocation_that_degenerates_is_dropped(monkeypatch):
     rows = clusters(2)
-    whole = without_look(monkeypatch, rows, 4, random_state=0)
+    whole = without_relocation(monkeypatch, rows, 4, random_state=0)
     other = of_unit_variance(np.vstack([CENTRES, [4.0, 4.0]]))
-    monkeypatch.setattr("streamgmm.fitting.driver.propose_exchange", lambda *arguments: other)
-    from streamgmm.iteration import loop as iteration
+    monkeypatch.setattr("streamgmm.fitting.em_phase.propose_relocation", lambda *arguments: other)
+    update, calls = Accelerated.update, Counter()
 
-    step, calls = iteration.m_step, Counter()
-
-    def degenerate(surrogate, before, structure, reg_covar):
-        calls[before.version] += 1
-        if before is other:
+    def degenerate(self, state, expectations, chunk_group):
+        calls[state.parameters.version] += 1
+        if state.parameters is other:
             raise DegenerateError("on purpose")
-        return step(surrogate, before, structure, reg_covar)
+        return update(self, state, expectations, chunk_group)
 
-    monkeypatch.setattr(iteration, "m_step", degenerate)
+    monkeypatch.setattr(Accelerated, "update", degenerate)
     model = GaussianMixture(4, random_state=0).fit(rows)
     assert calls[other.version] == 1
     assert repairs(model) == []

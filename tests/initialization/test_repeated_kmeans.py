@@ -1,4 +1,4 @@
-"""k-means many times over: the partitions are scikit-learn's, and of their ends the best is taken."""
+"""Repeated k-means: the partitions are scikit-learn's, and the best end of EM decides."""
 
 from dataclasses import replace
 
@@ -12,10 +12,10 @@ from sklearn.cluster import KMeans
 from streamgmm import GaussianMixture, load
 from streamgmm.data.subsample import Subsample
 from streamgmm.errors import DegenerateError
-from streamgmm.initialization import choose_starts as starting
-from streamgmm.initialization import repeated_kmeans as repeats
-from streamgmm.initialization.batched_kmeans import partitions
-from streamgmm.initialization.repeated_kmeans import repeated
+from streamgmm.initialization import find_starts as finding
+from streamgmm.initialization.multistart import run_multistart, run_repeated_kmeans
+from streamgmm.initialization.start_methods import repeat_kmeans
+from streamgmm.initialization.user_start import UserStart
 from streamgmm.initialization.validation import ValidationSplit
 from streamgmm.model.covariances import STRUCTURES
 
@@ -47,12 +47,12 @@ def named_by_first_rows(labels):
     st.sampled_from([0.0, -1e5]),
     st.sampled_from([1e-150, 1.0, 1e120]),
 )
-def test_partitions_are_those_of_scikit_learns_k_means_one_after_another(seed, n, d, k, weighted, offset, unit):
+def test_partitions_are_those_of_scikit_learns_k_means(seed, n, d, k, weighted, offset, unit):
     rows = drawn(seed, n, d) + offset
     weights = np.random.default_rng(seed).uniform(0.5, 2.0, size=n) if weighted else None
     random = RandomState(seed)
     theirs = [KMeans(k, n_init=1, random_state=random).fit(rows, sample_weight=weights).labels_ for _ in range(4)]
-    kept, which = partitions(Subsample(unit * rows, weights), k, RandomState(seed), 4)
+    kept, which = repeat_kmeans(Subsample(unit * rows, weights), k, RandomState(seed), 4)
     for place, labels in zip(which, theirs, strict=True):
         ours = kept[place].argmax(axis=1)
         np.testing.assert_array_equal(named_by_first_rows(ours), named_by_first_rows(labels))
@@ -60,28 +60,18 @@ def test_partitions_are_those_of_scikit_learns_k_means_one_after_another(seed, n
 
 @given(st.integers(0, 10**6), st.integers(2, 5))
 @settings(max_examples=20, deadline=None)
-def test_every_partition_is_kept_once(seed, k):
-    kept, which = partitions(Subsample(drawn(seed, 40, 2), None), k, RandomState(seed), 10)
+def test_every_partition_is_returned_once(seed, k):
+    kept, which = repeat_kmeans(Subsample(drawn(seed, 40, 2), None), k, RandomState(seed), 10)
     assert set(which) == set(range(len(kept)))
     names = [tuple(named_by_first_rows(one.argmax(axis=1))) for one in kept]
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize("held", [1, 700, 2**22])
-def test_how_many_are_gone_on_with_together_changes_nothing(held, monkeypatch):
-    rows = drawn(3, 150, 3)
-    whole = partitions(Subsample(rows, None), 4, RandomState(0), 10)
-    monkeypatch.setattr("streamgmm.initialization.batched_kmeans.HELD", held)
-    parts = partitions(Subsample(rows, None), 4, RandomState(0), 10)
-    assert parts[1] == whole[1]
-    np.testing.assert_array_equal(parts[0], whole[0])
-
-
-def test_draws_go_on_from_each_other():
+def test_draws_continue_the_random_stream():
     rows = drawn(0, 100, 2)
     random = RandomState(0)
-    halves = [partitions(Subsample(rows, None), 6, random, 5) for _ in range(2)]
-    whole = partitions(Subsample(rows, None), 6, RandomState(0), 10)
+    halves = [repeat_kmeans(Subsample(rows, None), 6, random, 5) for _ in range(2)]
+    whole = repeat_kmeans(Subsample(rows, None), 6, RandomState(0), 10)
     found = [kept[place] for kept, which in halves for place in which]
     for one, place in zip(found, whole[1], strict=True):
         names = (named_by_first_rows(responsibilities.argmax(axis=1)) for responsibilities in (one, whole[0][place]))
@@ -99,9 +89,9 @@ def test_draws_go_on_from_each_other():
     ids=["one place", "two places", "three places of integers", "as many as clusters"],
 )
 @pytest.mark.parametrize("weighted", [False, True])
-def test_fewer_places_than_clusters_are_partitions_too(rows, weighted):
+def test_fewer_distinct_rows_than_clusters_give_partitions_too(rows, weighted):
     weights = (np.arange(len(rows)) % 2 + 0.0) if weighted else None
-    kept, which = partitions(Subsample(rows, weights), 3, RandomState(0), 10)
+    kept, which = repeat_kmeans(Subsample(rows, weights), 3, RandomState(0), 10)
     assert len(which) == 10
     for one in kept:
         assert one.shape == (len(rows), 3)
@@ -112,27 +102,30 @@ def test_fewer_places_than_clusters_are_partitions_too(rows, weighted):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_best_by_where_they_lead_comes_first(seed):
+def test_the_start_with_the_best_end_comes_first(seed):
     rows = drawn(seed, 120, 2)
-    found, told = repeated(Subsample(rows, None), FULL, 4, 3, RandomState(seed), 1e-3)
+    found, told = run_repeated_kmeans(Subsample(rows, None), FULL, 4, 3, RandomState(seed), 1e-3)
     assert 1 <= len(found) <= 3
-    ends = [one.lower_bound for one in ValidationSplit.on(Subsample(rows, None), FULL, 1e-3).ends(found, 1e-3, 100)]
+    ends = [
+        one.lower_bound
+        for one in ValidationSplit.from_all_rows(Subsample(rows, None), FULL, 1e-3).run_em_until(found, 1e-3, 100)
+    ]
     assert ends == sorted(ends, reverse=True)
     assert ends[0] == pytest.approx(max(told.scores), abs=1e-12)
-    assert len(told.scores) == len(told.ways) == 10
+    assert len(told.scores) == len(told.methods) == 10
 
 
-def test_what_is_told_is_how_good_the_fit_is(tmp_path):
+def test_the_best_score_is_the_lower_bound_of_the_fit(tmp_path):
     rows = drawn(1, 120, 2)
     model = GaussianMixture(4, reg_covar=1e-3, random_state=1).fit(rows)
     assert max(model.restarts_.scores) == pytest.approx(model.lower_bound_, abs=1e-12)
-    assert not model.restarts_.held_out
+    assert not model.restarts_.is_held_out
     model.save(tmp_path / "model")
     assert load(tmp_path / "model").restarts_ == model.restarts_
 
 
-def test_rounding_does_not_say_which_of_the_same_comes_first(monkeypatch):
-    rows, ends = drawn(2, 120, 2), ValidationSplit.ends
+def test_rounding_does_not_order_equal_starts(monkeypatch):
+    rows, ends = drawn(2, 120, 2), ValidationSplit.run_em_until
     begun = []
 
     def rounded_up(trials, starts, tol, passes):
@@ -141,32 +134,32 @@ def test_rounding_does_not_say_which_of_the_same_comes_first(monkeypatch):
         bound = max(one.lower_bound for one in ended)
         return [replace(one, lower_bounds=(bound + 1e-15 * place,)) for place, one in enumerate(ended)]
 
-    monkeypatch.setattr(ValidationSplit, "ends", rounded_up)
-    (found,), _ = repeated(Subsample(rows, None), FULL, 4, 1, RandomState(2), 1e-3)
+    monkeypatch.setattr(ValidationSplit, "run_em_until", rounded_up)
+    (found,), _ = run_repeated_kmeans(Subsample(rows, None), FULL, 4, 1, RandomState(2), 1e-3)
     assert found is begun[0]
 
 
-def test_a_start_that_degenerates_is_left_out(monkeypatch):
+def test_a_start_that_degenerates_is_dropped(monkeypatch):
     rows = drawn(2, 120, 2)
-    subsample, ends = Subsample(rows, None), ValidationSplit.ends
-    found, told = repeated(subsample, FULL, 4, 2, RandomState(2), 1e-3)
+    subsample, ends = Subsample(rows, None), ValidationSplit.run_em_until
+    found, told = run_repeated_kmeans(subsample, FULL, 4, 2, RandomState(2), 1e-3)
 
     def without_the_best(trials, starts, tol, passes):
         ended = ends(trials, starts, tol, passes)
         best = max(range(len(ended)), key=lambda place: ended[place].lower_bound)
         return [None if place == best else one for place, one in enumerate(ended)]
 
-    monkeypatch.setattr(ValidationSplit, "ends", without_the_best)
-    second, less = repeated(subsample, FULL, 4, 1, RandomState(2), 1e-3)
+    monkeypatch.setattr(ValidationSplit, "run_em_until", without_the_best)
+    second, less = run_repeated_kmeans(subsample, FULL, 4, 1, RandomState(2), 1e-3)
     np.testing.assert_array_equal(second[0].means, found[1].means)
     assert less.scores == tuple(-np.inf if score == max(told.scores) else score for score in told.scores)
-    monkeypatch.setattr(ValidationSplit, "ends", lambda trials, starts, tol, passes: [None] * len(starts))
+    monkeypatch.setattr(ValidationSplit, "run_em_until", lambda trials, starts, tol, passes: [None] * len(starts))
     with pytest.raises(DegenerateError):
-        repeated(subsample, FULL, 4, 1, RandomState(2), 1e-3)
+        run_repeated_kmeans(subsample, FULL, 4, 1, RandomState(2), 1e-3)
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_fit_that_scikit_learn_can_make_from_one_start_is_made(seed):
+def test_the_default_fits_wherever_one_k_means_start_does(seed):
     # of so few rows many starts collapse where nothing is added to variances
     rows = drawn(seed, 24, 2)
     try:
@@ -176,28 +169,30 @@ def test_a_fit_that_scikit_learn_can_make_from_one_start_is_made(seed):
     assert np.isfinite(GaussianMixture(4, reg_covar=0.0, random_state=seed).fit(rows).lower_bound_)
 
 
-def test_the_more_work_a_start_is_the_fewer_there_are(monkeypatch):
+def test_costly_starts_are_repeated_less_often(tune):
     rows = drawn(0, 100, 2)
-    monkeypatch.setattr(repeats, "WORK", 5 * 100 * 23)  # rows x free parameters
+    tune(max_repeat_work=5 * 100 * 23)
     for n_init, n_starts in ((1, 5), (7, 7)):
-        assert len(repeated(Subsample(rows, None), FULL, 4, n_init, RandomState(0), 1e-3)[1].ways) == n_starts
+        assert (
+            len(run_repeated_kmeans(Subsample(rows, None), FULL, 4, n_init, RandomState(0), 1e-3)[1].methods)
+            == n_starts
+        )
 
 
 @pytest.mark.parametrize(
     ("n", "d", "k", "way"),
     [
-        (75, 4, 3, repeated),  # few rows
+        (75, 4, 3, run_repeated_kmeans),  # few rows
         (1500, 2, 3, None),  # little data, but many rows for each free parameter: one start, and no time
-        (900, 10, 10, repeated),  # fewer than two rows for each
-        (900, 4, 8, repeated),  # fewer than 20, and none to hold out
-        (3000, 4, 8, starting.run_multistart),
-        (20_000, 4, 8, starting.run_multistart),
+        (900, 10, 10, run_repeated_kmeans),  # fewer than two rows for each
+        (900, 4, 8, run_repeated_kmeans),  # fewer than 20, and none to hold out
+        (3000, 4, 8, run_multistart),
+        (20_000, 4, 8, run_multistart),
     ],
 )
-def test_starts_are_found_as_rows_and_time_allow(n, d, k, way, monkeypatch):
+def test_the_search_depends_on_the_number_of_rows(n, d, k, way, monkeypatch):
     called = []
-    for name in ("repeated", "run_multistart", "candidates"):
-        monkeypatch.setattr(starting, name, lambda *arguments, name=name: called.append(name) or ([], None))
-    given = starting.UserStart(FULL, None, None, None)
-    starting.starts(Subsample(np.zeros((n, d)), None), given, k, "auto", 1, RandomState(0), 1e-6)
-    assert called == [way.__name__ if way else "candidates"]
+    for name in ("run_repeated_kmeans", "run_multistart", "_draw_starts"):
+        monkeypatch.setattr(finding, name, lambda *arguments, name=name: called.append(name) or ([], None))
+    finding.find_starts(Subsample(np.zeros((n, d)), None), UserStart(FULL), k, "auto", 1, RandomState(0), 1e-6)
+    assert called == [way.__name__ if way else "_draw_starts"]

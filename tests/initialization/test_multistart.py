@@ -17,13 +17,11 @@ from streamgmm.data import threads
 from streamgmm.data.source import Chunk
 from streamgmm.data.subsample import Subsample
 from streamgmm.errors import StreamGMMError
-from streamgmm.initialization import budget as effort
-from streamgmm.initialization import choose_starts as starting
+from streamgmm.initialization import find_starts as finding
 from streamgmm.initialization import multistart as restarts
-from streamgmm.initialization import validation as trials_module
-from streamgmm.initialization.budget import SearchBudget
-from streamgmm.initialization.multistart import Restarts, disagreement, run_multistart
-from streamgmm.initialization.starting_points import START_METHODS, start
+from streamgmm.initialization.multistart import Restarts, measure_disagreement, run_multistart
+from streamgmm.initialization.search_settings import SearchBudget, choose_budget
+from streamgmm.initialization.start_methods import MULTISTART_METHODS, estimate_start
 from streamgmm.initialization.user_start import UserStart
 from streamgmm.initialization.validation import ValidationSplit
 from streamgmm.model.covariances import STRUCTURES
@@ -36,8 +34,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 
 def never_little(patch):
-    patch.setattr(starting, "is_little", lambda *shape: False)
-    patch.setattr("streamgmm.fitting.plan.is_little", lambda *shape: False)
+    patch.setattr(finding, "is_small_problem", lambda *shape: False)
+    patch.setattr("streamgmm.fitting.plan.is_small_problem", lambda *shape: False)
 
 
 @pytest.fixture
@@ -99,9 +97,9 @@ def given(k=4):
 
 def found_by(rows, k, n_init=1, seed=0, weights=None, family="full", moved=True):
     """What a search finds; unless it is `moved` after the starts were compared, which changes nothing told of them."""
-    effort = SearchBudget.of(STRUCTURES[family], k, rows.shape[1], len(rows))
-    effort = effort if moved else replace(effort, rounds=0)
-    return run_multistart(Subsample(rows, weights), STRUCTURES[family], k, n_init, RandomState(seed), 1e-6, effort)
+    budget = choose_budget(STRUCTURES[family], k, rows.shape[1], len(rows))
+    budget = budget if moved else budget._replace(move_rounds=0)
+    return run_multistart(Subsample(rows, weights), STRUCTURES[family], k, n_init, RandomState(seed), 1e-6, budget)
 
 
 def fitted(model):
@@ -119,10 +117,10 @@ def assert_valid(parameters, k, d):
 # ---------------------------------------------------------------------- the same again
 
 
-def test_neither_another_call_nor_the_number_of_threads_changes_a_bit(many, monkeypatch):
+def test_calls_and_threads_give_the_same_bits(many, monkeypatch):
     # scikit-learn's k-means adds up in the order in which its threads are done
-    ways = {name: way for name, way in START_METHODS.items() if not name.startswith("kmeans")}
-    monkeypatch.setattr(restarts, "START_METHODS", ways)
+    ways = {name: way for name, way in MULTISTART_METHODS.items() if not name.startswith("kmeans")}
+    monkeypatch.setattr(restarts, "MULTISTART_METHODS", ways)
     rows, found = hard(n=6000), []
     for n_threads in (1, 2, 2, 3):
         with threads.limit(n_threads), threadpool_limits(n_threads):
@@ -131,13 +129,13 @@ def test_neither_another_call_nor_the_number_of_threads_changes_a_bit(many, monk
     assert all(one.restarts_ == found[0].restarts_ for one in found)
 
 
-def test_the_same_seed_finds_the_same_with_k_means_too(many):
+def test_the_same_seed_gives_the_same_scores(many):
     one, other = (found_by(easy(), 4, n_init=2)[1] for _ in range(2))
-    assert one.ways == other.ways
+    assert one.methods == other.methods
     np.testing.assert_allclose(one.scores, other.scores, rtol=1e-6)
 
 
-def test_another_seed_finds_other_starts():
+def test_another_seed_gives_other_starts():
     one, other = (found_by(hard(), 6, seed=seed, moved=False)[1] for seed in (0, 1))
     assert one.scores != other.scores
 
@@ -155,9 +153,9 @@ def test_one_component_is_the_mean_of_the_rows(family, init_params, n_init, many
     assert model.converged_
 
 
-def test_as_many_fits_begin_as_were_asked_for_and_the_best_is_kept(many):
+def test_n_init_starts_are_fitted_and_the_best_fit_is_kept(many):
     rows = hard(1)
-    mixtures, _ = starting.starts(
+    mixtures, _ = finding.find_starts(
         Subsample(rows, None), UserStart(STRUCTURES["full"], None, None, None), 6, "auto", 3, RandomState(0), 1e-6
     )
     assert len(mixtures) == 3
@@ -171,55 +169,57 @@ def test_as_many_fits_begin_as_were_asked_for_and_the_best_is_kept(many):
     assert model.lower_bound_ == pytest.approx(max(ends), abs=1e-5)
 
 
-def test_each_start_begins_better_than_most_of_those_that_were_tried():
+def test_every_start_that_is_kept_scores_above_the_median():
     rows = hard()
     mixtures, told = found_by(rows, 6, n_init=3)
-    trials = ValidationSplit.on(Subsample(rows, None), STRUCTURES["full"], 1e-6)
-    assert trials.scores(mixtures).min() > np.median(told.scores) - 0.01
+    trials = ValidationSplit.from_all_rows(Subsample(rows, None), STRUCTURES["full"], 1e-6)
+    assert trials.score_on_validation(mixtures).min() > np.median(told.scores) - 0.01
 
 
-def test_starts_are_judged_by_all_rows_also_where_a_search_begins_on_few(monkeypatch):
-    monkeypatch.setattr(trials_module, "MOST", 300)
+def test_starts_are_scored_on_all_rows_even_if_the_first_round_learns_from_few(tune):
+    tune(training_rows=300)
     for seed in range(3):
         rows = unequal(seed)
         (best,), told = found_by(rows, 5, seed=seed)
-        (score,) = ValidationSplit.on(Subsample(rows, None), STRUCTURES["full"], 1e-6).scores([best])
+        (score,) = ValidationSplit.from_all_rows(Subsample(rows, None), STRUCTURES["full"], 1e-6).score_on_validation(
+            [best]
+        )
         assert score == pytest.approx(max(told.scores) + sum(told.gains), abs=1e-9)
-        assert not told.held_out
+        assert not told.is_held_out
 
 
-def test_rows_that_are_held_out_judge_where_those_for_each_parameter_are_few(monkeypatch):
-    monkeypatch.setattr(trials_module, "MOST", 300)
-    monkeypatch.setattr(restarts, "UNSURE", 2000 / n_parameters(STRUCTURES["full"], 6, 2))
-    assert not found_by(hard(n=2000), 6, moved=False)[1].held_out
-    assert found_by(hard(n=1999), 6, moved=False)[1].held_out
+def test_starts_are_scored_on_validation_rows_where_rows_per_parameter_are_few(tune):
+    tune(training_rows=300)
+    tune(uncertain_rows_per_parameter=2000 / n_parameters(STRUCTURES["full"], 6, 2))
+    assert not found_by(hard(n=2000), 6, moved=False)[1].is_held_out
+    assert found_by(hard(n=1999), 6, moved=False)[1].is_held_out
 
 
-def test_of_very_many_rows_fewer_starts_are_tried(many, monkeypatch):
+def test_fewer_starts_are_tried_on_very_large_input(many, tune):
     rows = hard()
-    before = len(after_many(hard, 6).restarts_.ways)
-    monkeypatch.setattr(effort, "LARGE", len(rows))
+    before = len(after_many(hard, 6).restarts_.methods)
+    tune(large_rows=len(rows))
     model = GaussianMixture(6, random_state=0, max_iter=1).fit(rows)
-    assert len(model.restarts_.ways) <= len(START_METHODS) < before
+    assert len(model.restarts_.methods) <= len(MULTISTART_METHODS) < before
     assert model.restarts_.gains == ()
 
 
 # ---------------------------------------------------------------------- what is told
 
 
-def test_every_way_that_was_tried_has_a_score():
+def test_every_start_that_was_tried_has_a_method_and_a_score():
     model = after_many(hard, 6)
     told = model.restarts_
-    assert len(told.ways) == len(told.scores) > 1
-    assert set(told.ways) <= set(START_METHODS)
+    assert len(told.methods) == len(told.scores) > 1
+    assert set(told.methods) <= set(MULTISTART_METHODS)
     assert np.isfinite(told.scores).all()
-    assert not told.held_out
+    assert not told.is_held_out
     assert max(told.scores) + sum(told.gains) <= model.lower_bound_ + 1e-9
-    assert repr(told).startswith(f"Restarts({len(told.ways)} starts, best by ")
+    assert repr(told).startswith(f"Restarts({len(told.methods)} starts, best by ")
     assert "\n" not in repr(told)
 
 
-def test_what_is_told_survives_files_and_pickles(tmp_path):
+def test_restarts_survive_files_and_pickles(tmp_path):
     model = deepcopy(after_many(hard, 6))
     model.restarts_ = replace(model.restarts_, scores=(-np.inf, *model.restarts_.scores[1:]))
     model.save(tmp_path / "model")
@@ -229,7 +229,7 @@ def test_what_is_told_survives_files_and_pickles(tmp_path):
 
 @pytest.mark.parametrize("n_rows", [60, 1500])
 @pytest.mark.parametrize("k", [1, 2, 4])
-def test_however_few_starts_were_tried_what_is_told_are_numbers(n_rows, k, many):
+def test_restarts_are_finite_however_few_starts_were_tried(n_rows, k, many):
     told = getattr(GaussianMixture(k, random_state=0).fit(easy(n=n_rows)), "restarts_", None)
     assert k == 1 or told is not None
     if told is not None:
@@ -248,49 +248,51 @@ def test_however_few_starts_were_tried_what_is_told_are_numbers(n_rows, k, many)
     ],
     ids=lambda settings: ", ".join(settings),
 )
-def test_nothing_is_told_of_starts_that_were_not_tried(settings, many):
+def test_a_fit_without_multistart_has_no_restarts(settings, many):
     model = deepcopy(after_many(easy, 4))
     assert isinstance(model.restarts_, Restarts)
     model.set_params(**settings).fit(easy())
     assert not hasattr(model, "restarts_")
 
 
-def test_nothing_is_told_after_a_fit_to_an_iterator_but_what_was_tried_for_it(many):
+def test_a_fit_to_an_iterator_replaces_the_restarts_of_the_fit_before(many):
     model = deepcopy(after_many(easy, 4))
     before = model.restarts_
     model.fit(iter([hard(), hard(1)]))
     assert getattr(model, "restarts_", None) != before
 
 
-def test_where_a_part_is_given_the_rest_is_k_means():
+def test_the_parts_of_a_start_that_are_not_given_come_from_k_means():
     models = [GaussianMixture(4, init_params=way, means_init=easy()[:4], random_state=0) for way in ("auto", "kmeans")]
     np.testing.assert_allclose(*(model.fit(easy()).means_ for model in models), atol=1e-6)
 
 
-def test_ways_whose_starts_degenerate_are_left_out(monkeypatch):
+def test_degenerate_starts_are_left_out(monkeypatch):
     def on_one_row(subsample, k, random):
         responsibilities = np.zeros((len(subsample.rows), k))
         responsibilities[:, 0] = 1.0
         responsibilities[: k - 1] = np.eye(k)[1:]
         return responsibilities
 
-    monkeypatch.setattr(restarts, "START_METHODS", {"on one row": on_one_row, "kmeans": START_METHODS["kmeans"]})
+    monkeypatch.setattr(
+        restarts, "MULTISTART_METHODS", {"on one row": on_one_row, "kmeans": MULTISTART_METHODS["kmeans"]}
+    )
     settings = Subsample(hard(), None), STRUCTURES["full"], 4, 1, RandomState(0), 0.0, SearchBudget(12, 1)
-    assert set(run_multistart(*settings)[1].ways) == {"kmeans"}
-    monkeypatch.setattr(restarts, "START_METHODS", {"on one row": on_one_row})
+    assert set(run_multistart(*settings)[1].methods) == {"kmeans"}
+    monkeypatch.setattr(restarts, "MULTISTART_METHODS", {"on one row": on_one_row})
     with pytest.raises(StreamGMMError):
         run_multistart(*settings)
 
 
 @pytest.mark.parametrize("n_starts, runs", [(2, [2]), (6, [6, 2]), (12, [12, 4, 2])])
-def test_no_heat_is_run_that_would_leave_none_behind(monkeypatch, n_starts, runs):
-    ran, run = [], ValidationSplit.run
+def test_a_halving_round_that_would_drop_no_start_is_skipped(monkeypatch, n_starts, runs):
+    ran, run = [], ValidationSplit.run_em
 
     def noted(trials, starts, passes, **how):
         ran.append(len(starts))
         return run(trials, starts, passes, **how)
 
-    monkeypatch.setattr(ValidationSplit, "run", noted)
+    monkeypatch.setattr(ValidationSplit, "run_em", noted)
     run_multistart(Subsample(hard(), None), STRUCTURES["full"], 4, 1, RandomState(0), 1e-6, SearchBudget(n_starts, 0))
     assert ran == runs
 
@@ -298,12 +300,12 @@ def test_no_heat_is_run_that_would_leave_none_behind(monkeypatch, n_starts, runs
 # ---------------------------------------------------------------------- moves
 
 
-def test_another_optimum_is_looked_for_also_where_all_starts_come_to_one(monkeypatch):
+def test_moves_are_tried_even_if_all_starts_reach_one_optimum(monkeypatch):
     # k-means halves what is long, and takes two that are small and near each other for one
     random = np.random.default_rng(0)
     long, small = [20.0, 2.0] * random.normal(size=(1400, 2)), 0.1 * random.normal(size=(600, 2))
     rows = np.concatenate([long, small + [100.0, 0.0] + [0.0, 1.0] * (np.arange(600) % 2)[:, None]])
-    monkeypatch.setattr(restarts, "START_METHODS", {"kmeans": START_METHODS["kmeans"]})
+    monkeypatch.setattr(restarts, "MULTISTART_METHODS", {"kmeans": MULTISTART_METHODS["kmeans"]})
     (best,), told = found_by(rows, 3)
     assert told.disagreement < 0.05
     assert sum(told.gains) > 0.1
@@ -319,23 +321,23 @@ def at(middles):
     return make_parameters(np.full(k, 1 / k), means, np.full((k, 1, 1), 0.01), STRUCTURES["full"])
 
 
-def test_components_are_matched_before_labels_are_compared():
+def test_disagreement_is_measured_after_matching_components():
     rows = np.linspace(0.0, 1.0, 1001)[:, None]
-    trials = ValidationSplit.on(Subsample(rows, None), STRUCTURES["full"], 0.0)
-    assert disagreement(at([0.1, 0.5, 0.9]), at([0.9, 0.1, 0.5]), trials) == 0.0
-    assert disagreement(at([0.25, 0.75]), at([0.85, 0.35]), trials) == pytest.approx(0.1, abs=0.002)
+    trials = Subsample(rows, None)
+    assert measure_disagreement(at([0.1, 0.5, 0.9]), at([0.9, 0.1, 0.5]), trials) == 0.0
+    assert measure_disagreement(at([0.25, 0.75]), at([0.85, 0.35]), trials) == pytest.approx(0.1, abs=0.002)
     one, other = at([0.1, 0.5, 0.9]), at([0.1, 0.6, 5.0])  # bounds 0.3, 0.7 and 0.35, none
-    assert disagreement(one, other, trials) == pytest.approx(0.05 + 0.3, abs=0.002)
-    assert disagreement(one, other, trials) == disagreement(other, one, trials)
+    assert measure_disagreement(one, other, trials) == pytest.approx(0.05 + 0.3, abs=0.002)
+    assert measure_disagreement(one, other, trials) == measure_disagreement(other, one, trials)
 
 
-def test_starts_agree_on_clusters_that_are_apart_and_not_on_others(many):
+def test_starts_agree_on_separated_clusters_only(many):
     for seed in range(4):
         assert found_by(easy(seed), 4, seed=seed, moved=False)[1].disagreement == 0.0
         assert found_by(hard(seed), 8, seed=seed, moved=False)[1].disagreement > 0.01
 
 
-def test_two_starts_at_least_go_on_to_be_compared(many):
+def test_the_last_round_has_two_starts_to_compare(many):
     # a square of clusters is two columns or two rows, which are as good where the rows are symmetric
     squares = [np.concatenate([easy(seed), easy(seed)[:, ::-1]]) for seed in range(8)]
     told = [found_by(square, 2, seed=seed, moved=False)[1].disagreement for seed, square in enumerate(squares)]
@@ -365,16 +367,16 @@ def peculiar():
     }
 
 
-@pytest.mark.parametrize("way", START_METHODS)
+@pytest.mark.parametrize("way", MULTISTART_METHODS)
 @pytest.mark.parametrize("name", peculiar())
-def test_every_way_gives_a_start_of_any_rows(way, name):
+def test_every_start_method_gives_a_start_on_any_rows(way, name):
     rows, weights = peculiar()[name]
     subsample = Subsample(rows, weights)
-    responsibilities = START_METHODS[way](subsample, 3, RandomState(0))
+    responsibilities = MULTISTART_METHODS[way](subsample, 3, RandomState(0))
     assert responsibilities.shape == (len(rows), 3)
     np.testing.assert_allclose(responsibilities.sum(axis=1), 1.0)
     for structure in STRUCTURES.values():
-        assert_valid(start(subsample, responsibilities, structure, 1e-6), 3, rows.shape[1])
+        assert_valid(estimate_start(subsample, responsibilities, structure, 1e-6), 3, rows.shape[1])
 
 
 # ---------------------------------------------------------------------- readings
@@ -401,7 +403,7 @@ class CountingSource:
 @pytest.mark.parametrize("init_params", ["auto", "split"])
 @pytest.mark.parametrize("n_init", [1, 3])
 @pytest.mark.parametrize("max_iter", [0, 2, 100])
-def test_all_starts_are_found_in_one_reading(many, init_params, n_init, max_iter):
+def test_starts_are_found_in_one_pass(many, init_params, n_init, max_iter):
     source = CountingSource(easy())
     settings = {"init_params": init_params, "n_init": n_init, "max_iter": max_iter}
     model = GaussianMixture(4, random_state=0, **settings).fit(source)
@@ -437,7 +439,7 @@ def extremes():
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", extremes())
-def test_any_rows_are_fitted_or_refused_in_words(family, name, many):
+def test_extreme_rows_are_fitted_or_refused_with_a_message(family, name, many):
     rows, k = extremes()[name]
     model = GaussianMixture(k, covariance_type=family, random_state=0)
     if name == "too large":
@@ -452,11 +454,11 @@ def test_any_rows_are_fitted_or_refused_in_words(family, name, many):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("rows", [hard(n=30), hard().round()], ids=["few", "rounded"])
-def test_few_places_are_fitted_by_many_components_without_a_warning(rows, family, many):
+def test_few_distinct_rows_are_fitted_by_many_components_without_a_warning(rows, family, many):
     assert_valid(GaussianMixture(8, covariance_type=family, random_state=0).fit(rows)._parameters(), 8, 2)
 
 
-def test_fewer_rows_of_weight_than_components_are_fitted_or_refused_in_words(many):
+def test_fewer_rows_with_weight_than_components_are_fitted_or_refused_with_a_message(many):
     weights = np.zeros(200)
     weights[:3] = 1.0
     try:

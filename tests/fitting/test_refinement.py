@@ -1,6 +1,7 @@
 """After convergence: components without use are repaired, and split_merge looks for a better optimum."""
 
 from collections import Counter
+from types import SimpleNamespace
 
 import dask.array as da
 import numpy as np
@@ -15,8 +16,9 @@ from streamgmm.data.sources import as_source
 from streamgmm.data.subsample import Subsample
 from streamgmm.errors import InputError
 from streamgmm.fitting import refinement as finishing
-from streamgmm.fitting.refinement import RefinementState, refine
-from streamgmm.iteration.run import Stage, fit
+from streamgmm.fitting.plan import EMSettings
+from streamgmm.fitting.refinement import RefinementPhase, RefinementState
+from streamgmm.iteration.run import Stage, run_stages, start_run
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.em import make_parameters
 
@@ -178,7 +180,7 @@ def test_moves_have_passes_left_where_em_is_too_slow_to_settle(seed):
 
 @pytest.mark.parametrize(("algorithm", "tol"), [("auto", "auto"), ("batch", 1e-9)])
 def test_em_goes_on_where_it_was_left_if_no_move_is_of_use(algorithm, tol, monkeypatch):
-    monkeypatch.setattr(finishing, "moves", lambda *_: iter(()))
+    monkeypatch.setattr(finishing, "propose_moves", lambda *_: iter(()))
     rows, _ = ring(n=4000)
     random = np.random.default_rng(0)
     rows = 0.25 * rows + random.normal(size=rows.shape)
@@ -200,7 +202,7 @@ def test_a_try_that_collapses_leaves_the_fit_as_it_was(monkeypatch):
         start = begun([[-0.5, 0.0], [0.5, 0.0], [8.0, 0.0]])
         moved = GaussianMixture(3, reg_covar=0, split_merge=True, **start).fit(rows)
         with monkeypatch.context() as patch:
-            patch.setattr(finishing, "moves", lambda *_: iter(()))
+            patch.setattr(finishing, "propose_moves", lambda *_: iter(()))
             without = GaussianMixture(3, reg_covar=0, split_merge=True, **start).fit(rows)
         assert moved.lower_bound_ >= without.lower_bound_
 
@@ -334,17 +336,18 @@ class Asked:
 
 
 def ended(means, split_merge, passes=60):
-    """The trajectory of a fit before and after, and how often a sample was asked for."""
+    """Trajectory of a fit before and after its refinement, and how often a subsample was drawn."""
     rows, structure = clusters(), STRUCTURES["full"]
     k = len(means)
     source, sample = as_source(rows), Asked(rows)
-    stage = Stage(
-        "batch", Batch(), lambda number, taken: execution.iter_chunk_groups(source, taken), None, Tolerance(1e-6)
-    )
+    stage = Stage("batch", Batch(structure, 1e-6), execution.plan_passes(source), Tolerance(1e-6))
     start = make_parameters(np.full(k, 1 / k), np.array(means, float), np.stack([np.eye(2)] * k), structure)
-    (before,) = fit([start], [stage], structure, reg_covar=1e-6, max_iter=60)
-    settings = {"reg_covar": 1e-6, "split_merge": split_merge, "sample": sample}
-    return before, refine(RefinementState(before, passes), stage, structure, **settings), sample.times
+    (before,) = run_stages(start_run([start]), [stage], max_iter=60)
+    context = SimpleNamespace(
+        settings=EMSettings(structure, 1e-6), split_merge=split_merge, draw_subsample=sample, plan=lambda: [stage]
+    )
+    after = RefinementPhase(context).run(RefinementState(before, passes), lambda *_: None)
+    return before, after.winner, sample.times
 
 
 @pytest.mark.parametrize("means", [CENTRES, CENTRES[:2], stuck()["means_init"]], ids=["good", "two", "stuck"])

@@ -1,5 +1,8 @@
 """Rows to learn from and to judge by, and mixtures that are tried on them."""
 
+from contextlib import contextmanager
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,8 +10,8 @@ from hypothesis import strategies as st
 
 from streamgmm import GaussianMixture
 from streamgmm.data.subsample import Subsample
-from streamgmm.initialization import validation as module
-from streamgmm.initialization.validation import ValidationSplit, at_hand, survivors
+from streamgmm.initialization import search_settings
+from streamgmm.initialization.validation import ValidationSplit, drop_degenerate
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.em import make_parameters
 from streamgmm.testing.examples import assert_same_parameters, mixture
@@ -16,11 +19,18 @@ from streamgmm.testing.examples import assert_same_parameters, mixture
 FAMILIES = list(STRUCTURES)
 
 
-def dealt(n, seed, weighted=False, d=1, k=1, divided=False):
+def dealt(n, seed, weighted=False, d=1, k=1, hold_out=False):
     """Rows that are all different, with weights that say which they are."""
     rows = np.arange(float(n * d)).reshape(n, d)
     weights = rows[:, 0] + 0.5 if weighted else None
-    return ValidationSplit.of(Subsample(rows, weights), STRUCTURES["full"], k, 1e-6, seed, divided)
+    return ValidationSplit.from_subsample(Subsample(rows, weights), STRUCTURES["full"], k, 1e-6, seed, hold_out)
+
+
+@contextmanager
+def few_training_rows(number):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search_settings, "SEARCH", replace(search_settings.SEARCH, training_rows=number))
+        yield
 
 
 def blobs(n=300, seed=0):
@@ -39,40 +49,38 @@ def collapsing(place, step):
 
 
 @given(st.integers(0, 400), st.integers(0, 10**6), st.booleans())
-def test_rows_to_learn_from_and_to_judge_by_are_disjoint_where_there_are_enough(n, seed, weighted):
+def test_training_and_validation_rows_are_disjoint_where_there_are_enough(n, seed, weighted):
     n += 2
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "MOST", 50)
-        one, again = (dealt(n, seed, weighted, divided=weighted and n >= 100) for _ in range(2))
+    with few_training_rows(50):
+        one, again = (dealt(n, seed, weighted, hold_out=weighted and n >= 100) for _ in range(2))
     if weighted and n < 100:
         return  # as below
-    learnt, judged = (at_hand(source).rows[:, 0] for source in (one.training, one.judging))
+    learnt, judged = (source.rows[:, 0] for source in (one.training, one.validation))
     assert set(learnt) | set(judged) <= set(range(n))
     assert len(set(learnt)) == len(learnt) <= 50
-    if one.held_out:
+    if one.is_held_out:
         assert len(judged) == len(learnt)
         assert not set(learnt) & set(judged)
     else:
         assert n < 100
-        assert one.judging is one.training
-    assert n < 100 or one.held_out
-    for source, other in ((one.training, again.training), (one.judging, again.judging)):
-        np.testing.assert_array_equal(at_hand(source).rows, at_hand(other).rows)
+        assert one.validation is one.training
+    assert n < 100 or one.is_held_out
+    for source, other in ((one.training, again.training), (one.validation, again.validation)):
+        np.testing.assert_array_equal(source.rows, other.rows)
         if weighted:
-            np.testing.assert_array_equal(at_hand(source).weights, at_hand(source).rows[:, 0] + 0.5)
+            np.testing.assert_array_equal(source.weights, source.rows[:, 0] + 0.5)
         else:
-            assert at_hand(source).weights is None
+            assert source.weights is None
 
 
 @given(st.integers(2, 400), st.integers(0, 10**6))
-def test_of_rows_with_weights_the_heavy_ones_are_certain_and_the_others_stand_for_one_weight(n, seed):
+def test_heavy_rows_are_always_drawn_and_light_rows_stand_for_equal_weights(n, seed):
     rows, weights = np.arange(float(n))[:, None], np.exp(np.random.default_rng(seed).normal(scale=3, size=n))
     weights[:: max(2, n // 7)] = 0
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "MOST", 50)
-        trials = ValidationSplit.of(Subsample(rows, weights), STRUCTURES["full"], 1, 1e-6, seed)
-    assert not trials.held_out
-    found = at_hand(trials.training)
+    with few_training_rows(50):
+        trials = ValidationSplit.from_subsample(Subsample(rows, weights), STRUCTURES["full"], 1, 1e-6, seed)
+    assert not trials.is_held_out
+    found = trials.training
     there = found.rows[:, 0].astype(int)
     usable = np.count_nonzero(weights)
     assert len(set(there)) == len(there) == min(50, usable)
@@ -84,82 +92,82 @@ def test_of_rows_with_weights_the_heavy_ones_are_certain_and_the_others_stand_fo
         np.testing.assert_array_equal(found.weights, np.maximum(weights[there], least))
 
 
-def test_few_rows_are_all_learnt_from_and_judged_by():
+def test_few_rows_are_all_used_for_training_and_validation():
     for n, d, k in ((12, 1, 1), (200, 4, 20)):  # 300 parameters
         trials = dealt(n, 0, d=d, k=k)
-        assert not trials.held_out
-        np.testing.assert_array_equal(np.sort(at_hand(trials.judging).rows[:, 0]), d * np.arange(float(n)))
+        assert not trials.is_held_out
+        np.testing.assert_array_equal(np.sort(trials.validation.rows[:, 0]), d * np.arange(float(n)))
 
 
-def test_another_seed_deals_other_rows():
+def test_another_seed_splits_otherwise():
     one, other = dealt(50_000, 0), dealt(50_000, 1)
-    assert not np.array_equal(at_hand(one.training).rows, at_hand(other.training).rows)
+    assert not np.array_equal(one.training.rows, other.training.rows)
 
 
-def test_all_rows_are_learnt_from_where_that_is_asked_for():
+def test_from_all_rows_holds_out_none():
     rows = blobs()
-    trials = ValidationSplit.on(Subsample(rows, None), STRUCTURES["full"], 1e-6)
-    assert not trials.held_out
-    np.testing.assert_array_equal(at_hand(trials.training).rows, rows)
+    trials = ValidationSplit.from_all_rows(Subsample(rows, None), STRUCTURES["full"], 1e-6)
+    assert not trials.is_held_out
+    np.testing.assert_array_equal(trials.training.rows, rows)
 
 
-def test_a_sample_of_more_rows_than_a_chunk_is_the_same(monkeypatch):
+def test_chunks_do_not_change_the_scores(monkeypatch):
     rows, one = blobs(), mixture(STRUCTURES["full"], 3, 2, np.random.default_rng(1))
     subsample = Subsample(rows, np.arange(1.0, len(rows) + 1))
-    (before,) = ValidationSplit.on(subsample, STRUCTURES["full"], 1e-6).scores([one])
+    (before,) = ValidationSplit.from_all_rows(subsample, STRUCTURES["full"], 1e-6).score_on_validation([one])
     monkeypatch.setattr("streamgmm.data.sources.in_memory.CHUNK_ROWS", 64)
-    trials = ValidationSplit.on(subsample, STRUCTURES["full"], 1e-6)
-    np.testing.assert_array_equal(at_hand(trials.judging).rows, rows)
-    np.testing.assert_array_equal(at_hand(trials.judging).weights, subsample.weights)
-    assert trials.scores([one])[0] == pytest.approx(before, rel=1e-12)
-    assert trials.run([one], 3)[0].n_components == 3
+    trials = ValidationSplit.from_all_rows(subsample, STRUCTURES["full"], 1e-6)
+    np.testing.assert_array_equal(trials.validation.rows, rows)
+    np.testing.assert_array_equal(trials.validation.weights, subsample.weights)
+    assert trials.score_on_validation([one])[0] == pytest.approx(before, rel=1e-12)
+    assert trials.run_em([one], 3)[0].n_components == 3
 
 
 @pytest.mark.parametrize("dtype", ["float32", "uint8", "int64"])
 def test_rows_keep_their_dtype(dtype):
     rows = np.arange(100).reshape(50, 2).astype(dtype)
-    trials = ValidationSplit.of(Subsample(rows, None), STRUCTURES["full"], 1, 1e-6, 0)
-    assert at_hand(trials.training).rows.dtype == dtype
+    trials = ValidationSplit.from_subsample(Subsample(rows, None), STRUCTURES["full"], 1, 1e-6, 0)
+    assert trials.training.rows.dtype == dtype
 
 
 # ---------------------------------------------------------------------- trials
 
 
 @pytest.mark.parametrize("accelerated", [False, True])
-def test_a_mixture_that_degenerates_is_none_and_takes_no_other_along(accelerated):
+def test_a_degenerate_mixture_is_none_and_leaves_the_others_as_they_are(accelerated):
     rows, narrow = collapsing(np.array([50.0, 50.0]), 0.3)
-    trials = ValidationSplit.on(Subsample(rows, None), STRUCTURES["full"], 0.0)
+    trials = ValidationSplit.from_all_rows(Subsample(rows, None), STRUCTURES["full"], 0.0)
     wide = mixture(STRUCTURES["full"], 2, 2, np.random.default_rng(0))
-    found = trials.run([narrow, wide, narrow], 4, accelerated=accelerated)
+    found = trials.run_em([narrow, wide, narrow], 4, accelerated=accelerated)
     assert found[0] is None
     assert found[2] is None
-    (alone,) = trials.run([wide], 4, accelerated=accelerated)
-    assert survivors(found) == [found[1]]
+    (alone,) = trials.run_em([wide], 4, accelerated=accelerated)
+    assert drop_degenerate(found) == [found[1]]
     assert_same_parameters(found[1], alone)
-    assert trials.run([narrow, narrow], 4, accelerated=accelerated) == [None, None]
-    assert trials.run([], 4, accelerated=accelerated) == []
+    assert trials.run_em([narrow, narrow], 4, accelerated=accelerated) == [None, None]
+    assert trials.run_em([], 4, accelerated=accelerated) == []
 
 
 FLOOR = "exp counts arguments below -650 as -650, so that rows far away leave a variance of 1e-278 where there is none"
 
 
 @pytest.mark.xfail(reason=FLOOR, strict=True)
-def test_a_component_that_begins_on_repeated_rows_degenerates_too():
+def test_a_component_that_starts_on_repeated_rows_degenerates():
     rows, narrow = collapsing(np.array([50.0, 50.0]), 0.0)
-    trials = ValidationSplit.on(Subsample(rows, None), STRUCTURES["full"], 0.0)
-    assert trials.run([narrow], 4) == [None]
+    trials = ValidationSplit.from_all_rows(Subsample(rows, None), STRUCTURES["full"], 0.0)
+    assert trials.run_em([narrow], 4) == [None]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("weighted", [False, True])
-def test_scores_are_the_mean_log_likelihoods_of_the_rows_to_judge_by(family, weighted, monkeypatch):
-    monkeypatch.setattr(module, "MOST", 100)
+def test_scores_are_mean_log_likelihoods_of_the_validation_rows(family, weighted, tune):
+    tune(training_rows=100)
     rows, random, structure = blobs(2_000), np.random.default_rng(1), STRUCTURES[family]
     weights = random.integers(0, 3, len(rows)).astype(float) if weighted else None
-    trials = ValidationSplit.of(Subsample(rows, weights), structure, 3, 1e-6, 0, divided=weighted)
-    assert trials.held_out
+    trials = ValidationSplit.from_subsample(Subsample(rows, weights), structure, 3, 1e-6, 0, hold_out=weighted)
+    assert trials.is_held_out
     candidates = [mixture(structure, 3, 2, random) for _ in range(3)]
-    judged, expected = at_hand(trials.judging), []
+    judged, expected = trials.validation, []
     for one in candidates:
         precisions = structure.invert(one.precision_factors)[0].reshape(structure.public_shape(3, 2))
         model = GaussianMixture(
@@ -171,37 +179,40 @@ def test_scores_are_the_mean_log_likelihoods_of_the_rows_to_judge_by(family, wei
             max_iter=0,
         ).fit(judged.rows)
         expected.append(np.average(model.score_samples(judged.rows), weights=judged.weights))
-    np.testing.assert_allclose(trials.scores(candidates), expected, rtol=1e-9)
+    np.testing.assert_allclose(trials.score_on_validation(candidates), expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("accelerated", [False, True])
-def test_passes_gain(family, accelerated):
+def test_more_passes_score_higher(family, accelerated):
     structure = STRUCTURES[family]
-    trials = ValidationSplit.on(Subsample(blobs(), None), structure, 0.0)
+    trials = ValidationSplit.from_all_rows(Subsample(blobs(), None), structure, 0.0)
     start = mixture(structure, 3, 2, np.random.default_rng(2))
-    scores = [trials.scores(trials.run([start], passes, accelerated=accelerated))[0] for passes in (1, 2, 4, 8, 16, 32)]
-    assert trials.scores([start])[0] < scores[0]
+    scores = [
+        trials.score_on_validation(trials.run_em([start], passes, accelerated=accelerated))[0]
+        for passes in (1, 2, 4, 8, 16, 32)
+    ]
+    assert trials.score_on_validation([start])[0] < scores[0]
     assert np.diff(scores).min() >= -1e-9
 
 
-def test_a_trial_of_no_passes_is_the_start():
+def test_no_passes_return_the_start():
     start = mixture(STRUCTURES["full"], 2, 2, np.random.default_rng(0))
-    trials = ValidationSplit.on(Subsample(blobs(), None), STRUCTURES["full"], 0.0)
-    assert trials.run([start], 0)[0] is start
+    trials = ValidationSplit.from_all_rows(Subsample(blobs(), None), STRUCTURES["full"], 0.0)
+    assert trials.run_em([start], 0)[0] is start
 
 
-def test_rows_without_weight_are_not_dealt(monkeypatch):
-    monkeypatch.setattr(module, "MOST", 100)
+def test_rows_without_weight_are_left_out_of_the_split(tune):
+    tune(training_rows=100)
     rows, weights = blobs(2_000), np.zeros(2_000)
     weights[::7] = 1.0
-    for divided in (False, True):
-        trials = ValidationSplit.of(Subsample(rows, weights), STRUCTURES["full"], 3, 1e-6, 0, divided)
-        assert trials.held_out == divided
-        assert all(at_hand(source).weights.all() for source in (trials.training, trials.judging))
+    for hold_out in (False, True):
+        trials = ValidationSplit.from_subsample(Subsample(rows, weights), STRUCTURES["full"], 3, 1e-6, 0, hold_out)
+        assert trials.is_held_out == hold_out
+        assert all(source.weights.all() for source in (trials.training, trials.validation))
 
 
-def test_a_fit_in_which_few_rows_have_weight_is_that_of_these_rows():
+def test_a_fit_to_few_rows_with_weight_is_a_fit_to_these_rows():
     rows, weights = blobs(40_000), np.zeros(40_000)
     weights[5::10_000] = 1.0  # so few that a quarter of the rows may have none
     model = GaussianMixture(2, random_state=0, reg_covar=1.0).fit(rows, sample_weight=weights)
