@@ -33,6 +33,8 @@ from streamgmm.algorithms.batch import Batch
 from streamgmm.algorithms.stopping import AcceleratedStop, MaxPasses
 from streamgmm.data import execution
 from streamgmm.data.sources import Source, as_source
+from streamgmm.estimator.fitted_state import parameters_of
+from streamgmm.estimator.settings import draw_seed, em_settings, user_start
 from streamgmm.fitting import plan as planning
 from streamgmm.fitting.driver import FitProcedure, FitTask
 from streamgmm.initialization.find_starts import draw_rows_to_start
@@ -290,7 +292,7 @@ class Ascents:
         """From a start that these arguments of an estimator say."""
         model = GaussianMixture(**start, max_iter=0, reg_covar=reg_covar).fit(rows)
         strategies = Batch(), Accelerated(FULL, reg_covar)
-        return cls(*(climb(rows, model._parameters(), strategy, reg_covar, passes) for strategy in strategies))
+        return cls(*(climb(rows, parameters_of(model), strategy, reg_covar, passes) for strategy in strategies))
 
     @classmethod
     def at_random(cls, rows: Rows, k: int, seed: int, reg_covar: float, passes: int) -> Ascents:
@@ -432,7 +434,7 @@ def climbed(found: Sequence[Ascents], judged: bool) -> list[str]:
 
 def initialize(model: GaussianMixture, source: Source) -> None:
     """What a fit does before its first pass: a sample is read, and a start is found on it."""
-    learning, k, seed = model._learning(), model.n_components, model._seed()
+    learning, k, seed = em_settings(model), model.n_components, draw_seed(model.random_state)
     algorithm = planning.chosen(model.algorithm, source, learning, k, resumed=False)
     course = FitProcedure(
         source=source,
@@ -444,7 +446,7 @@ def initialize(model: GaussianMixture, source: Source) -> None:
         max_iter=model.max_iter,
         split_merge=model.split_merge,
         random=check_random_state(model.random_state),
-        given=model._given(learning, source.n_features),
+        given=user_start(model, source.n_features),
     )
     course._starts(partial(draw_rows_to_start, source, k, seed))
 

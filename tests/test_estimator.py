@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 import zarr
+from fitted_attributes import fitted_attributes
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
@@ -21,6 +22,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from streamgmm import GaussianMixture, load
 from streamgmm.data.sources import Chunk
 from streamgmm.errors import InputError, SinglePassError
+from streamgmm.estimator.fitted_state import parameters_of
 from streamgmm.kernels.e_step import expect
 
 FAMILIES = ["full", "tied", "diag", "spherical"]
@@ -33,7 +35,7 @@ def blobs(n=300, seed=0, dtype="float64"):
 
 def state(model):
     """Fitted attributes, arrays as bytes."""
-    fitted = {name: value for name, value in vars(model).items() if name.endswith("_")}
+    fitted = fitted_attributes(model)
     return {
         name: (value.dtype.str, value.tobytes())
         if isinstance(value, np.ndarray) and value.dtype != object
@@ -421,7 +423,7 @@ def test_a_warm_start_from_another_shape_is_refused_with_the_remedy():
 def test_rows_with_another_number_of_features_than_the_parameters_are_refused():
     model = GaussianMixture(1).fit(np.ones((4, 2)) + np.eye(4, 2))
     with pytest.raises(ValueError, match="X has 3 features, but the parameters have 2"):
-        expect(np.ones((4, 3)), model._parameters())
+        expect(np.ones((4, 3)), parameters_of(model))
 
 
 def test_lazy_weights_that_are_all_zero_or_too_few_are_refused():

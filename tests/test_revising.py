@@ -8,6 +8,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import zarr
+from fitted_attributes import fitted_attributes
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -48,7 +49,7 @@ def chunked(X, rows, reads=None):
 
 
 def attributes(model):
-    return {name: deepcopy(value) for name, value in vars(model).items() if name.endswith("_")}
+    return deepcopy(fitted_attributes(model))
 
 
 def assert_unchanged(model, before):
@@ -162,7 +163,7 @@ class RevisionMachine(RuleBasedStateMachine):
         new = np.ones(len(self.stored) - known, bool)
         self.learnt = np.concatenate([self.learnt, new])
         self.said = np.concatenate([self.said, self.stored[known:]])
-        pieces = self.model._ledger.partitions
+        pieces = self.model._state.partition_statistics.partitions
         self.told(pieces, known, len(self.stored))
         if rows is not None:
             self.learnt[slice(*rows)] = True
@@ -179,11 +180,11 @@ class RevisionMachine(RuleBasedStateMachine):
             with pytest.raises(InputError, match="no rows"):
                 self.model.withdraw((first, stop), self.lazy())
         else:
-            before = self.model._ledger.partitions
+            before = self.model._state.partition_statistics.partitions
             changed = [place for place in before.find_overlapping(first, stop)]
             was = {place: before.row_ranges(int(place)) for place in changed}
             self.model.withdraw((first, stop), self.lazy())
-            pieces = self.model._ledger.partitions
+            pieces = self.model._state.partition_statistics.partitions
             for place in changed:
                 if pieces.row_ranges(int(place)) != was[place]:
                     for begin, end in pieces.row_ranges(int(place)):
@@ -211,7 +212,7 @@ class RevisionMachine(RuleBasedStateMachine):
     def the_model_is_what_it_was_told(self):
         rows = self.said[self.learnt]
         assert self.model.n_samples_seen_ == len(rows)
-        assert self.model._ledger.partitions.n_partitions <= max(self.most_entries, 1)
+        assert self.model._state.partition_statistics.partitions.n_partitions <= max(self.most_entries, 1)
         np.testing.assert_allclose(self.model.means_[0], rows.mean(axis=0), atol=1e-9)
         if len(rows) > 2:
             np.testing.assert_allclose(self.model.covariances_[0], np.cov(rows.T, bias=True), atol=1e-8)

@@ -14,9 +14,8 @@ import numpy as np
 
 from streamgmm import GaussianMixture, Selection, load
 from streamgmm.errors import CheckpointError, CheckpointMismatch
-from streamgmm.estimator.attributes import parameters_of
+from streamgmm.estimator.fitted_state import parameters_of
 from streamgmm.estimator.keeping import CheckpointContents
-from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.criteria import Criterion, HeldOut
 from streamgmm.model.information_criteria import likelihood_criteria
 from streamgmm.persistence.store import generations, read_generation
@@ -67,7 +66,7 @@ def _print_model(path: Path, model: GaussianMixture, is_checkpoint: bool) -> Non
     print(f"settings: {_format_settings(model.get_params(deep=False))}")
     if not hasattr(model, "means_"):
         return
-    print(f"digest: {digest_parameters(parameters_of(model, STRUCTURES[model.covariance_type]))}")
+    print(f"digest: {digest_parameters(parameters_of(model))}")
     if hasattr(model, "restarts_"):
         print(f"start: {model.restarts_}")
     for kind, criterion in model.criteria_.items():
@@ -76,7 +75,7 @@ def _print_model(path: Path, model: GaussianMixture, is_checkpoint: bool) -> Non
     print(_format_components(model, shutil.get_terminal_size((120, 24)).columns))
 
 
-def _progress(contents: CheckpointContents[GaussianMixture]) -> str:
+def _progress(contents: CheckpointContents) -> str:
     token = getattr(contents.model, "durable_token_", None)
     ended = "a stream" if contents.task is None else "a fit that has ended"
     position = ended if contents.fit_state is None else f"a fit, {contents.fit_state.describe()}"
@@ -152,7 +151,7 @@ def _format_components(model: Any, width: int) -> str:
     """Format a table with features as lines and components as columns, by falling weight, in blocks of a width."""
     k, d = model.means_.shape
     names = [str(name) for name in getattr(model, "feature_names_in_", [f"feature {index}" for index in range(d)])]
-    deviations = np.sqrt(parameters_of(model, STRUCTURES[model.covariance_type]).variances())
+    deviations = np.sqrt(parameters_of(model).variances())
     columns = [
         [f"component {c}", f"{model.weights_[c]:.2%}"]
         + [f"{mean:.4g} ± {deviation:.3g}" for mean, deviation in zip(model.means_[c], deviations[c], strict=True)]

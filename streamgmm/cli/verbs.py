@@ -24,9 +24,8 @@ from streamgmm.data.sources.dask_arrays import from_dask
 from streamgmm.data.sources.in_memory import ArraySource
 from streamgmm.data.sources.storage import task_rows
 from streamgmm.errors import InputError
-from streamgmm.estimator.attributes import parameters_of as fitted_parameters
+from streamgmm.estimator.fitted_state import parameters_of as fitted_parameters
 from streamgmm.fitting.progress import create_rows_bar
-from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.information_criteria import CRITERIA, likelihood_criteria
 from streamgmm.results.block_writer import write
 from streamgmm.results.provenance import Provenance
@@ -72,7 +71,7 @@ def update(arguments: Namespace) -> int:
     check_output(output, source)
     model = load(arguments.model)
     rows_before = model.n_samples_seen_
-    if model.keeps_entries:
+    if model.has_partition_statistics:
         if arguments.token is not None:
             raise InputError("--token names rows that are all new; this model finds out by itself which of SOURCE are.")
         model.update(source)
@@ -101,7 +100,7 @@ def predict(arguments: Namespace) -> int:
         kind, result = "log-densities", model.score_samples(source)
     else:
         kind, result = "labels", model.predict(source).astype(np.min_scalar_type(model.n_components))
-    parameters = fitted_parameters(model, STRUCTURES[model.covariance_type])
+    parameters = fitted_parameters(model)
     with create_rows_bar(source.n_rows, "predict", shown=arguments.verbose) as bar:
         n_resumed = write(
             result,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.random import RandomState
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from streamgmm.data.fingerprint import Fingerprint
 from streamgmm.data.sources import Source
 from streamgmm.errors import CheckpointError, CheckpointMismatch, CheckpointWarning, CheckpointWriteError, InputError
-from streamgmm.estimator.fitted import FittedMixture
+from streamgmm.estimator.fitted_state import FittedState
 from streamgmm.estimator.interruption import Interruption
 from streamgmm.estimator.model_file import GIVEN, record
 from streamgmm.estimator.restoring import restored
@@ -26,6 +26,9 @@ from streamgmm.persistence.container import Arrays
 from streamgmm.persistence.store import Generation
 from streamgmm.persistence.writer import Checkpoint, CheckpointWriter, environment, new_run
 
+if TYPE_CHECKING:
+    from streamgmm.estimator.mixture import GaussianMixture
+
 
 class Placed(Protocol):
     """A moment of something long."""
@@ -34,7 +37,6 @@ class Placed(Protocol):
         """How far it has come, in words."""
 
 
-Mixture = TypeVar("Mixture", bound="KeptMixture")
 State = TypeVar("State", bound=Placed)
 Made = TypeVar("Made")
 
@@ -43,7 +45,7 @@ REMEDY = "set resume='never' to begin anew beside it, or choose another folder."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CheckpointContents(Generic[Mixture]):
+class CheckpointContents:
     """What a generation holds.
 
     Attributes
@@ -60,7 +62,7 @@ class CheckpointContents(Generic[Mixture]):
         What its bits depend on.
     """
 
-    model: Mixture
+    model: GaussianMixture
     settings: dict[str, Any]
     run: str
     task: FitTask | None
@@ -69,8 +71,8 @@ class CheckpointContents(Generic[Mixture]):
 
     @classmethod
     def of(
-        cls, kind: type[Mixture], folder: Path, generation: Generation, manifest: dict[str, Any], arrays: Arrays
-    ) -> CheckpointContents[Mixture]:
+        cls, kind: type[GaussianMixture], folder: Path, generation: Generation, manifest: dict[str, Any], arrays: Arrays
+    ) -> CheckpointContents:
         """Read a generation; CheckpointError where it contradicts itself, or is of a selection."""
         if not {"selection", "selected"}.isdisjoint(manifest):
             raise CheckpointMismatch(
@@ -86,15 +88,15 @@ class CheckpointContents(Generic[Mixture]):
             made_in = {name: decode(what, arrays, str) for name, what in kept["environment"].items()}
             held = cls(model, _settings(manifest, arrays), run, task, fit_state, made_in)
             model.set_params(checkpoint=_elsewhere(model.checkpoint, folder))
-            model._run = (run, generation.number)
             token = decode(kept["token"], arrays, NDArray[np.int64] | str | bytes | None)
-            if token is not None:
-                model.durable_token_ = model._token = int(token[0]) if isinstance(token, np.ndarray) else token
+            token = int(token[0]) if isinstance(token, np.ndarray) else token
+            position = (run, generation.number)
+            model._state = replace(model._state, generation=position, durable_token=token, latest_token=token)
         except MALFORMED as error:
             raise CheckpointError(f"{folder / generation.name} is not a valid checkpoint: {error}.") from None
         return held
 
-    def check_settings(self, model: FittedMixture, folder: Path, free: frozenset[str] = frozenset()) -> None:
+    def check_settings(self, model: GaussianMixture, folder: Path, free: frozenset[str] = frozenset()) -> None:
         """Raise CheckpointMismatch where a model has other settings, but for those that are ``free``."""
         now = _settings(*record(model))
         for name in now:
@@ -135,151 +137,136 @@ def warn_of_changes(folder: Path, before: dict[str, str], now: dict[str, str]) -
         )
 
 
-class KeptMixture(FittedMixture):
-    """Methods that need the settings ``checkpoint`` and ``resume``."""
+def open_writer(model: GaussianMixture, least: float = 0.0) -> CheckpointWriter | None:
+    """Return the right to write generations, or None without a checkpoint; the one that the model has, if it has it."""
+    setting, own = model.checkpoint, model._writer
+    if setting is None:
+        if own is not None:
+            own.store.close()
+            model._writer = None
+        return None
+    checkpoint = setting if isinstance(setting, Checkpoint) else Checkpoint(setting)
+    if own is not None and own.checkpoint == checkpoint and own.store.is_open:
+        return own
+    if own is not None:
+        own.store.close()
+    try:
+        record(model)
+    except TypeError as error:
+        raise InputError(
+            f"What the model has to keep cannot be kept in a file: {error}. Set another value, such as one of "
+            "streamgmm.algorithms.schedules, or checkpoint=None."
+        ) from None
+    writer = CheckpointWriter(checkpoint, least)
+    writer.store.open()
+    return writer
 
-    checkpoint: Any
-    resume: str
-    durable_token_: Any
-    _keeper: CheckpointWriter | None
-    _run: tuple[str, int]
-    _token: int | str | bytes | None
 
-    def _opened(self, least: float = 0.0) -> CheckpointWriter | None:
-        """The right to write generations, where there is a checkpoint; the one that the model has, if it has it."""
-        setting = self.checkpoint
-        checkpoint_writer: CheckpointWriter | None = getattr(self, "_keeper", None)
-        if setting is None:
-            if checkpoint_writer is not None:
-                checkpoint_writer.store.close()
-                del self._keeper
-            return None
-        wanted = setting if isinstance(setting, Checkpoint) else Checkpoint(setting)
-        if checkpoint_writer is not None and checkpoint_writer.checkpoint == wanted and checkpoint_writer.store.is_open:
-            return checkpoint_writer
-        if checkpoint_writer is not None:
-            checkpoint_writer.store.close()
-        try:
-            record(self)
-        except TypeError as error:
-            raise InputError(
-                f"What the model has to keep cannot be kept in a file: {error}. Set another value, such as one of "
-                "streamgmm.algorithms.schedules, or checkpoint=None."
-            ) from None
-        checkpoint_writer = CheckpointWriter(wanted, least)
-        checkpoint_writer.store.open()
-        return checkpoint_writer
-
-    def _held(self, checkpoint_writer: CheckpointWriter) -> CheckpointContents[Self] | None:
-        """What there is to go on with; CheckpointError where there must be something and is not."""
-        if self.resume == "never":
-            return None
-        folder = checkpoint_writer.checkpoint.folder
-        held = checkpoint_writer.store.read_newest(partial(CheckpointContents.of, type(self), folder))
-        if held is None and self.resume == "must":
-            raise CheckpointError(
-                f"{folder} holds nothing to go on with, and resume='must'; give the folder of the earlier fit, or set "
-                "resume='auto'."
-            )
-        if held is not None:
-            warn_of_changes(folder, held.environment, environment())
-        return held
-
-    def _begun(
-        self, checkpoint_writer: CheckpointWriter, source: Source, task: FitTask, random: RandomState
-    ) -> tuple[CheckpointContents[Self] | None, FitTask]:
-        """What `fit` goes on with, if anything, and what it was begun with; CheckpointError where it must not."""
-        folder = checkpoint_writer.checkpoint.folder
-        task = replace(task, rows=Fingerprint.from_source(source), random=state_of(random))
-        held = self._held(checkpoint_writer)
-        own = held is not None and held.run == getattr(self, "_run", ("", 0))[0]
-        if held is None or (held.fit_state is None and (own or task.before is not None)):
-            checkpoint_writer.run = new_run()  # another fit of a model that has come to its end
-            return None, task
-        if held.task is None:
-            raise CheckpointMismatch(
-                f"{folder} holds a stream that partial_fit has learnt, and that a fit would end; call partial_fit to "
-                f"go on with it, {REMEDY}"
-            )
-        held.check_settings(self, folder, frozenset() if held.fit_state is None else frozenset({"max_iter"}))
-        difference = (
-            "" if held.task.rows is None or task.rows is None else held.task.rows.describe_difference(task.rows)
+def read_contents(model: GaussianMixture, writer: CheckpointWriter) -> CheckpointContents | None:
+    """Return the contents to go on with; CheckpointError where there must be some and are none."""
+    if model.resume == "never":
+        return None
+    folder = writer.checkpoint.folder
+    held = writer.store.read_newest(partial(CheckpointContents.of, type(model), folder))
+    if held is None and model.resume == "must":
+        raise CheckpointError(
+            f"{folder} holds nothing to go on with, and resume='must'; give the folder of the earlier fit, or set "
+            "resume='auto'."
         )
-        if difference:
+    if held is not None:
+        warn_of_changes(folder, held.environment, environment())
+    return held
+
+
+def begin_fit(
+    model: GaussianMixture, writer: CheckpointWriter, source: Source, task: FitTask, random: RandomState
+) -> tuple[CheckpointContents | None, FitTask]:
+    """Return what `fit` goes on with, if anything, and its task; CheckpointError where it must not go on."""
+    folder = writer.checkpoint.folder
+    task = replace(task, rows=Fingerprint.from_source(source), random=state_of(random))
+    held = read_contents(model, writer)
+    is_own = held is not None and model._state.generation is not None and held.run == model._state.generation[0]
+    if held is None or (held.fit_state is None and (is_own or task.before is not None)):
+        writer.run = new_run()  # another fit of a model that has come to its end
+        return None, task
+    if held.task is None:
+        raise CheckpointMismatch(
+            f"{folder} holds a stream that partial_fit has learnt, and that a fit would end; call partial_fit to "
+            f"go on with it, {REMEDY}"
+        )
+    held.check_settings(model, folder, frozenset() if held.fit_state is None else frozenset({"max_iter"}))
+    difference = "" if held.task.rows is None or task.rows is None else held.task.rows.describe_difference(task.rows)
+    if difference:
+        raise CheckpointMismatch(f"{folder} holds a fit to other rows: X has {difference}; pass the same X, {REMEDY}")
+    versions = [None if one.before is None else one.before.version for one in (task, held.task)]
+    if versions[0] is not None and versions[0] != versions[1] and not is_own:
+        raise CheckpointMismatch(f"{folder} holds a fit that began elsewhere than this warm start; {REMEDY}")
+    writer.run = held.run
+    return held, held.task
+
+
+def attach(model: GaussianMixture) -> None:
+    """Go on with the contents of the checkpoint, once, before anything is learnt from a stream."""
+    writer = open_writer(model)
+    if writer is None or writer is model._writer:
+        return
+    folder = writer.checkpoint.folder
+    try:
+        held = read_contents(model, writer)
+        is_new = model._state.n_samples_seen is None
+        if held is not None and held.fit_state is not None:
+            raise CheckpointMismatch(f"{folder} holds a fit that has not ended; call fit to go on with it, {REMEDY}")
+        if held is not None and is_new:
+            held.check_settings(model, folder, frozenset({"max_iter"}))
+        elif held is not None and held.model._state.generation != model._state.generation:
             raise CheckpointMismatch(
-                f"{folder} holds a fit to other rows: X has {difference}; pass the same X, {REMEDY}"
+                f"{folder} holds something else than this model has learnt; load it to go on with that, {REMEDY}"
             )
-        versions = [None if one.before is None else one.before.version for one in (task, held.task)]
-        if versions[0] is not None and versions[0] != versions[1] and not own:
-            raise CheckpointMismatch(f"{folder} holds a fit that began elsewhere than this warm start; {REMEDY}")
-        checkpoint_writer.run = held.run
-        return held, held.task
+    except BaseException:
+        writer.store.close()
+        raise
+    writer.run = writer.run if held is None else held.run
+    if held is not None and is_new:
+        model._state = held.model._state
+    model._writer = writer
 
-    def _adopt(self, held: CheckpointContents[Self]) -> None:
-        """Become what a generation holds, with the settings that this model has."""
-        held.model.set_params(**self.get_params(deep=False))
-        self._become(held.model)
 
-    def _attach(self) -> None:
-        """Go on with what the checkpoint holds, once, before anything is learnt online."""
-        before: CheckpointWriter | None = getattr(self, "_keeper", None)
-        checkpoint_writer = self._opened()
-        if checkpoint_writer is None or checkpoint_writer is before:
-            return
-        folder = checkpoint_writer.checkpoint.folder
-        try:
-            held = self._held(checkpoint_writer)
-            fresh = not hasattr(self, "n_samples_seen_")
-            if held is not None and held.fit_state is not None:
-                raise CheckpointMismatch(
-                    f"{folder} holds a fit that has not ended; call fit to go on with it, {REMEDY}"
-                )
-            if held is not None and fresh:
-                held.check_settings(self, folder, frozenset({"max_iter"}))
-            elif held is not None and held.model._run != getattr(self, "_run", None):
-                raise CheckpointMismatch(
-                    f"{folder} holds something else than this model has learnt; load it to go on with that, {REMEDY}"
-                )
-        except BaseException:
-            checkpoint_writer.store.close()
-            raise
-        checkpoint_writer.run = checkpoint_writer.run if held is None else held.run
-        if held is not None and fresh:
-            self._adopt(held)
-        self._keeper = checkpoint_writer
+def adopt(model: GaussianMixture, state: FittedState) -> None:
+    """Set the state after rows were learnt, once a generation holds it if one is due."""
+    writer = model._writer
+    if writer is not None and writer.is_due(retry=True):
+        state = mark_written(state, writer, write_generation(model, state, writer))
+    model._state = state
 
-    def _keep(self, after: Self) -> Self:
-        """Become what was learnt online, once it is kept where that is due."""
-        checkpoint_writer: CheckpointWriter | None = getattr(self, "_keeper", None)
-        if checkpoint_writer is not None and checkpoint_writer.is_due(retry=True):
-            after._write(checkpoint_writer)
-        self._become(after)
-        return self
 
-    def _write(
-        self,
-        checkpoint_writer: CheckpointWriter,
-        task: FitTask | None = None,
-        fit_state: FitState | None = None,
-    ) -> Generation:
-        """Write a generation of what this model is, which then says which one."""
-        manifest, arrays = record(self)
-        token = getattr(self, "_token", None)
-        if token is not None and not isinstance(token, str | bytes):
-            token = np.array([token], np.int64)  # it may be negative
-        manifest["kept"] = {
-            "run": checkpoint_writer.run,
-            "task": encode(task, "task", arrays),
-            "moment": encode(fit_state, "moment", arrays),
-            "environment": environment(),
-            "token": encode(token, "token", arrays),
-        }
-        read = partial(CheckpointContents.of, type(self), checkpoint_writer.checkpoint.folder)
-        generation = checkpoint_writer.write(manifest, arrays, read)
-        self._run = (checkpoint_writer.run, generation.number)
-        if token is not None:
-            self.durable_token_ = self._token
-        return generation
+def write_generation(
+    model: GaussianMixture,
+    state: FittedState,
+    writer: CheckpointWriter,
+    task: FitTask | None = None,
+    fit_state: FitState | None = None,
+) -> Generation:
+    """Write a generation with the settings of a model and a state, and read it back."""
+    manifest, arrays = record(model, state)
+    token: Any = state.latest_token
+    if token is not None and not isinstance(token, str | bytes):
+        token = np.array([token], np.int64)  # it may be negative
+    manifest["kept"] = {
+        "run": writer.run,
+        "task": encode(task, "task", arrays),
+        "moment": encode(fit_state, "moment", arrays),
+        "environment": environment(),
+        "token": encode(token, "token", arrays),
+    }
+    return writer.write(manifest, arrays, partial(CheckpointContents.of, type(model), writer.checkpoint.folder))
+
+
+def mark_written(state: FittedState, writer: CheckpointWriter | None, generation: Generation | None) -> FittedState:
+    """Return the state with the generation that holds it, which makes its latest token durable."""
+    if writer is None or generation is None:
+        return state
+    durable = state.durable_token if state.latest_token is None else state.latest_token
+    return replace(state, generation=(writer.run, generation.number), durable_token=durable)
 
 
 class CheckpointSession(Generic[State, Made]):

@@ -49,7 +49,7 @@ def load(path: str | os.PathLike[str]) -> GaussianMixture:
     """
     if os.path.isdir(path):
         folder = Path(path)
-        held: CheckpointContents[GaussianMixture] | None = read_newest(
+        held: CheckpointContents | None = read_newest(
             folder, lambda *found: CheckpointContents.of(GaussianMixture, folder, *found)
         )
         if held is None:

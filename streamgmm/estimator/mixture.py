@@ -1,51 +1,40 @@
-"""GaussianMixture: scikit-learn's conventions around the library. No mathematics here."""
+"""GaussianMixture: scikit-learn's conventions around the library, and no mathematics.
+
+The class lists its methods; those with long documentation stand in `learning` and `prediction`.
+"""
 
 from __future__ import annotations
 
 import os
-import warnings
-from copy import copy
-from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
-from sklearn.base import _fit_context
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from streamgmm.algorithms.incremental import IncrementalState
 from streamgmm.algorithms.schedules import Schedule
-from streamgmm.algorithms.settings import EMSettings
-from streamgmm.data.sources import Source, as_source
-from streamgmm.errors import InputError, SinglePassError
-from streamgmm.estimator import prediction
-from streamgmm.estimator.keeping import CheckpointSession
-from streamgmm.estimator.revising import RevisableMixture
-from streamgmm.fitting.context import FitContext, FitState, FitTask
-from streamgmm.fitting.driver import run_phases
-from streamgmm.fitting.final_pass import FinalPassState
-from streamgmm.fitting.partition_statistics import PartitionStatistics
-from streamgmm.fitting.phases import make_fit_phases
-from streamgmm.fitting.plan import choose_algorithm
-from streamgmm.fitting.progress import Progress
-from streamgmm.fitting.starts_phase import StartsState
-from streamgmm.fitting.storage_order import StorageOrderMonitor
-from streamgmm.initialization.find_starts import INIT_METHODS, TOO_FEW_ROWS
-from streamgmm.iteration.loop import Event
+from streamgmm.estimator import learning, prediction
+from streamgmm.estimator.fitted_state import (
+    FROM_PARAMETERS,
+    Criteria,
+    FittedAttribute,
+    FittedState,
+    check_parameters,
+    public_arrays,
+)
+from streamgmm.estimator.settings import RESUME
+from streamgmm.initialization.find_starts import INIT_METHODS
+from streamgmm.initialization.multistart import Restarts
+from streamgmm.iteration.history import History
 from streamgmm.model.covariances import STRUCTURES
-from streamgmm.persistence.store import Generation
+from streamgmm.model.criteria import n_parameters
+from streamgmm.model.parameters import Array
 from streamgmm.persistence.writer import Checkpoint, CheckpointWriter
 
-NOT_CONVERGED = (
-    "Best performing initialization did not converge. Try different init parameters, or increase max_iter, tol, or "
-    "check for degenerate data."
-)
 
-
-class GaussianMixture(RevisableMixture):
+class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
     """Gaussian mixture, fitted by exact EM to data of any size.
 
     A drop-in for :class:`sklearn.mixture.GaussianMixture`: the same constructor, fitted attributes, methods and
@@ -106,8 +95,8 @@ class GaussianMixture(RevisableMixture):
         300th of the rows, at least 1,000 and at most 100,000; 1,000 where their number is unknown. Batches are drawn
         from all over the rows read together (128 MiB), whatever the chunks of the storage. A batch is held in memory.
     step_size : float, `Schedule` or None, default=None
-        Step of a batch in stepwise EM and `partial_fit`: a constant, or a value of `streamgmm.algorithms.schedules`. None is
-        ``PowerDecay(0.6)`` in stepwise EM; `partial_fit` then takes none, but moves all that it has learnt.
+        Step of a batch in stepwise EM and `partial_fit`: a constant, or a value of `streamgmm.algorithms.schedules`.
+        None is ``PowerDecay(0.6)`` in stepwise EM; `partial_fit` is then variance-reduced EM, without steps.
     averaging : bool or 'auto', default='auto'
         Whether the parameters come from the sum over all batches, not from the latest statistics. 'auto' where steps
         shrink.
@@ -191,6 +180,28 @@ class GaussianMixture(RevisableMixture):
     array([1, 0])
     """
 
+    weights_ = FittedAttribute[Array]()
+    means_ = FittedAttribute[Array]()
+    covariances_ = FittedAttribute[Array]()
+    precisions_ = FittedAttribute[Array]()
+    precisions_cholesky_ = FittedAttribute[Array]()
+    converged_ = FittedAttribute[bool]()
+    n_iter_ = FittedAttribute[int]()
+    lower_bound_ = FittedAttribute[float]()
+    lower_bounds_ = FittedAttribute[list[float]](show=list)
+    n_samples_seen_ = FittedAttribute[int]()
+    criteria_ = FittedAttribute[Criteria]()
+    history_ = FittedAttribute[History]()
+    restarts_ = FittedAttribute[Restarts]()
+    algorithm_ = FittedAttribute[str]()
+    durable_token_ = FittedAttribute[int | str | bytes]()
+    n_features_in_ = FittedAttribute[int]()
+    feature_names_in_ = FittedAttribute[NDArray[Any]]()
+    _preprocessing = FittedAttribute[str]()
+
+    _state = FittedState()
+    _writer: CheckpointWriter | None = None  # the open checkpoint of `partial_fit`, `update` and `withdraw`
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "covariance_type": [StrOptions(set(STRUCTURES))],
@@ -214,7 +225,7 @@ class GaussianMixture(RevisableMixture):
         "window": [Interval(Integral, 1, None, closed="left"), None],
         "split_merge": ["boolean"],
         "checkpoint": [str, os.PathLike, Checkpoint, None],
-        "resume": [StrOptions({"auto", "never", "must"})],
+        "resume": [StrOptions(set(RESUME))],
     }
 
     def __init__(
@@ -268,190 +279,94 @@ class GaussianMixture(RevisableMixture):
         self.checkpoint = checkpoint
         self.resume = resume
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Estimate the parameters by EM.
+    @classmethod
+    def from_parameters(
+        cls,
+        weights: ArrayLike,
+        means: ArrayLike,
+        covariances: ArrayLike,
+        covariance_type: str = "full",
+        **settings: Any,
+    ) -> Self:
+        """Make a fitted model from numbers, without data.
 
         Parameters
         ----------
-        X : array-like, lazy array, path, or batches; (n_samples, n_features)
-            NumPy array or memory map, list, pandas or dask DataFrame, dask array, zarr array, HDF5 dataset, xarray
-            object, path to ``.zarr``, ``.npy`` or ``.parquet``, or a function that returns a fresh iterator of batches.
-            float64, float32 and integers are read as they are stored, never copied whole.
-        y : Ignored
-            Present for scikit-learn's conventions.
-        sample_weight : array-like of shape (n_samples,), optional
-            Frequency weights: a weight of 2 is the row twice.
+        weights : array-like of shape (n_components,)
+            Mixing proportions; positive or 0, with sum 1.
+        means : array-like of shape (n_components, n_features)
+            Means, in the units of the data.
+        covariances : array-like
+            Covariances, squared units of the data, of shape (k, d, d) for 'full', (d, d) for 'tied', (k, d) for 'diag'
+            and (k,) for 'spherical'.
+        covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
+            Family of the covariances.
+        **settings
+            All other arguments of `GaussianMixture`.
 
         Returns
         -------
-        self : GaussianMixture
+        model : GaussianMixture
+            Fitted model with ``n_samples_seen_`` 0 and ``algorithm_`` 'none'. `partial_fit` takes the parameters for a
+            start that was given, and so does `fit` with ``warm_start=True``. The attributes are float32 if all three
+            arrays are.
 
         Raises
         ------
         InputError
-            The data cannot be used; a ValueError. The message says what, where, and the remedy.
-        DegenerateError
-            A covariance cannot be inverted; a ValueError.
-        SinglePassError
-            Batches that can be read only once, where the algorithm needs several passes; a ValueError.
-        CheckpointError
-            The checkpoint is used by another fit, was begun with other rows or settings, is damaged, or cannot be
-            written; a RuntimeError. In the last case the model is fitted nevertheless.
-        KeyboardInterrupt
-            The fit was interrupted. The model is then what the last complete pass has made of it, or the batches
-            learnt in the first, with ``converged_`` False; before any of these it is as it was.
+            A shape is wrong, a value is not finite, the weights do not sum to 1, or a covariance is not symmetric and
+            positive definite; a ValueError.
 
-        Warns
-        -----
-        ConvergenceWarning
-            The passes ran out before the rule of ``tol`` was met; not after a single pass of stepwise EM.
-        OrderWarning
-            Stepwise EM, whose result depends on the order of the rows, met rows in an order that matters.
+        Examples
+        --------
+        >>> from streamgmm import GaussianMixture
+        >>> model = GaussianMixture.from_parameters([0.5, 0.5], [[0.0, 0.0], [5.0, 5.0]], [1.0, 2.0], "spherical")
+        >>> model.predict([[1.0, 0.0], [4.0, 6.0]])
+        array([0, 1])
         """
-        self._fit(self._source(X, sample_weight))
-        return self
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
-        """Fit, and return the labels of the rows under the fitted parameters.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As in `fit`.
-
-        Returns
-        -------
-        labels : of the kind of ``X``, shape (n_samples,)
-            Most probable component of each row.
-
-        Raises
-        ------
-        InputError, DegenerateError, SinglePassError
-            As in `fit`; also where ``X`` is an iterator, which is used up when it has been fitted.
-        """
-        source = self._source(X, sample_weight)
-        if not source.repeatable:
-            raise SinglePassError(
-                "fit_predict reads the data at least twice, and X is an iterator that can be read only once. Pass a "
-                "function that returns a fresh iterator for each pass, or an array."
-            )
-        self._fit(source)
-        return prediction.labels(source, self._parameters())
-
-    def _fit(self, source: Source) -> None:
-        learning = replace(self._learning(), window=None)  # a fit is to all rows
-        resumed = bool(self.warm_start and hasattr(self, "converged_"))
-        algorithm = choose_algorithm(self.algorithm, source, learning, self.n_components, resumed)
-        if not source.repeatable and (algorithm != "stepwise" or self.max_iter == 0):
-            raise SinglePassError(
-                "Batch and incremental EM read the data once per iteration, and the likelihood of a start that is kept "
-                "(max_iter=0) is a reading of its own; X is an iterator that can be read only once. Pass a function "
-                "that returns a fresh iterator for each pass, or an array, or choose algorithm='stepwise'."
-            )
-        if self.split_merge and algorithm in ("stepwise", "incremental"):
-            which = f"algorithm={algorithm!r}" if source.repeatable else "an iterator that can be read only once"
-            raise InputError(
-                f"split_merge tries other optima by passes of batch EM, of which {which} has none; set "
-                "split_merge=False, or pass data that can be read again with algorithm='auto' or 'batch'."
-            )
-        if resumed:
-            self._check_settings(any_size=self.split_merge)
-        if not source.repeatable:
-            if self.checkpoint is not None:
-                raise SinglePassError(
-                    "A fit that is interrupted is gone on with by reading X again, which is an iterator that can be "
-                    "read only once. Pass a function that returns a fresh iterator for each pass, or an array, or "
-                    "learn the batches by partial_fit with a token each."
-                )
-            self._fit_once(source, learning, self._seed(), resumed)
-            return
-        previous = self.lower_bound_ if resumed else -np.inf
-        task = FitTask(None, algorithm, self._seed(), (), self._parameters() if resumed else None, previous)
-        checkpoint_writer = self._opened(least=1.0)
-        try:
-            self._fit_kept(source, learning, task, checkpoint_writer)
-        finally:
-            if checkpoint_writer is not None and checkpoint_writer is not getattr(self, "_keeper", None):
-                checkpoint_writer.store.close()
-
-    def _fit_kept(
-        self, source: Source, learning: EMSettings, task: FitTask, checkpoint_writer: CheckpointWriter | None
-    ) -> None:
-        """Fit, or go on with a fit, as far as it has come in a checkpoint."""
-        progress: FitState = StartsState()
-        random = check_random_state(self.random_state)
-        given = self._given(learning, source.n_features)
-        held = None
-        if checkpoint_writer is not None:
-            held, task = self._begun(checkpoint_writer, source, task, random)
-        if held is not None and held.fit_state is None:
-            self._adopt(held)
-            self._warn_unless_converged()
-            return
-        if held is not None and held.fit_state is not None:
-            progress, random = held.fit_state, np.random.RandomState()
-            random.set_state(task.random)
-        context = FitContext(
-            source=source,
-            settings=learning,
-            task=task,
-            n_components=self.n_components,
-            n_init=self.n_init,
-            init_params=self.init_params,
-            max_iter=self.max_iter,
-            split_merge=self.split_merge,
-            random=random,
-            user_start=given,
+        model = cls(np.size(weights), covariance_type=covariance_type, **settings)
+        model._validate_params()
+        structure = STRUCTURES[covariance_type]
+        parameters, dtype = check_parameters(weights, means, covariances, structure)
+        model._state = FittedState(
+            **public_arrays(parameters, structure, dtype),
+            converged=False,
+            n_iter=0,
+            lower_bound=-np.inf,
+            lower_bounds=(),
+            n_samples_seen=0,
+            criteria={},
+            history=History(),
+            algorithm=FROM_PARAMETERS,
+            n_features_in=parameters.n_features,
         )
+        return model
 
-        def left(progress: FitState) -> GaussianMixture:
-            """Return the model that a fit would leave."""
-            after, trajectory = copy(self), progress.summarize(context)
-            if trajectory is not None:
-                after._remember(
-                    source, learning, trajectory, trajectory.accumulated, task.algorithm, progress.notes.restarts
-                )
-            return after
+    fit = learning.fit
+    fit_predict = learning.fit_predict
+    partial_fit = learning.partial_fit
+    update = learning.update
+    withdraw = learning.withdraw
+    predict = prediction.predict
+    predict_proba = prediction.predict_proba
+    score_samples = prediction.score_samples
+    score = prediction.score
+    bic = prediction.bic
+    aic = prediction.aic
+    icl = prediction.icl
+    judge = prediction.judge
+    sample = prediction.sample
+    save = prediction.save
 
-        def write(after: GaussianMixture, progress: FitState) -> Generation:
-            assert checkpoint_writer is not None  # or nothing is due
-            return after._write(checkpoint_writer, task, progress)
+    @property
+    def has_partition_statistics(self) -> bool:
+        """True if `update` and `withdraw` can be called: after an incremental fit, until `partial_fit`."""
+        return self._state.partition_statistics is not None
 
-        with (
-            Progress(source.n_rows, self.verbose, self.verbose_interval) as display,
-            CheckpointSession("fit", checkpoint_writer, progress, left, write, self._become) as guard,
-        ):
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return whether there are parameters; pending rows alone are not enough."""
+        return self._state.is_fitted
 
-            def watch(event: Event | None, progress: FitState) -> None:
-                if event is not None:
-                    display.watch(event)
-                guard.watch(progress)
-
-            final: FinalPassState = run_phases(make_fit_phases(context), progress, watch)
-        after, winner, partitions = copy(self), final.winner, context.plan()[-1].partitions
-        after._remember(source, learning, winner, final.expectation, task.algorithm, final.notes.restarts)
-        if partitions is not None and isinstance(winner.state, IncrementalState):
-            after._ledger = PartitionStatistics(partitions, winner.state, source.weighted)
-        self._become(after)
-        if checkpoint_writer is not None:
-            self._write(checkpoint_writer, task)
-        if task.algorithm == "stepwise":
-            StorageOrderMonitor(final.notes.segments).warn()
-        self._warn_unless_converged()
-
-    def _source(self, X: Any, sample_weight: Any = None) -> Source:
-        source = as_source(X, sample_weight)
-        if source.n_rows is not None and source.n_rows < 2:
-            raise InputError(
-                f"Found array with {source.n_rows} sample(s) (shape={(source.n_rows, source.n_features)}) while a "
-                f"minimum of 2 is required by {type(self).__name__}."
-            )
-        if source.n_rows is not None and source.n_rows < self.n_components:
-            raise InputError(TOO_FEW_ROWS.format(self.n_components, source.n_rows))
-        return source
-
-    def _warn_unless_converged(self) -> None:
-        if not self.converged_ and self.max_iter > (self.algorithm_ == "stepwise"):
-            warnings.warn(NOT_CONVERGED, ConvergenceWarning, stacklevel=6)
+    def _n_parameters(self) -> int:
+        """Return the number of free parameters (scikit-learn's name)."""
+        return n_parameters(STRUCTURES[self.covariance_type], *self._state.shape)

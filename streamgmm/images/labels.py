@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from streamgmm.data.sources import LEAF_ROWS
 from streamgmm.estimator import GaussianMixture
-from streamgmm.estimator.attributes import parameters_of
+from streamgmm.estimator.fitted_state import parameters_of
 from streamgmm.kernels.kernel import Kernel
-from streamgmm.model.covariances import STRUCTURES
 
 PROBABILITY = np.dtype(np.float16)  # within 0.0005, in half the memory of float32
 
@@ -39,7 +38,7 @@ def make_probability_function(model: GaussianMixture, *, largest: bool) -> tuple
 
 
 def _kernel(model: GaussianMixture) -> Kernel:
-    return Kernel.from_parameters(parameters_of(model, STRUCTURES[model.covariance_type]))
+    return Kernel.from_parameters(parameters_of(model))
 
 
 def _label(rows: NDArray[Any], kernel: Kernel, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -15,12 +15,9 @@ from numpy.typing import NDArray
 from streamgmm.data.sources import Source
 from streamgmm.errors import InputError
 from streamgmm.estimator import GaussianMixture
-from streamgmm.estimator.attributes import parameters_of
 from streamgmm.images.image_limits import LIMITS
 from streamgmm.images.preprocessing import ORDERS
-from streamgmm.iteration.history import History
 from streamgmm.model.covariances import STRUCTURES
-from streamgmm.model.em import Expectation
 
 if TYPE_CHECKING:
     from streamgmm.selection.selection import Selection
@@ -100,24 +97,7 @@ def reorder_components(model: GaussianMixture, indices: NDArray[np.intp]) -> Gau
     array([8.5, 0.5])
     """
     other = copy(model)
-    structure = STRUCTURES[model.covariance_type]
-    is_shared = structure.shape(*np.shape(model.means_))[0] == 1
-    covariances = () if is_shared else ("covariances_", "precisions_", "precisions_cholesky_")
-    for name in ("weights_", "means_", *covariances):
-        setattr(other, name, getattr(model, name)[indices])
-    records = (replace(record, occupancy=record.occupancy[indices]) for record in model.history_.records)
-    other.history_ = History(tuple(records))
-    accumulated = model._covered
-    if accumulated is not None:
-        statistics = replace(
-            accumulated.statistics,
-            origin=accumulated.statistics.origin[indices],
-            counts=accumulated.statistics.counts[indices],
-            sums=accumulated.statistics.sums[indices],
-            products=accumulated.statistics.products if is_shared else accumulated.statistics.products[indices],
-        )
-        version = parameters_of(other, structure).version
-        other._covered = Expectation(statistics, replace(accumulated.likelihood, version=version))
+    other._state = model._state.reordered(indices, STRUCTURES[model.covariance_type])
     return other
 
 

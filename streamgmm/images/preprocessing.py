@@ -64,7 +64,7 @@ class Preprocessing:
     @classmethod
     def from_model(cls, model: Any) -> Self | None:
         """Return the preprocessing stored with a model, if any."""
-        text: str | None = getattr(model, "_recipe", None)
+        text: str | None = getattr(model, "_preprocessing", None)
         return None if text is None else cls.from_json(text)
 
     def to_json(self) -> str:

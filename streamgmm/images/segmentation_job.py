@@ -17,7 +17,7 @@ from streamgmm.data.sources import Source
 from streamgmm.data.sources.dask_arrays import from_dask
 from streamgmm.errors import InputError
 from streamgmm.estimator import GaussianMixture
-from streamgmm.estimator.attributes import parameters_of
+from streamgmm.estimator.fitted_state import parameters_of
 from streamgmm.fitting.progress import create_rows_bar
 from streamgmm.images.counting import ValueCounts, ValueLookup, count_images
 from streamgmm.images.features import Features, Scaling, compute_features, concatenate_rows, fit_scaling, resolve_bands
@@ -30,7 +30,6 @@ from streamgmm.images.reading.raster import Georeference
 from streamgmm.images.segment_statistics import SegmentStatistics
 from streamgmm.images.segmentation import Segmentation
 from streamgmm.images.writers import LabelDescription, LabelOutput, label_dtype, palette
-from streamgmm.model.covariances import STRUCTURES
 from streamgmm.results.provenance import Provenance
 
 
@@ -183,7 +182,7 @@ class SegmentationJob:
         preprocessing: Preprocessing,
         verbose: int,
     ) -> Any:
-        parameters = parameters_of(model, STRUCTURES[model.covariance_type])
+        parameters = parameters_of(model)
         settings = {**self.settings, **self.features.to_json()}
         provenance = Provenance.from_source(kind, parameters, self.pixels.to_weighted_rows(), settings)
         colours = np.array(preprocessing.palette, np.uint8)

@@ -222,7 +222,7 @@ def segment(
         fitted = copy(fitted)
         label_order = settings.get("order", ORDERS[0]) if model is None else None
         preprocessing = jobs[0].describe_preprocessing(fitted, label_order)
-        fitted._recipe = preprocessing.to_json()
+        fitted._preprocessing = preprocessing.to_json()
     segmentations: list[Segmentation] = [
         replace(job.run(fitted, preprocessing, feature_image, probabilities, verbose), selection=selection)
         for job, feature_image in zip(jobs, feature_images, strict=True)

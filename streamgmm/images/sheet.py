@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm import plot
-from streamgmm.estimator.attributes import parameters_of
+from streamgmm.estimator.fitted_state import parameters_of
 from streamgmm.images.image import Image
 from streamgmm.images.image_limits import LIMITS
-from streamgmm.model.covariances import STRUCTURES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,7 +84,7 @@ def _draw_labels(ax: Axes, labels: NDArray[Any], colors: Any, extent: Any, alpha
 
 def _draw_densities(ax: Axes, model: Any, colors: Any) -> None:
     """Draw the weighted densities of the first feature."""
-    parameters = parameters_of(model, STRUCTURES[model.covariance_type])
+    parameters = parameters_of(model)
     means, deviations = parameters.means[:, 0], np.sqrt(parameters.variances()[:, 0])
     for mean, deviation, weight, color in zip(means, deviations, parameters.weights, colors, strict=True):
         values = mean + deviation * np.linspace(-4, 4, 200)

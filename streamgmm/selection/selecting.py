@@ -20,7 +20,9 @@ from streamgmm.algorithms.settings import EMSettings
 from streamgmm.data.sources import Source, as_source
 from streamgmm.errors import DegenerateError, InputError, SinglePassError
 from streamgmm.estimator import GaussianMixture
+from streamgmm.estimator.complete_fit import summarize_fit
 from streamgmm.estimator.keeping import CheckpointSession
+from streamgmm.estimator.settings import RESUME, check_settings, draw_seed, em_settings
 from streamgmm.fitting import streaming as online
 from streamgmm.fitting.context import FitTask
 from streamgmm.fitting.driver import run_phases
@@ -40,7 +42,6 @@ from streamgmm.selection.race_state import RaceState, SelectionState
 from streamgmm.selection.racing import SelectionFinalState, make_selection_phases
 from streamgmm.selection.selection import Selection
 
-RESUME = ("auto", "never", "must")
 NOT_CONVERGED = (
     "The chosen mixture has not converged; its criterion may be too high, and so may those of others. Increase "
     "max_iter."
@@ -173,10 +174,10 @@ def select(
         "verbose": verbose,
     }
     largest = GaussianMixture(max(size for _, size in asked.keys), checkpoint=checkpoint, **settings)
-    largest._validate_params()
+    check_settings(largest)
     source = as_source(X, sample_weight)
-    task = FitTask(None, "select", largest._seed(), (), None, 0.0)
-    learning = largest._learning()
+    task = FitTask(None, "select", draw_seed(random_state), (), None, 0.0)
+    learning = em_settings(largest)
     if not source.repeatable:
         _check_single_pass(checkpoint, effective_n)
         found = _once(source, asked, settings, learning, task)
@@ -325,7 +326,9 @@ def _selection(
         if won is not None:
             model = GaussianMixture(size, covariance_type=family, **settings)
             own = replace(learning, structure=STRUCTURES[family])
-            model._remember(named, own, won.trajectory, won.accumulated, algorithm, starts_of_size.restarts)
+            model._state = summarize_fit(
+                named, own, won.trajectory, won.accumulated, algorithm, starts_of_size.restarts
+            )
         models.append(model)
     values = columns[asked.criterion] * (1.0 if CRITERIA[asked.criterion].lower_is_better else -1.0)
     values = np.where([model is None for model in models], np.nan, values)

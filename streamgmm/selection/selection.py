@@ -136,7 +136,7 @@ class Selection:
         >>> found.best.n_components, found.criterion, found.best.n_samples_seen_
         (2, 'evidence', 2000)
         """
-        if token is not None and any(token in getattr(model, "_tokens", ()) for model in self.models if model):
+        if token is not None and any(token in model._state.tokens for model in self.models if model):
             return self
         if self.checkpoint is None:
             return self._learn(as_source(X, sample_weight), token)

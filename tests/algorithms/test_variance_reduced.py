@@ -69,7 +69,7 @@ def test_as_long_as_all_rows_are_in_the_sample_the_statistics_are_those_of_all(f
     parts = [rows[a:b] for a, b in pairwise(edges)]
     shares = None if weights is None else [weights[a:b] for a, b in pairwise(edges)]
     model = learnt(parts, shares, batch_size=batch_size, **start_of(500, covariance_type=family))
-    state = model._stream.state
+    state = model._state.stream.state
     assert sum(len(one.rows) for one in (state.sample, state.fresh) if one is not None) == state.n_rows == 2000
     (whole,) = expect(rows, state.anchor, weights=weights)
     there = state.statistics.recentred(state.anchor.means)
@@ -90,7 +90,7 @@ def test_a_sample_is_no_larger_than_it_may_be_and_every_row_as_likely_in_it(monk
     parts = np.array_split(rows, 37)
     shares = None if weights is None else np.array_split(weights, 37)
     model = learnt(parts, shares, **start_of(500))
-    sample = model._stream.state.sample
+    sample = model._state.stream.state.sample
     assert len(sample.rows) == 200 + weighted
     errors = (sample.rows.mean(axis=0) - rows.mean(axis=0)) / (rows.std(axis=0) / np.sqrt(200))
     assert np.abs(errors).max() < 5
@@ -128,7 +128,7 @@ def test_a_sample_too_small_to_tell_changes_nothing(monkeypatch):
     """Then it is a plain sum over the batches, each under the parameters of its time."""
     set_constants(monkeypatch, sample_rows=12)
     model = learnt(np.array_split(rows_of(20_000), 40), **start_of(1000))
-    state = model._stream.state
+    state = model._state.stream.state
     covered = state.accumulated.statistics
     np.testing.assert_allclose(state.statistics.recentred(covered.origin).counts, covered.counts, rtol=1e-9)
     assert (
@@ -165,12 +165,12 @@ def test_a_correction_that_leaves_no_variance_is_not_believed(family):
 def test_another_way_of_learning_goes_on_from_where_the_first_has_come():
     parts = np.array_split(rows_of(6000), 12)
     model = learnt(parts[:6], **start_of(1000))
-    assert isinstance(model._stream.state, VarianceReducedState)
+    assert isinstance(model._state.stream.state, VarianceReducedState)
     before = model.score(rows_of(6000))
     model.set_params(step_size=PowerDecay(0.7)).partial_fit(parts[6])
-    assert not isinstance(model._stream.state, VarianceReducedState)
+    assert not isinstance(model._state.stream.state, VarianceReducedState)
     model.set_params(step_size=None).partial_fit(parts[7])
-    assert isinstance(model._stream.state, VarianceReducedState) and model.n_samples_seen_ == 4000
+    assert isinstance(model._state.stream.state, VarianceReducedState) and model.n_samples_seen_ == 4000
     assert model.score(rows_of(6000)) > before - 1e-2
 
 
@@ -181,16 +181,16 @@ def test_batches_with_weights_and_without_are_of_one_sample(monkeypatch):
     model = learnt(parts, [None, np.ones(1000), None, np.full(1000, 1.0), None, None], **start_of(1000))
     plain = learnt(parts, **start_of(1000))
     assert abs(model.score(rows) - plain.score(rows)) < 1e-2
-    assert model._stream.state.weight == plain._stream.state.weight == 6000
+    assert model._state.stream.state.weight == plain._state.stream.state.weight == 6000
 
 
 def test_a_stepwise_stream_goes_on_variance_reduced_once_nothing_is_to_be_forgotten():
     model = load(Path(__file__).parents[1] / "persistence" / "golden" / "format-1-stream-half-life.safetensors")
     model.set_params(half_life=None)
     seen = model.n_samples_seen_
-    assert not isinstance(model._stream.state, VarianceReducedState)
+    assert not isinstance(model._state.stream.state, VarianceReducedState)
     model.partial_fit(rows_of(300))
-    assert isinstance(model._stream.state, VarianceReducedState) and model.n_samples_seen_ == seen + 300
+    assert isinstance(model._state.stream.state, VarianceReducedState) and model.n_samples_seen_ == seen + 300
 
 
 @pytest.mark.parametrize("batch_size", [100, 5000])
@@ -204,7 +204,7 @@ def test_the_sample_is_of_what_the_arrays_were_when_they_came(batch_size):
         model.partial_fit(room)
         room[:] = np.nan
     np.testing.assert_array_equal(model.means_, kept.means_)
-    np.testing.assert_array_equal(model._stream.state.sample.rows, kept._stream.state.sample.rows)
+    np.testing.assert_array_equal(model._state.stream.state.sample.rows, kept._state.stream.state.sample.rows)
 
 
 def strips(n=40_000):
@@ -233,7 +233,7 @@ def test_a_stream_begins_again_where_its_first_rows_were_unlike_the_others():
     assert "restart" not in [record.stage for record in given.history_]
     shuffled = learnt(np.array_split(rows_of(40_000), 40))
     assert "restart" not in [record.stage for record in shuffled.history_]
-    assert model._stream.state.monitor.drifted and not shuffled._stream.state.monitor.drifted
+    assert model._state.stream.state.monitor.drifted and not shuffled._state.stream.state.monitor.drifted
 
 
 def test_a_stream_that_began_again_is_saved_and_goes_on_to_the_same_bits(tmp_path):
@@ -260,7 +260,7 @@ def test_a_start_that_cannot_be_found_anew_is_done_without(monkeypatch):
         warnings.simplefilter("ignore", OrderWarning)
         for part in np.array_split(rows[2000:], 20):
             model.partial_fit(part)
-    assert model._stream.state.restart_tried > 0 and model.n_samples_seen_ == len(rows)
+    assert model._state.stream.state.restart_tried > 0 and model.n_samples_seen_ == len(rows)
 
 
 @pytest.mark.parametrize("batch_size", [300, 5000])

@@ -20,8 +20,8 @@ LATER = ("dask.threaded", "distributed", "streamgmm.cli.verbs", "tqdm.auto", "za
 
 def dawdle():
     """A fit keeps generations at once, not after a second, and rests after each step, so that it can be stopped."""
-    opened, watch = keeping.KeptMixture._opened, keeping.CheckpointSession.watch
-    keeping.KeptMixture._opened = lambda model, least: opened(model)
+    open_writer, watch = keeping.open_writer, keeping.CheckpointSession.watch
+    keeping.open_writer = lambda model, least=0.0: open_writer(model)
     keeping.CheckpointSession.watch = lambda guard, fit_state: (watch(guard, fit_state), time.sleep(0.05))
 
 

@@ -114,7 +114,8 @@ def test_a_file_whose_recipe_is_no_text_is_refused(tmp_path):
     from streamgmm.persistence.container import to_bytes
 
     manifest, arrays = record(segment(PHOTOGRAPH, 2, random_state=0, max_iter=5, tol=1.0).model)
-    assert json.loads(manifest["recipe"])["dtype"] == "uint8"
-    (tmp_path / "m").write_bytes(to_bytes({**manifest, "recipe": 3}, arrays))
+    assert json.loads(manifest["learning"]["preprocessing"])["dtype"] == "uint8"
+    manifest["learning"]["preprocessing"] = 3
+    (tmp_path / "m").write_bytes(to_bytes(manifest, arrays))
     with pytest.raises(CheckpointError, match="not a valid model"):
         load(tmp_path / "m")

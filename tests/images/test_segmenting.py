@@ -206,7 +206,7 @@ def test_a_fitted_model_keeps_the_meaning_of_labels(tmp_path):
     with pytest.raises(InputError, match="fitted to pixels of uint8, and the image has float32; convert the image"):
         segment(bright.astype(np.float32), 3, model=found.model)
     plain = copy(found.model)
-    del plain._recipe  # a mixture that knows nothing of images takes any pixels
+    del plain._preprocessing  # a mixture that knows nothing of images takes any pixels
     np.testing.assert_array_equal(segment(bright.astype(np.float32), 3, model=plain).labels, regions[:, 17:])
 
 

@@ -15,10 +15,10 @@ from streamgmm.kernels.e_step import expect
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.drift import (
     DriftMonitor,
-    count_degrees_of_freedom,
-    compute_innovations,
-    measure_order,
     compute_drift_score,
+    compute_innovations,
+    count_degrees_of_freedom,
+    measure_order,
 )
 from streamgmm.model.em import Expectation, make_parameters, maximize, pseudo_statistics
 from streamgmm.model.likelihood import LogLikelihood

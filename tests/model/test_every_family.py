@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from streamgmm import GaussianMixture, load, plot, select
 from streamgmm.cli import main
+from streamgmm.estimator.fitted_state import parameters_of
 from streamgmm.model.covariances import STRUCTURES
 
 
@@ -53,7 +54,7 @@ def test_a_stream_learns_the_variances_of_the_rows(family, k, settings):
     model = GaussianMixture(k, covariance_type=family, random_state=0, **settings)
     for _ in range(20):
         model.partial_fit(2.0 * random.normal(size=(100, 5)) + 40.0 * random.integers(0, k, (100, 1)))
-    scale = model._parameters().variances().mean()
+    scale = parameters_of(model).variances().mean()
     assert scale == pytest.approx(4.0, rel=0.25)
 
 
@@ -71,7 +72,7 @@ def test_selection_drawing_and_the_command_line_know_the_family(family, rows, tm
 def test_ellipses_have_the_radii_of_the_marginal_covariance(family, rows):
     model = GaussianMixture(2, covariance_type=family, random_state=0).fit(rows)
     patch = plot.ellipses(model, (2, 0), deviations=(1.0,), ax=Figure().subplots()).patches[0]
-    parameters = model._parameters()
+    parameters = parameters_of(model)
     if parameters.covariances.ndim == 3:
         marginal = parameters.covariances[0][np.ix_([2, 0], [2, 0])]
     else:

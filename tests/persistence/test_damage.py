@@ -156,14 +156,19 @@ def test_many_tokens_and_many_rows_that_wait_fit_into_a_header(tmp_path):
     for day in range(3000):
         tokens = tokens.joined(f"day {day}")
     model = golden.waiting()
-    one = model._waiting.append(np.ones((1, 2)), None)
+    one = model._state.pending.append(np.ones((1, 2)), None)
     rows = one.rows[-1:] * 200_000
-    model._tokens, model._waiting = tokens, type(one)(rows, (None,) * len(rows), len(rows))
+    pending = type(one)(rows, (None,) * len(rows), len(rows))
+    model._state = replace(model._state, tokens=tokens, pending=pending)
     model.n_samples_seen_ = len(rows)
     model.save(tmp_path / "model")
     again = load(tmp_path / "model")
-    assert again._tokens.numbers == tokens.numbers and "day 2999" in again._tokens and "day" not in again._tokens
-    assert np.array_equal(again._waiting.subsample().rows, model._waiting.subsample().rows)
+    assert (
+        again._state.tokens.numbers == tokens.numbers
+        and "day 2999" in again._state.tokens
+        and "day" not in again._state.tokens
+    )
+    assert np.array_equal(again._state.pending.as_subsample().rows, model._state.pending.as_subsample().rows)
 
 
 def test_the_largest_and_the_smallest_tokens_come_back():

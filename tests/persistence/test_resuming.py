@@ -347,7 +347,7 @@ def test_a_batch_that_cannot_be_kept_is_not_learnt_and_the_next_is_kept_at_once(
     for number, batch in enumerate(batches[:learnt]):
         model.partial_fit(batch, token=number)
     if batches_a_generation is None and learnt:  # however long ago the last generation was written
-        monkeypatch.setattr(model._keeper, "_written_at", -1e9)
+        monkeypatch.setattr(model._writer, "_written_at", -1e9)
     before = content(copy.deepcopy(model))
 
     def full(*arguments):
@@ -538,7 +538,7 @@ def test_a_refit_has_no_token_of_the_stream_before(tmp_path):
 
 
 def test_an_iterator_that_is_interrupted_has_taught_what_it_has_yielded(monkeypatch):
-    monkeypatch.setattr("streamgmm.estimator.updating.subsample_size", lambda k, d: 400)
+    monkeypatch.setattr("streamgmm.estimator.complete_fit.subsample_size", lambda k, d: 400)
     model = GaussianMixture(2, random_state=0, algorithm="stepwise", batch_size=50)
     with small(), pytest.raises(KeyboardInterrupt):
         model.fit(iter(interrupted_in_batch((0, 9))()))

@@ -166,7 +166,7 @@ def test_what_is_of_another_kind_is_refused_with_who_reads_it(tmp_path, capsys):
         ("table", 3),
         ("table", [["bic"]]),
         ("table", [["bic", 3]]),
-        ("table", [["bic", {"array": "0.means_"}]]),
+        ("table", [["bic", {"array": "0.means"}]]),
         ("table", [["bic", {"list": []}]]),
     ],
 )

@@ -181,7 +181,7 @@ def test_labels_of_features_are_written_and_gone_on_with(tmp_path):
 def without_recipe(model):
     """The same mixture, that knows nothing of images."""
     bare = copy.copy(model)
-    del bare._recipe
+    del bare._preprocessing
     return bare
 
 

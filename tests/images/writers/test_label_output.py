@@ -20,7 +20,7 @@ import streamgmm
 from streamgmm import GaussianMixture, segment
 from streamgmm.data.sources import as_source
 from streamgmm.errors import InputError, ResultError
-from streamgmm.estimator.attributes import parameters_of
+from streamgmm.estimator.fitted_state import parameters_of
 from streamgmm.images.image_limits import LIMITS
 from streamgmm.images.reading.raster import Georeference
 from streamgmm.images.writers import (
@@ -32,7 +32,6 @@ from streamgmm.images.writers import (
     ome_zarr_writer,
     palette,
 )
-from streamgmm.model.covariances import STRUCTURES
 from streamgmm.persistence.atomic import folder_lock
 from streamgmm.results.block_writer import write
 from streamgmm.results.provenance import Provenance
@@ -75,7 +74,7 @@ def written(tmp_path, model):
         target.format.check(values.shape, K, grid)
         axes = axes or "TZYX"[-values.ndim :]
         provenance = Provenance.from_source(
-            "segments", parameters_of(model, STRUCTURES[model.covariance_type]), RECORD_ROWS
+            "segments", parameters_of(model), RECORD_ROWS
         )
         return target.write(lazy, provenance, LabelDescription(axes, palette(MEANS, np.dtype(dtype)), grid))
 
@@ -431,7 +430,7 @@ def test_a_tiff_of_other_labels_is_not_gone_on_with(tmp_path, written, model):
         da.from_array(other, chunks=10),
         folder / "labels.zarr",
         Provenance.from_source(
-            "segments", parameters_of(model, STRUCTURES[model.covariance_type]), as_source(np.ones((3, 3)))
+            "segments", parameters_of(model), as_source(np.ones((3, 3)))
         ),
     )
     with pytest.warns(UserWarning, match="is not gone on with, but replaced: it is of other rows"):

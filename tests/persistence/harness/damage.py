@@ -322,7 +322,7 @@ def _deep() -> bytes:
     value: Any = 1
     for _ in range(400):
         value = {"list": [value]}
-    manifest["learning"]["_tokens"] = value
+    manifest["learning"]["tokens"] = value
     return sealed(manifest, _arrays())
 
 
@@ -351,10 +351,10 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 OTHERS: list[Any] = [
     *(None, True, 0, -1, 2**70, "", "text", "full", "%(x)s", [], [1], {}, {"x": 1}),
     *({"list": []}, {"list": [1, "a"]}, {"list": 3}, {"float": "nan"}, {"float": "0x1p+5000"}, {"float": 1}),
-    *({"bytes": "00"}, {"bytes": "xyz"}, {"array": "means_"}, {"array": "none"}, {"array": []}),
+    *({"bytes": "00"}, {"bytes": "xyz"}, {"array": "means"}, {"array": "none"}, {"array": []}),
     *({"type": "Constant", "fields": {"step": {"float": "0x1p-1"}}}, {"type": "os.system", "fields": {}}),
     *({"type": "HalfLife", "fields": {"rows": "a"}}, {"type": "Reciprocal", "fields": {}}, {"type": [], "fields": 1}),
-    *({"tokens": {}}, {"entries": {}}, {"history": {}}, {"ranges": {"array": "means_"}}, {"ranges": 3}),
+    *({"tokens": {}}, {"entries": {}}, {"history": {}}, {"ranges": {"array": "means"}}, {"ranges": 3}),
 ]
 
 

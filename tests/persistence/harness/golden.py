@@ -98,7 +98,7 @@ def held(model):
     arrays = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_", "lower_bounds_")
     numbers = ("converged_", "n_iter_", "lower_bound_", "n_samples_seen_", "algorithm_", "n_features_in_")
     known = [name for name in (*arrays, *numbers) if hasattr(model, name)]
-    ledger, tokens, left = (getattr(model, name, None) for name in ("_ledger", "_tokens", "_waiting"))
+    ledger, tokens, left = model._state.partition_statistics, model._state.tokens, model._state.pending
     settings = {name: value for name, value in model.get_params().items() if value is not None}
     return {
         "settings": {name: np.asarray(value).tolist() for name, value in settings.items()},
@@ -109,9 +109,8 @@ def held(model):
         "restarts": repr(getattr(model, "restarts_", None)),
         "entries": None if ledger is None else ledger.accumulated.statistics.sums.tolist(),
         "withdrawn": None if ledger is None else [list(span) for span in ledger.partitions.forgotten.intervals],
-        "tokens": tokens and [token in tokens for token in (0, 1, 2, -(2**63) + 1, "day 3", b"\xff", "day 4")],
-        "waiting": left.subsample().rows.tolist() if left is not None and left.n_rows else None,
-        "too few": getattr(model, "_too_few", None),
+        "tokens": [token in tokens for token in (0, 1, 2, -(2**63) + 1, "day 3", b"\xff", "day 4")],
+        "waiting": left.as_subsample().rows.tolist() if left.n_rows else None,
     }
 
 
