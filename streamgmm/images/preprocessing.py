@@ -28,23 +28,6 @@ BandScale = tuple[tuple[float, float], ...]
 class Preprocessing:
     """How an image was segmented.
 
-    Attributes
-    ----------
-    dtype : str
-        Dtype of the image, such as ``'uint8'``.
-    features : Features
-        Features of a pixel, among them the bands used.
-    names : tuple of str, or None
-        Names of these bands.
-    nodata : number or None
-        Value that marks nodata.
-    scale : tuple of (float, float), or None
-        Factor and offset of each band used.
-    order : str or None
-        Order of the segments; None for the components of a given model, as they are.
-    palette : tuple of (int, int, int)
-        Red, green and blue of each segment.
-
     Examples
     --------
     >>> from streamgmm.images.features import Features
@@ -53,13 +36,13 @@ class Preprocessing:
     True
     """
 
-    dtype: str
+    dtype: str  # of the image
     features: Features
-    names: tuple[str, ...] | None
+    names: tuple[str, ...] | None  # of the bands used
     nodata: float | None
-    scale: BandScale | None
-    order: str | None
-    palette: tuple[tuple[int, int, int], ...]
+    scale: BandScale | None  # factor and offset of each band used
+    order: str | None  # None for the components of a given model, as they are
+    palette: tuple[tuple[int, int, int], ...]  # red, green and blue of each segment
 
     @classmethod
     def from_model(cls, model: Any) -> Self | None:

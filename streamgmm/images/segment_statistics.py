@@ -12,14 +12,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentStatistics:
-    """Pixel counts and band sums of labels 0 to k.
-
-    Attributes
-    ----------
-    counts : ndarray of shape (n_labels,)
-        Pixels, int64.
-    sums : ndarray of shape (n_labels, n_bands)
-        Sums of their values, float64.
+    """Pixel counts, and sums of the bands, of labels 0 to k.
 
     Examples
     --------

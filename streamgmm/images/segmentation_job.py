@@ -35,37 +35,15 @@ from streamgmm.results.provenance import Provenance
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentationJob:
-    """An image, its outputs, and everything its labels depend on but the mixture.
-
-    Attributes
-    ----------
-    pixels : Image
-        Pixels in blocks.
-    features : Features
-        Features of the pixels.
-    settings : mapping
-        Axes, nodata and mask, in JSON's types; they identify labels that an interrupted call left.
-    names : tuple of str, or None
-        Names of the bands used.
-    scale : tuple of (float, float), or None
-        Factor and offset of each band used, which are not applied.
-    georeference : Georeference or None
-        Position of the pixels.
-    sources : tuple of pathlib.Path
-        Files that are read, as far as they are known; they must not be overwritten.
-    output, probability_output : LabelOutput or None
-        Paths of labels and probabilities.
-    value_counts : ValueCounts or None
-        Table of the values of the pixels, once they are counted.
-    """
+    """An image, its outputs, and everything its labels depend on but the mixture."""
 
     pixels: Image
     features: Features
-    settings: Mapping[str, Any]
-    names: tuple[str, ...] | None
-    scale: BandScale | None
+    settings: Mapping[str, Any]  # axes, nodata and mask in JSON's types; they identify interrupted labels
+    names: tuple[str, ...] | None  # of the bands used
+    scale: BandScale | None  # factor and offset of each band used, which are not applied
     georeference: Georeference | None
-    sources: tuple[Path, ...]
+    sources: tuple[Path, ...]  # known files that are read, which no output may replace
     output: LabelOutput | None
     probability_output: LabelOutput | None
     value_counts: ValueCounts | None = None

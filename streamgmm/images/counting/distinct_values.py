@@ -76,13 +76,9 @@ def estimate_distinct_values(image: Image) -> float:
 def estimate_richness(units: Sequence[NDArray[Any]], n_units: float) -> float:
     """Estimate the number of species on ``n_units`` sampling units, given the distinct species of some of them.
 
-    The Chao2 estimator, extrapolated to a finite number of units.
-
-    References
-    ----------
-    Chao (1987), "Estimating the population size for capture-recapture data with unequal catchability". Colwell et al.
-    (2012), "Models and estimators linking individual-based and sample-based rarefaction, extrapolation and comparison
-    of assemblages".
+    Chao2, extrapolated to a finite number of units: Chao (1987), "Estimating the population size for capture-recapture
+    data with unequal catchability"; Colwell et al. (2012), "Models and estimators linking individual-based and
+    sample-based rarefaction, extrapolation and comparison of assemblages".
 
     Examples
     --------

@@ -46,14 +46,7 @@ def is_hashable(dtype: np.dtype[Any], n_bands: int) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ValueCounts:
-    """Distinct pixel values and how often each occurs.
-
-    Attributes
-    ----------
-    values : ndarray of shape (n, n_bands)
-        Distinct pixels, sorted by their codes.
-    counts : ndarray of shape (n,)
-        Pixels of each value, int64, at least 1.
+    """Distinct pixels (n, n_bands), sorted by their codes, and how often each occurs.
 
     Examples
     --------
@@ -107,15 +100,7 @@ class ValueCounts:
 
 
 class ValueLookup:
-    """A function of rows that returns one result a value, and 0 for a value that is not in the table.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n, n_bands)
-        Distinct pixels.
-    results : ndarray of shape (n,)
-        The result of each.
-    """
+    """A function of rows that returns one result a value, and 0 for a value that is not in the table."""
 
     def __init__(self, values: NDArray[Any], results: NDArray[Any]) -> None:
         self._arguments = values, results

@@ -160,14 +160,7 @@ class Features:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Read what `to_json` returned; raise KeyError, TypeError or InputError if it is anything else.
-
-        Examples
-        --------
-        >>> features = Features((2, 0), window=3, scaling=Scaling((0.0,) * 6, (1.0,) * 6))
-        >>> Features.from_json(features.to_json()) == features
-        True
-        """
+        """Read what `to_json` returned; raise KeyError, TypeError or InputError if it is anything else."""
         bands, scaling = content["bands"], content["scaling"]
         return cls(
             None if bands is None else tuple(int(band) for band in bands),

@@ -33,18 +33,8 @@ def iter_local_moments(
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Yield local mean and local standard deviation of one band after the other, in the same two arrays.
 
-    Parameters
-    ----------
-    values : ndarray of shape (..., n_bands)
-        Pixels with their surroundings, as far as the image extends.
-    valid : ndarray of bool, shape (...)
-        False where a pixel is nodata.
-    axes : str
-        One letter an axis.
-    window : int
-        Side of the window in pixels, odd.
-    inner : sequence of slice
-        The pixels without their surroundings; the shape of the results.
+    ``values`` (..., n_bands) and ``valid`` (...) are pixels with their surroundings, as far as the image extends;
+    ``inner`` selects those without, the shape of the results.
     """
     valid = _to_four_axes(valid, axes)
     shape, padded_shape, known = [], [], []

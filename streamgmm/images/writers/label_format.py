@@ -25,13 +25,12 @@ class LabelFormat:
     Attributes
     ----------
     convert : callable or None
-        ``convert(labels, output, description)`` writes complete labels, whose axes are in the order TZYX. None for a
-        zarr array, to which labels are written directly.
+        ``convert(labels, output, description)`` writes complete labels, their axes in the order TZYX. None for a zarr
+        array, to which labels are written directly.
     open : callable
-        ``open(path)`` returns written labels, without reading more than need be.
+        ``open(path)`` returns written labels, lazily if possible.
     check : callable
-        ``check(shape, n_segments, georeference)`` raises InputError or ImportError, before the work, where labels
-        cannot be written.
+        ``check(shape, n_segments, georeference)`` raises InputError or ImportError before the work.
     """
 
     convert: Callable[[Any, LabelOutput, LabelDescription], None] | None
@@ -41,17 +40,7 @@ class LabelFormat:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelDescription:
-    """Description of labels for viewers.
-
-    Attributes
-    ----------
-    axes : str
-        One letter an axis.
-    colours : ndarray of shape (k, 3), uint8
-        Red, green and blue of labels 1 to k.
-    georeference : Georeference or None
-        Position and size of the pixels.
-    """
+    """Axes (a letter each), colours (k, 3) of labels 1 to k, and georeference of labels."""
 
     axes: str
     colours: NDArray[np.uint8]

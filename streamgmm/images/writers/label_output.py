@@ -35,19 +35,7 @@ FORMATS = {".zarr": ZARR, ".ome.zarr": OME_ZARR, ".tif": TIFF, ".tiff": TIFF, ".
 
 @dataclass(frozen=True, slots=True)
 class LabelOutput:
-    """A path for labels, checked before the work.
-
-    Attributes
-    ----------
-    path : pathlib.Path
-        Path of the complete labels.
-    format : LabelFormat
-        Format the suffix stands for.
-    overwrite : bool
-        True if an existing file may be replaced.
-    ome_version : str or None
-        Version of OME-Zarr.
-    """
+    """A path for labels, checked before the work, and the format its suffix stands for."""
 
     path: Path
     format: LabelFormat
@@ -56,23 +44,10 @@ class LabelOutput:
 
     @classmethod
     def from_path(cls, path: str | PathLike[str], *, overwrite: bool = False, ome_version: str | None = None) -> Self:
-        """Check a path and the options that go with it.
+        """Check a path with a suffix of ``FORMATS``, or ``IMAGE.zarr/labels/NAME``, and the options that go with it.
 
-        Parameters
-        ----------
-        path : path
-            A path with a suffix of ``FORMATS``, or ``IMAGE.zarr/labels/NAME``, an OME-Zarr label image within an image.
-        overwrite : bool, default=False
-            True if an existing file may be replaced.
-        ome_version : {'0.5', '0.4'}, optional
-            Version of OME-Zarr; by default that of the image, or 0.5. With it ``NAME.zarr`` is OME-Zarr too.
-
-        Raises
-        ------
-        InputError
-            The suffix is unknown, or the version cannot be.
-        OSError
-            The path exists, or its folder does not.
+        Raises InputError if the suffix or the version is unknown, and OSError if the path exists, or its folder does
+        not. With ``ome_version``, ``NAME.zarr`` is OME-Zarr too.
         """
         if not isinstance(path, str | PathLike):
             raise InputTypeError(f"output is a {type(path).__name__}; pass a path for each image.")
@@ -135,25 +110,9 @@ class LabelOutput:
         tile: int | None = None,
         wrote: Callable[[int], object] = lambda n_pixels: None,
     ) -> Any:
-        """Write labels and return them as they are stored.
+        """Write lazy labels and return them as they are stored; an interrupted call resumes if the provenance is the same.
 
-        Parameters
-        ----------
-        labels : dask.array.Array
-            Smallest unsigned integers; 0 is nodata.
-        provenance : Provenance
-            Identity of the labels; an interrupted call resumes if it is the same.
-        description : LabelDescription
-            Axes, colours and georeference. All formats but a zarr array order the axes as TZYX.
-        tile : int, optional
-            Longest side of a chunk of zarr.
-        wrote : callable, optional
-            Called with the number of pixels of each block that is complete.
-
-        Returns
-        -------
-        ndarray, dask.array.Array or zarr.Array
-            In memory for PNG, lazy for TIFF.
+        ``tile`` is the longest side of a zarr chunk; ``wrote`` is called with the pixels of each complete block.
         """
         import dask
 

@@ -43,7 +43,10 @@ def test_a_level_of_a_slide_is_segmented_like_its_array(tmp_path, suffix):
         expected = segment(levels[level], 3, random_state=0, axes="YXC")
         np.testing.assert_array_equal(np.asarray(segmentation.labels), expected.labels)
         np.testing.assert_array_equal(segmentation.table["band_mean"], expected.table["band_mean"])
-        (y, x), unit = (length for _, length in segmentation.georeference.spacing), segmentation.georeference.pixel_size[1]
+        (y, x), unit = (
+            (length for _, length in segmentation.georeference.spacing),
+            segmentation.georeference.pixel_size[1],
+        )
         assert unit == "µm²"
         np.testing.assert_allclose(segmentation.table["area"], segmentation.table["pixels"] * x * y)
         np.testing.assert_array_equal(tifffile.imread(tmp_path / f"labels{level}.tif"), expected.labels)
