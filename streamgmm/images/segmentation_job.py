@@ -166,7 +166,7 @@ class SegmentationJob:
         colours = np.array(preprocessing.palette, np.uint8)
         description = LabelDescription(self.pixels.axes, colours, self.georeference)
         with create_rows_bar(prod(self.pixels.shape), kind, shown=bool(verbose)) as bar:
-            return output.write(array, provenance, description, tile=LIMITS.label_tile, wrote=bar.update)
+            return output.write(array, provenance, description, tile=LIMITS.label_tile, progress=bar.update)
 
 
 def count_pixels(jobs: Sequence[SegmentationJob], *, learning: bool) -> list[SegmentationJob]:

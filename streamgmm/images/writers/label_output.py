@@ -108,31 +108,33 @@ class LabelOutput:
         description: LabelDescription,
         *,
         tile: int | None = None,
-        wrote: Callable[[int], object] = lambda n_pixels: None,
+        progress: Callable[[int], object] = lambda n_pixels: None,
     ) -> Any:
-        """Write lazy labels and return them as they are stored; an interrupted call resumes if the provenance is the same.
+        """Write lazy labels and return them as they are stored; a call with the same provenance resumes.
 
-        ``tile`` is the longest side of a zarr chunk; ``wrote`` is called with the pixels of each complete block.
+        ``tile`` is the longest side of a zarr chunk; ``progress`` is called with the pixels of each complete block.
         """
         import dask
 
         # this process holds the lock on the output: the workers of a cluster could not share it
         with dask.config.set(scheduler="threads"):
             if self.format.convert is None:
-                options: Any = {"row_axes": len(description.axes), "overwrite": self.overwrite}
                 from streamgmm.results.block_writer import write
 
-                write(labels, self.path, provenance, tile=tile, progress=wrote, **options)
+                options: Any = {"row_axes": len(description.axes), "overwrite": self.overwrite}
+                write(labels, self.path, provenance, tile=tile, progress=progress, **options)
             else:
                 order = sorted(range(labels.ndim), key=lambda axis: "TZYX".index(description.axes[axis]))
                 description = replace(description, axes="".join(description.axes[axis] for axis in order))
-                with self._staged(labels.transpose(order), provenance, tile, wrote) as complete:
+                with self._staged(labels.transpose(order), provenance, tile, progress) as complete:
                     self.format.convert(complete, self, description)
         return self.format.open(self.path)
 
     @contextmanager
-    def _staged(self, labels: Any, provenance: Provenance, tile: int | None, wrote: Callable[[int], object]) -> Iterator[Any]:
-        """Write labels to a zarr array that can resume; it is removed once its conversion is complete."""
+    def _staged(
+        self, labels: Any, provenance: Provenance, tile: int | None, progress: Callable[[int], object]
+    ) -> Iterator[Any]:
+        """Write labels to a zarr array, from which a call resumes until their conversion is complete."""
         from streamgmm.results.block_writer import write
 
         if self.image is not None:
@@ -142,7 +144,7 @@ class LabelOutput:
             if path.exists():  # complete labels resume like any others: no block is missing
                 remove_path(path.with_name(path.name + ".partial"))
                 path.rename(path.with_name(path.name + ".partial"))
-            write(labels, path, provenance, tile=tile, row_axes=labels.ndim, progress=wrote)
+            write(labels, path, provenance, tile=tile, row_axes=labels.ndim, progress=progress)
             try:
                 yield open_zarr_labels(path)
             except BaseException as error:
