@@ -41,7 +41,7 @@ from benchmarks.starts import Ascents, Climb, Fitted  # noqa: E402
 from benchmarks.workloads import FAMILIES, Population, Start, in_regions, mixture, ragged  # noqa: E402
 from streamgmm import GaussianMixture
 from streamgmm.errors import OrderWarning
-from streamgmm.testing.shipped import NotShippedError
+from benchmarks.shipped_images import NotShippedError
 
 KINDS = ("time_", "timeraw_", "peakmem_", "track_")
 

@@ -1,1 +1,1 @@
-"""Laws of the library as suites to inherit, and real images, for its own tests and for whoever extends it."""
+"""Laws of the library as test suites to inherit, for its own tests and for extensions."""

@@ -1,12 +1,12 @@
 """Laws of every covariance family, as a suite to inherit.
 
-Subclass `CovarianceLaws` in a test file, name the family, say what it makes of sample covariances and under which
-linear maps it stays itself, and pytest runs every law::
+Subclass `CovarianceLaws` in a test file, name the family, its estimate from sample covariances and the linear maps that
+it is invariant under, and pytest runs every law::
 
     class TestTied(CovarianceLaws):
         structure = Tied()
 
-        def pooled(self, matrices, counts):
+        def pool_covariances(self, matrices, counts):
             return np.tensordot(counts / counts.sum(), matrices, axes=1)[None]
 """
 
@@ -32,40 +32,42 @@ from streamgmm.testing.examples import (
     assert_same_parameters,
     assert_same_statistics,
     examples,
-    gathered,
+    gather_statistics,
     law,
     mixture,
 )
 from streamgmm.testing.statistics_laws import StatisticsLaws
 
-PLENTY = (30, 80)  # rows, enough that no covariance is nearly singular
+MANY_ROWS = (30, 80)  # enough that no covariance is nearly singular
 
 
 class CovarianceLaws(StatisticsLaws):
-    """What holds for maximum likelihood in any family."""
+    """Laws of maximum likelihood in any family."""
 
-    def pooled(self, matrices: Array, counts: Array) -> Array:
-        """What the family makes of sample covariances (k, d, d) of groups of ``counts`` rows, in its own shape."""
+    def pool_covariances(self, matrices: Array, counts: Array) -> Array:
+        """Return the estimate, in the shape of the family, from sample covariances (k, d, d) of ``counts`` rows."""
         raise NotImplementedError
 
-    def symmetry(self, random: np.random.Generator, d: int) -> Array:
-        """A random matrix (d, d) under which the family stays itself; any invertible one unless overridden."""
+    def draw_symmetry(self, random: np.random.Generator, d: int) -> Array:
+        """Return a random matrix (d, d) that the family is invariant under; any invertible one unless overridden."""
         return random.normal(size=(d, d)) + 3.0 * np.eye(d)
 
     def step(self, parameters: Parameters, example: Example) -> tuple[Parameters, float]:
-        """One iteration of EM without regularization; the log-likelihood before it."""
+        """Run one iteration of EM without regularization; return also the log-likelihood before it."""
         (expectation,) = expect(example.rows, parameters, weights=example.weights)
-        tally = expectation.likelihood
-        return maximize(expectation.statistics, self.structure, effective_rows=tally.rows)[0], tally.total
+        likelihood = expectation.likelihood
+        return maximize(expectation.statistics, self.structure, effective_rows=likelihood.rows)[0], likelihood.total
 
     @law
     @given(st.data())
     def test_hard_responsibilities_give_the_sample_covariances(self, data: st.DataObject) -> None:
-        example = data.draw(examples(self.structure, rows=PLENTY))
+        example = data.draw(examples(self.structure, rows=MANY_ROWS))
         k, d = example.parameters.means.shape
         labels = np.arange(len(example.rows)) % k
         groups = [example.rows[labels == j] for j in range(k)]
-        statistics = gathered(example.rows, np.eye(k)[labels], example.parameters.means, self.structure.shape(k, d))
+        statistics = gather_statistics(
+            example.rows, np.eye(k)[labels], example.parameters.means, self.structure.shape(k, d)
+        )
         fitted = maximize(statistics, self.structure)[0]
         counts = np.bincount(labels).astype(np.float64)
         sample = np.stack([np.cov(group, rowvar=False, ddof=0).reshape(d, d) for group in groups])
@@ -73,23 +75,23 @@ class CovarianceLaws(StatisticsLaws):
         np.testing.assert_allclose(
             fitted.means, np.stack([group.mean(axis=0) for group in groups]), rtol=1e-13, atol=1e-13
         )
-        np.testing.assert_allclose(fitted.covariances, self.pooled(sample, counts), rtol=1e-8, atol=1e-8)
+        np.testing.assert_allclose(fitted.covariances, self.pool_covariances(sample, counts), rtol=1e-8, atol=1e-8)
 
     @law
     @given(st.data())
     def test_one_component_is_the_sample_mean_and_covariance_after_one_step(self, data: st.DataObject) -> None:
-        example = data.draw(examples(self.structure, rows=PLENTY, components=(1, 1)))
+        example = data.draw(examples(self.structure, rows=MANY_ROWS, components=(1, 1)))
         fitted, _ = self.step(example.parameters, replace(example, weights=np.ones(len(example.rows))))
         sample = np.cov(example.rows, rowvar=False, ddof=0).reshape(1, *2 * example.rows.shape[1:])
         np.testing.assert_allclose(fitted.means[0], example.rows.mean(axis=0), rtol=1e-13, atol=1e-13)
-        np.testing.assert_allclose(fitted.covariances, self.pooled(sample, np.ones(1)), rtol=1e-8, atol=1e-8)
+        np.testing.assert_allclose(fitted.covariances, self.pool_covariances(sample, np.ones(1)), rtol=1e-8, atol=1e-8)
 
     @law
     @given(st.data(), st.floats(1e-6, 1e6))
     def test_the_parameters_do_not_depend_on_the_scale_of_the_statistics(
         self, data: st.DataObject, factor: float
     ) -> None:
-        example = data.draw(examples(self.structure, rows=PLENTY))
+        example = data.draw(examples(self.structure, rows=MANY_ROWS))
         (expectation,) = expect(example.rows, example.parameters, weights=example.weights)
         n, statistics = len(example.rows), expectation.statistics
         once = maximize(statistics, self.structure, effective_rows=n)[0]
@@ -108,7 +110,7 @@ class CovarianceLaws(StatisticsLaws):
     @law
     @given(st.data())
     def test_the_parameters_do_not_depend_on_the_origin_of_the_statistics(self, data: st.DataObject) -> None:
-        example = data.draw(examples(self.structure, rows=PLENTY))
+        example = data.draw(examples(self.structure, rows=MANY_ROWS))
         statistics = expect(example.rows, example.parameters, weights=example.weights)[0].statistics
         moved = statistics.recentred(statistics.origin + example.random.normal(size=statistics.origin.shape))
         assert_same_parameters(maximize(moved, self.structure)[0], maximize(statistics, self.structure)[0])
@@ -116,15 +118,15 @@ class CovarianceLaws(StatisticsLaws):
     @law
     @given(st.data())
     def test_a_linear_map_of_the_rows_maps_the_mixture(self, data: st.DataObject) -> None:
-        example = data.draw(examples(self.structure, rows=PLENTY))
+        example = data.draw(examples(self.structure, rows=MANY_ROWS))
         k, d = example.parameters.means.shape
-        matrix, offset = self.symmetry(example.random, d), example.random.normal(size=d)
-        middle = example.rows.mean(axis=0)
-        moved = replace(example, rows=(example.rows - middle) @ matrix.T + offset)
+        matrix, offset = self.draw_symmetry(example.random, d), example.random.normal(size=d)
+        centre = example.rows.mean(axis=0)
+        moved = replace(example, rows=(example.rows - centre) @ matrix.T + offset)
         soft = example.random.dirichlet(np.ones(k), len(example.rows)) * example.weights[:, None]
         shape = self.structure.shape(k, d)
-        here = maximize(gathered(example.rows, soft, example.parameters.means, shape), self.structure)[0]
-        there = maximize(gathered(moved.rows, soft, np.zeros((k, d)), shape), self.structure)[0]
+        here = maximize(gather_statistics(example.rows, soft, example.parameters.means, shape), self.structure)[0]
+        there = maximize(gather_statistics(moved.rows, soft, np.zeros((k, d)), shape), self.structure)[0]
         change = np.log(abs(np.linalg.det(matrix)))
         for _ in range(2):
             np.testing.assert_allclose(
@@ -138,10 +140,10 @@ class CovarianceLaws(StatisticsLaws):
     @law
     @given(st.data())
     def test_renumbering_the_components_renumbers_the_result(self, data: st.DataObject) -> None:
-        example = data.draw(examples(self.structure, rows=PLENTY))
+        example = data.draw(examples(self.structure, rows=MANY_ROWS))
         order = example.random.permutation(example.parameters.n_components)
         first = self.step(example.parameters, example)[0]
-        assert_same_parameters(self.step(_renumbered(example.parameters, order), example)[0], _renumbered(first, order))
+        assert_same_parameters(self.step(_renumber(example.parameters, order), example)[0], _renumber(first, order))
 
     @law
     @given(st.data())
@@ -169,23 +171,23 @@ class CovarianceLaws(StatisticsLaws):
         at_here, at_there = expect(example.rows, here, there, weights=example.weights)
         entropy, size = at_here.likelihood.entropy, 1e-9 * (1 + abs(at_there.likelihood.total))
         assert expected_log_density(at_here.statistics, there) + entropy <= at_there.likelihood.total + size
-        met = expected_log_density(at_here.statistics, here) + entropy
-        np.testing.assert_allclose(met, at_here.likelihood.total, rtol=1e-9, atol=1e-9)
+        bound = expected_log_density(at_here.statistics, here) + entropy
+        np.testing.assert_allclose(bound, at_here.likelihood.total, rtol=1e-9, atol=1e-9)
 
     @law
     @given(st.data())
-    def test_neither_step_writes_to_what_it_is_given(self, data: st.DataObject) -> None:
-        example = data.draw(examples(self.structure, rows=PLENTY))
+    def test_neither_step_writes_to_its_arguments(self, data: st.DataObject) -> None:
+        example = data.draw(examples(self.structure, rows=MANY_ROWS))
         parameters = example.parameters
-        given_arrays = [example.rows, example.weights, *_arrays(parameters)]
+        arguments = [example.rows, example.weights, *_arrays(parameters)]
         (expectation,) = expect(example.rows, parameters, weights=example.weights)
-        given_arrays += _arrays(expectation.statistics)
-        before = [array.copy() for array in given_arrays]
-        for array in given_arrays:
+        arguments += _arrays(expectation.statistics)
+        before = [array.copy() for array in arguments]
+        for array in arguments:
             array.flags.writeable = False
         expect(example.rows, parameters, weights=example.weights)
         maximize(expectation.statistics, self.structure, reg_covar=0.5)
-        for array, copy in zip(given_arrays, before, strict=True):
+        for array, copy in zip(arguments, before, strict=True):
             np.testing.assert_array_equal(array, copy)
 
     @law
@@ -216,7 +218,7 @@ class CovarianceLaws(StatisticsLaws):
 
     def test_identical_rows_without_regularization_are_refused_with_a_remedy(self) -> None:
         rows, shape = np.full((6, 2), 0.1), self.structure.shape(2, 2)
-        identical = gathered(rows, np.repeat(np.eye(2), 3, axis=0), rows[:2], shape)
+        identical = gather_statistics(rows, np.repeat(np.eye(2), 3, axis=0), rows[:2], shape)
         with pytest.raises(DegenerateError, match="increase reg_covar"):
             maximize(identical, self.structure)
         assert np.all(maximize(identical, self.structure, reg_covar=0.5)[0].covariances.max(axis=-1) == 0.5)
@@ -225,7 +227,9 @@ class CovarianceLaws(StatisticsLaws):
         random = np.random.default_rng(0)
         rows = random.normal(size=(50, 2))
         origin = np.array([[0.0, 0.0], [7.0, 7.0]])
-        alone = gathered(rows, np.column_stack([np.ones(50), np.zeros(50)]), origin, self.structure.shape(2, 2))
+        alone = gather_statistics(
+            rows, np.column_stack([np.ones(50), np.zeros(50)]), origin, self.structure.shape(2, 2)
+        )
         fitted, info = maximize(alone, self.structure)
         assert info.starved == (1,)
         np.testing.assert_allclose(fitted.means[1], [7.0, 7.0], rtol=1e-12)
@@ -254,11 +258,11 @@ class CovarianceLaws(StatisticsLaws):
 
 
 def _first_component(statistics: Statistics) -> Statistics:
-    """The first component's statistics, where all rows belong to it."""
+    """Return the first component's statistics, if all rows belong to it."""
     return Statistics(statistics.origin[:1], statistics.counts[:1], statistics.sums[:1], statistics.products[:1])
 
 
-def _renumbered(parameters: Parameters, order: NDArray[np.int64]) -> Parameters:
+def _renumber(parameters: Parameters, order: NDArray[np.int64]) -> Parameters:
     own = len(parameters.covariances) == parameters.n_components > 1
     return Parameters(
         parameters.weights[order],

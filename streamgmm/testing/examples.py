@@ -1,7 +1,6 @@
 """Mixtures and rows for property tests, as hypothesis strategies.
 
-Sizes, offsets and a seed are drawn; values come from the seed, so that every example is of ordinary conditioning and a
-tolerance can be stated.
+Sizes, offsets and a seed are drawn; values come from the seed, so that every example is well conditioned.
 """
 
 from __future__ import annotations
@@ -19,25 +18,24 @@ from streamgmm.model.em import make_parameters
 from streamgmm.model.parameters import Array, Parameters
 from streamgmm.model.statistics import Statistics, reduce_products
 
-# One law runs in many classes, which hypothesis calls differing executors: it warns that a failure found in one class
-# may be replayed in another. Compiled code is slow the first time, so there is no deadline either.
+# a law runs in many classes, which hypothesis calls differing executors; compiled code is slow the first time
 law = settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.differing_executors])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """Rows with their weights, and a mixture that has something to say of them.
+    """Rows, their weights, and a mixture of overlapping components for them.
 
     Attributes
     ----------
     rows : ndarray of shape (n, d)
-        Of unit scale about an offset.
+        Rows of unit scale about an offset.
     weights : ndarray of shape (n,)
-        Some of them 0; multiples of ½.
+        Multiples of ½, some of them 0.
     parameters : Parameters
-        Their components overlap.
+        Mixture of the same scale and offset.
     random : numpy.random.Generator
-        For whatever else a law needs.
+        Generator for anything else that a law needs.
     """
 
     rows: Array
@@ -55,7 +53,7 @@ def examples(
     features: tuple[int, int] = (1, 6),
     components: tuple[int, int] = (1, 4),
 ) -> Example:
-    """Examples for one family; ranges are inclusive."""
+    """Draw an example for one family; ranges are inclusive."""
     n, d, k = (draw(st.integers(*limits)) for limits in (rows, features, components))
     offset = draw(st.sampled_from([0.0, -1e3, 1e6]))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -68,7 +66,7 @@ def examples(
 def mixture(
     structure: CovarianceStructure, k: int, d: int, random: np.random.Generator, offset: float = 0.0
 ) -> Parameters:
-    """Parameters of unit scale about an offset, of whatever family has the shape of ``structure``."""
+    """Return parameters of unit scale about an offset, for any family."""
     shape = structure.shape(k, d)
     if len(shape) == 3:
         roots = random.normal(size=shape)
@@ -79,8 +77,8 @@ def mixture(
     return make_parameters(random.dirichlet(np.full(k, 5.0)), means, covariances, structure)
 
 
-def gathered(rows: Array, responsibilities: Array, origin: Array, shape: tuple[int, ...]) -> Statistics:
-    """Statistics of rows whose weighted responsibilities (n, k) are given, about any origin (k, d), in plain NumPy."""
+def gather_statistics(rows: Array, responsibilities: Array, origin: Array, shape: tuple[int, ...]) -> Statistics:
+    """Return statistics of rows with weighted responsibilities (n, k) about any origin (k, d), in plain NumPy."""
     centred = rows[:, None, :] - origin
     moments = "nk,nkd,nke->kde" if len(shape) == 3 else "nk,nkd,nkd->kd"
     return Statistics(
@@ -92,7 +90,7 @@ def gathered(rows: Array, responsibilities: Array, origin: Array, shape: tuple[i
 
 
 def assert_same_statistics(one: Statistics, other: Statistics, tolerance: float = 1e-11) -> None:
-    """Statistics of rows of unit scale agree, to rounding of the largest of their numbers."""
+    """Raise AssertionError unless statistics of rows of unit scale agree to rounding of their largest number."""
     np.testing.assert_array_equal(one.origin, other.origin)
     size = max(1.0, *(float(np.abs(array).max()) for array in (one.counts, one.sums, one.products)))
     for name in ("counts", "sums", "products"):
@@ -101,7 +99,7 @@ def assert_same_statistics(one: Statistics, other: Statistics, tolerance: float 
 
 
 def assert_same_parameters(one: Parameters, other: Parameters, tolerance: float = 1e-9) -> None:
-    """Parameters agree; means in units of the standard deviations, which are about 1."""
+    """Raise AssertionError unless parameters of unit scale agree."""
     np.testing.assert_allclose(one.weights, other.weights, rtol=tolerance, atol=tolerance)
     np.testing.assert_allclose(one.means, other.means, rtol=1e-15, atol=tolerance)
     np.testing.assert_allclose(one.covariances, other.covariances, rtol=tolerance, atol=tolerance)

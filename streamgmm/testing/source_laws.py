@@ -19,26 +19,26 @@ from streamgmm.data.source import Chunk, Source
 from streamgmm.errors import SinglePassError
 
 
-def materialized(part: Any) -> NDArray[Any]:
-    """Rows or weights of a chunk, whether at hand or Delayed."""
+def materialize(part: Any) -> NDArray[Any]:
+    """Return rows or weights of a chunk, in memory or Delayed, as an array."""
     if isinstance(part, np.ndarray):
         return part
-    made = part.compute(scheduler="synchronous")
-    assert isinstance(made, np.ndarray)
-    return made
+    array = part.compute(scheduler="synchronous")
+    assert isinstance(array, np.ndarray)
+    return array
 
 
 class SourceLaws:
-    """What holds for the chunks of any source, and for `map`.
+    """Laws of the chunks of any source, and of `map`.
 
     Attributes
     ----------
     dtypes : tuple of str
         Dtypes whose rows must come back in that dtype.
     knows_n_rows : bool
-        Whether ``n_rows`` is known before the first pass.
+        True if ``n_rows`` is known before the first pass.
     result_type : type
-        Kind that `map` returns.
+        Type that `map` returns.
     """
 
     dtypes: ClassVar[tuple[str, ...]] = ("float64", "float32", "int16", "uint8")
@@ -46,19 +46,19 @@ class SourceLaws:
     result_type: ClassVar[type] = np.ndarray
 
     def make(self, rows: NDArray[Any], weights: NDArray[np.float64] | None, tmp_path: Path) -> Source:
-        """Source of ``rows``, which are 2-d; ``tmp_path`` is an empty folder."""
+        """Return a source of 2-d ``rows``; ``tmp_path`` is an empty folder."""
         raise NotImplementedError
 
     def collected(self, result: Any) -> NDArray[Any]:
-        """One array of what `map` returned, rows in order."""
+        """Return the result of `map` as one array, rows in order."""
         return np.asarray(result)
 
     def rows(self, dtype: str = "float64", n: int = 103, d: int = 3) -> NDArray[Any]:
-        """Rows that differ from each other."""
+        """Return rows that differ from each other."""
         return np.arange(n * d).reshape(n, d).astype(dtype)
 
     def weights(self, n: int = 103) -> NDArray[np.float64]:
-        """Weights that differ from each other; one of them is 0."""
+        """Return weights that differ from each other; one of them is 0."""
         return np.arange(n) / 8
 
     def test_chunks_end_to_end_are_the_rows_in_their_dtype(self, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ class SourceLaws:
             (tmp_path / dtype).mkdir()
             rows = self.rows(dtype)
             source = self.make(rows, None, tmp_path / dtype)
-            parts = [materialized(chunk.rows) for chunk in source.chunks()]
+            parts = [materialize(chunk.rows) for chunk in source.chunks()]
             assert source.dtype == rows.dtype
             assert {part.dtype for part in parts} == {rows.dtype}
             np.testing.assert_array_equal(np.concatenate(parts), rows)
@@ -75,7 +75,7 @@ class SourceLaws:
         rows = self.rows() % 2 == 0
         source = self.make(rows, None, tmp_path)
         assert source.dtype == np.uint8
-        np.testing.assert_array_equal(np.concatenate([materialized(c.rows) for c in source.chunks()]), rows)
+        np.testing.assert_array_equal(np.concatenate([materialize(c.rows) for c in source.chunks()]), rows)
 
     def test_shape_is_known_as_far_as_it_can_be(self, tmp_path: Path) -> None:
         source = self.make(self.rows(), None, tmp_path)
@@ -86,9 +86,9 @@ class SourceLaws:
 
     def test_a_second_pass_gives_the_same_chunks_or_says_that_it_cannot(self, tmp_path: Path) -> None:
         source = self.make(self.rows(), None, tmp_path)
-        first = [materialized(chunk.rows) for chunk in source.chunks()]
+        first = [materialize(chunk.rows) for chunk in source.chunks()]
         try:
-            second = [materialized(chunk.rows) for chunk in source.chunks()]
+            second = [materialize(chunk.rows) for chunk in source.chunks()]
         except SinglePassError:
             assert not source.repeatable
             return
@@ -102,7 +102,7 @@ class SourceLaws:
         assert [chunk.index for chunk in chunks] == list(range(len(chunks)))
         before = 0
         for chunk in chunks:
-            length = len(materialized(chunk.rows))
+            length = len(materialize(chunk.rows))
             assert chunk.length in (None, length)
             assert chunk.start in (None, before)
             assert not self.knows_n_rows or (chunk.start, chunk.length) == (before, length)
@@ -114,9 +114,9 @@ class SourceLaws:
         assert source.weighted
         chunks = list(source.chunks())
         for chunk in chunks:
-            assert _is_at_hand(chunk, "rows") == _is_at_hand(chunk, "weights")
-            assert len(materialized(chunk.rows)) == len(materialized(chunk.weights))
-        parts = [materialized(chunk.weights) for chunk in chunks]
+            assert _is_in_memory(chunk, "rows") == _is_in_memory(chunk, "weights")
+            assert len(materialize(chunk.rows)) == len(materialize(chunk.weights))
+        parts = [materialize(chunk.weights) for chunk in chunks]
         assert {part.dtype for part in parts} == {np.dtype(np.float64)}
         np.testing.assert_array_equal(np.concatenate(parts), weights)
 
@@ -138,7 +138,7 @@ class SourceLaws:
         np.testing.assert_array_equal(collected, 2 * rows[:, :2])
 
 
-def _is_at_hand(chunk: Chunk, part: str) -> bool:
+def _is_in_memory(chunk: Chunk, part: str) -> bool:
     return isinstance(getattr(chunk, part), np.ndarray)
 
 

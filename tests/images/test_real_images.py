@@ -1,4 +1,4 @@
-"""Images that packages ship; those with a published map in `streamgmm.testing.shipped`, what is not there is skipped.
+"""Images that packages ship; those with a published map in `benchmarks.shipped_images`, what is not there is skipped.
 
 How well a mixture agrees with a map depends on where its fit is stopped: of the brain, the likeliest one agrees less
 than what passes on the way to it do. So ours and scikit-learn's are compared where both stop by one rule.
@@ -15,7 +15,7 @@ from streamgmm import GaussianMixture, segment
 from streamgmm.images.counting import ValueCounts
 from streamgmm.images.image import Image
 from streamgmm.images.reading import open_image
-from streamgmm.testing.shipped import IMAGES, NotShippedError, shipped
+from benchmarks.shipped_images import IMAGES, NotShippedError, shipped
 
 LANDSAT = "data/LC08_L1TP_224078_20200518_20200518_01_RT.TIF"
 ENOUGH = 150_000  # pixels of a photograph, of which every few lines and columns are taken where it has more

@@ -10,34 +10,34 @@ from streamgmm.testing.covariance_laws import CovarianceLaws
 class TestFull(CovarianceLaws):
     structure = Full()
 
-    def pooled(self, matrices, counts):
+    def pool_covariances(self, matrices, counts):
         return matrices
 
 
 class TestTied(CovarianceLaws):
     structure = Tied()
 
-    def pooled(self, matrices, counts):
+    def pool_covariances(self, matrices, counts):
         return np.tensordot(counts / counts.sum(), matrices, axes=1)[None]
 
 
 class TestDiagonal(CovarianceLaws):
     structure = Diagonal()
 
-    def pooled(self, matrices, counts):
+    def pool_covariances(self, matrices, counts):
         return np.diagonal(matrices, axis1=1, axis2=2)
 
-    def symmetry(self, random, d):
+    def draw_symmetry(self, random, d):
         return np.diag(random.uniform(0.2, 5.0, d))[random.permutation(d)]
 
 
 class TestSpherical(CovarianceLaws):
     structure = Spherical()
 
-    def pooled(self, matrices, counts):
+    def pool_covariances(self, matrices, counts):
         return np.trace(matrices, axis1=1, axis2=2)[:, None] / matrices.shape[1]
 
-    def symmetry(self, random, d):
+    def draw_symmetry(self, random, d):
         rotation = ortho_group.rvs(d, random_state=random) if d > 1 else np.ones((1, 1))
         return random.uniform(0.2, 5.0) * rotation
 
@@ -45,15 +45,15 @@ class TestSpherical(CovarianceLaws):
 class TestSharedDiagonal(TestDiagonal):
     structure = SharedDiagonal()
 
-    def pooled(self, matrices, counts):
-        return counts[None] / counts.sum() @ super().pooled(matrices, counts)
+    def pool_covariances(self, matrices, counts):
+        return counts[None] / counts.sum() @ super().pool_covariances(matrices, counts)
 
 
 class TestSharedSpherical(TestSpherical):
     structure = SharedSpherical()
 
-    def pooled(self, matrices, counts):
-        return counts[None] / counts.sum() @ super().pooled(matrices, counts)
+    def pool_covariances(self, matrices, counts):
+        return counts[None] / counts.sum() @ super().pool_covariances(matrices, counts)
 
 
 SUITES = (TestFull, TestTied, TestDiagonal, TestSpherical)

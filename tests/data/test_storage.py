@@ -7,7 +7,7 @@ import zarr
 
 from streamgmm.data.sources import as_source
 from streamgmm.errors import InputError
-from streamgmm.testing.source_laws import SourceLaws, materialized
+from streamgmm.testing.source_laws import SourceLaws, materialize
 
 
 class ZarrLaws(SourceLaws):
@@ -92,4 +92,4 @@ def test_an_hdf5_dataset_without_chunks_is_read_by_threads_under_a_lock(tmp_path
         parts = dask.compute(*[chunk.rows for chunk in chunks], scheduler="threads")
     assert len(parts) == 2
     np.testing.assert_array_equal(np.concatenate(parts)[:, 1:], rows)
-    assert materialized(parts[0]).dtype == np.float64
+    assert materialize(parts[0]).dtype == np.float64

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from streamgmm.data.sources import as_source
 from streamgmm.errors import InputError, InputTypeError
-from streamgmm.testing.source_laws import SourceLaws, materialized
+from streamgmm.testing.source_laws import SourceLaws, materialize
 
 
 class TestDaskArray(SourceLaws):
@@ -60,8 +60,8 @@ def test_any_chunking_gives_the_rows_the_weights_and_the_results(lengths, widths
     source = as_source(lazy, da.from_array(np.arange(n), chunks=weight_lengths))
     chunks = list(source.chunks())
     assert [chunk.length for chunk in chunks] == lengths
-    np.testing.assert_array_equal(np.concatenate([materialized(chunk.rows) for chunk in chunks]), rows)
-    np.testing.assert_array_equal(np.concatenate([materialized(chunk.weights) for chunk in chunks]), np.arange(n))
+    np.testing.assert_array_equal(np.concatenate([materialize(chunk.rows) for chunk in chunks]), rows)
+    np.testing.assert_array_equal(np.concatenate([materialize(chunk.weights) for chunk in chunks]), np.arange(n))
     mapped = source.map(lambda block: block.sum(axis=1), np.float32, None)
     assert mapped.chunks == (tuple(lengths),)
     np.testing.assert_array_equal(mapped.compute(scheduler="synchronous"), rows.sum(axis=1))
@@ -91,15 +91,15 @@ def test_a_dask_frame_of_several_dtypes_has_their_common_one_and_its_names():
     source = as_source(dd.from_pandas(frame, npartitions=1))
     assert source.dtype == np.float64
     assert list(source.feature_names) == ["a", "b"]
-    np.testing.assert_array_equal(materialized(next(source.chunks()).rows), [[1, 1.5], [np.nan, 2]])
+    np.testing.assert_array_equal(materialize(next(source.chunks()).rows), [[1, 1.5], [np.nan, 2]])
 
 
 def test_weights_that_cannot_be_used_are_found_when_their_chunk_is_made():
     source = as_source(da.zeros((4, 1), chunks=2), da.from_array(np.array([1, 1, 1, -1]), chunks=2))
     first, second = source.chunks()
-    np.testing.assert_array_equal(materialized(first.weights), [1, 1])
+    np.testing.assert_array_equal(materialize(first.weights), [1, 1])
     with pytest.raises(InputError, match=r"in chunk 1 holds 1 values .* at row 1"):
-        materialized(second.weights)
+        materialize(second.weights)
 
 
 @pytest.mark.parametrize(

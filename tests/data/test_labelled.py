@@ -4,7 +4,7 @@ import xarray as xr
 
 from streamgmm.data.sources import as_source
 from streamgmm.errors import InputError
-from streamgmm.testing.source_laws import SourceLaws, materialized
+from streamgmm.testing.source_laws import SourceLaws, materialize
 
 
 class LabelledLaws(SourceLaws):
@@ -69,7 +69,7 @@ def test_weights_of_a_chunked_image_stay_beside_their_points(weights):
     plane = image().isel(band=0, drop=True)
     given = {"transposed": plane.T, "flat": plane.values.ravel(), "lazy": plane.chunk(x=1)}[weights]
     for chunk in as_source(scene, given, feature_dim="band").chunks():
-        np.testing.assert_array_equal(materialized(chunk.rows)[:, 0], materialized(chunk.weights))
+        np.testing.assert_array_equal(materialize(chunk.rows)[:, 0], materialize(chunk.weights))
 
 
 def test_an_image_with_bands_first_is_viewed_not_copied():

@@ -9,7 +9,7 @@ import zarr
 
 from streamgmm.data.sources import as_source
 from streamgmm.errors import InputError, InputTypeError
-from streamgmm.testing.source_laws import SourceLaws, materialized
+from streamgmm.testing.source_laws import SourceLaws, materialize
 
 
 class TestNpy(SourceLaws):
@@ -70,7 +70,7 @@ def test_a_row_group_may_be_read_in_part(tmp_path):
 
 def test_missing_values_of_parquet_columns_become_nan(tmp_path):
     pq.write_table(pa.table({"a": [1, None], "b": [True, None]}), tmp_path / "x.parquet")
-    rows = materialized(next(as_source(tmp_path / "x.parquet").chunks()).rows)
+    rows = materialize(next(as_source(tmp_path / "x.parquet").chunks()).rows)
     np.testing.assert_array_equal(rows, [[1, 1], [np.nan, np.nan]])
 
 
