@@ -1,4 +1,4 @@
-"""What can go wrong, each error also the built-in that scikit-learn's users already catch."""
+"""Errors and warnings; each error is also the built-in that users of scikit-learn already catch."""
 
 
 class StreamGMMError(Exception):
@@ -6,54 +6,54 @@ class StreamGMMError(Exception):
 
 
 class InputError(StreamGMMError, ValueError):
-    """The data, the weights or an argument cannot be used; the message says what, where and the remedy."""
+    """Data, weights or an argument that cannot be used; the message names the problem, its position and the remedy."""
 
 
 class NonFiniteError(InputError):
-    """A value is NaN, infinite, or too large to be squared."""
+    """Value that is NaN, infinite, or too large to be squared."""
 
 
 class InputTypeError(InputError, TypeError):
-    """The input is of a kind that cannot be used at all, such as a sparse matrix."""
+    """Input of a type that cannot be used at all, such as a sparse matrix."""
 
 
 class DegenerateError(StreamGMMError, ValueError):
-    """A covariance cannot be inverted, or statistics overflowed; of several starts, ``candidate`` says of which one."""
+    """Covariance without an inverse, or statistics that overflowed; ``candidate`` is the index among several starts."""
 
     candidate: int = 0
 
 
 class SinglePassError(StreamGMMError, ValueError):
-    """A second pass is needed over batches that can be read only once."""
+    """Second pass over batches that can be read only once."""
 
 
 class CheckpointError(StreamGMMError, RuntimeError):
-    """A saved model is damaged, foreign, or of a newer format."""
+    """Saved model or checkpoint that is damaged, foreign, or of a newer format."""
 
 
 class NewerFormatError(CheckpointError):
-    """A saved model was written by a later version of streamgmm."""
+    """Saved model that was written by a later version of streamgmm."""
 
 
 class CheckpointMismatch(CheckpointError):
-    """What a checkpoint holds was begun with other rows or other settings, so that to go on would be wrong."""
+    """Checkpoint of other rows or other settings, from which to resume would be wrong."""
 
 
 class CheckpointLocked(CheckpointError):
-    """Another fit is writing to the same checkpoint."""
+    """Checkpoint that another process is writing to."""
 
 
 class CheckpointWriteError(CheckpointError, OSError):
-    """A checkpoint cannot be written, such as to a full disk; what was there before is untouched."""
+    """Checkpoint that cannot be written, such as to a full disk; the previous one is untouched."""
 
 
 class ResultError(StreamGMMError, RuntimeError):
-    """A result on disk is incomplete, damaged, foreign, or being written by another process."""
+    """Result on disk that is incomplete, damaged, foreign, or being written by another process."""
 
 
 class CheckpointWarning(UserWarning):
-    """A checkpoint is not what it should be, and something else was done; the message says what."""
+    """Defect of a checkpoint that was worked around; the message says how."""
 
 
 class OrderWarning(UserWarning):
-    """Rows come in an order that the result depends on."""
+    """Order of rows that the result depends on."""

@@ -33,19 +33,37 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
-# everyday words that have stood for terms of the field; the terms are successive halving, racing, leaderboard, ...
+# everyday words that once stood for terms of the field, such as "heat" for a round of successive halving
 PRIVATE_WORDS = {
     "Heat", "heat", "heats", "Trials", "trials", "judge", "judging", "reservoir", "Rung", "rung", "ladder", "Contest",
-    "contest", "Lead", "hope", "Standings", "standings", "Striding", "stride", "strides", "led", "slowness", "Settled",
-    "Remaining", "Never", "Course", "course", "Moment", "Task", "Ending", "Learning", "Given", "Anchoring", "Anchored",
-    "storm", "Waiting", "Rest", "Ledger", "ledger", "Learnt", "Ring", "Entries", "reported", "implied", "Spread",
-    "spread", "tally", "Parts", "faults", "exchanged", "looked", "SecondLook", "Unexplained", "crowds", "Effort",
-    "effort", "Keeper", "keeper", "Guard", "Held", "patient", "Wave", "wave", "waves", "Look", "portions", "dealt",
-    "Counted", "paying", "richness", "Scene", "Recipe", "Grid", "lacking", "Tally", "Certainty", "piece", "pieces",
-    "place", "places", "found", "said", "made", "wanted",
+    "contest", "Standings", "standings", "Striding", "stride", "strides", "slowness", "Settled", "Remaining", "Never",
+    "Course", "course", "Moment", "Task", "Ending", "Learning", "Given", "Anchoring", "Anchored", "storm", "Waiting",
+    "Rest", "Ledger", "ledger", "Learnt", "Ring", "Entries", "implied", "Spread", "tally", "Parts", "faults",
+    "SecondLook", "Unexplained", "crowds", "Effort", "Keeper", "keeper", "Guard", "Held", "Wave", "wave", "waves",
+    "Look", "portions", "dealt", "Counted", "paying", "richness", "Scene", "Recipe", "Grid", "lacking", "Tally",
+    "Certainty", "piece", "pieces",
 }  # fmt: skip
-UNFINISHED = {layer for layers in LAYERS for layer in layers} - {"errors", "kernels", "model", "data", "testing"}
-LONG, FULL = set(), set()
+PRIVATE_NAMES = PRIVATE_WORDS | {
+    "place",
+    "places",
+    "found",
+    "said",
+    "made",
+    "wanted",
+    "looked",
+    "look",
+    "led",
+    "effort",
+}
+
+# what is still to be rewritten, so that these rules do not hold for it yet
+UNFINISHED = (
+    *("data/subsample.py", "algorithms", "iteration", "initialization", "fitting", "estimator", "results"),
+    *("plot.py", "selection", "images", "cli", "persistence"),
+)
+LONG = {"mixture.py", "variance_reduced.py"}
+FULL = {"fitting", "initialization"}
+ALIKE = {"context.py"}
 
 MAY_IMPORT_STORAGE = {"data", "results", "images", "cli"}
 LAZY = [
@@ -91,7 +109,7 @@ def imported_layers(tree):
     for name in imported_names(tree):
         parts = name.split(".")
         if parts[0] == "streamgmm":
-            yield parts[1] if parts[1] in RANK else "__init__"
+            yield parts[1] if len(parts) > 1 and parts[1] in RANK else "__init__"
 
 
 def test_every_module_has_its_place_in_the_order():
@@ -178,16 +196,12 @@ def test_nothing_read_or_given_is_ever_executed():
         assert not roots & {"pickle", "cloudpickle", "dill", "marshal", "shelve"}, path
 
 
-def own_words(tree):
-    """Yield the names and the words of docstrings of a module."""
+def names_of(tree):
+    """Yield the names in a module, whole and by their words."""
     for node in ast.walk(tree):
-        match node:
-            case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.Name(id=name) | ast.arg(arg=name):
-                yield from (name, *name.strip("_").lower().split("_"))
-            case ast.Attribute(attr=name):
-                yield from (name, *name.strip("_").lower().split("_"))
-    for docstring in docstrings(tree):
-        yield from re.findall(r"\b[A-Za-z]+\b", docstring)
+        name = next((getattr(node, field) for field in ("name", "id", "arg", "attr") if hasattr(node, field)), None)
+        if isinstance(name, str):
+            yield from (name, *name.strip("_").lower().split("_"))
 
 
 def docstrings(tree):
@@ -198,7 +212,7 @@ def docstrings(tree):
 
 def test_no_two_files_share_a_name():
     names = Counter(path.name for path in ROOT.rglob("*.py") if path.name != "__init__.py")
-    assert [name for name, number in names.items() if number > 1] == []
+    assert [name for name, number in names.items() if number > 1 and name not in ALIKE] == []
 
 
 def test_a_file_is_one_idea_and_at_most_400_lines():
@@ -215,7 +229,7 @@ def test_docstrings_begin_with_a_verb_or_a_noun():
     wrong = [
         (path, text.splitlines()[0])
         for path, layer, tree in modules()
-        if layer not in UNFINISHED
+        if not path.startswith(UNFINISHED)
         for text in docstrings(tree)
         if text.split()[0] in ("What", "Whether", "Of", "As", "That", "How", "Those")
     ]
@@ -223,9 +237,10 @@ def test_docstrings_begin_with_a_verb_or_a_noun():
 
 
 def test_the_words_of_the_field_are_used():
-    wrong = {
-        path: words
-        for path, layer, tree in modules()
-        if layer not in UNFINISHED and (words := set(own_words(tree)) & PRIVATE_WORDS)
-    }
+    wrong = {}
+    for path, _, tree in modules():
+        prose = {word for text in docstrings(tree) for word in re.findall(r"\b[A-Za-z]+\b", text)}
+        words = (set(names_of(tree)) & PRIVATE_NAMES) | (prose & PRIVATE_WORDS)
+        if words and not path.startswith(UNFINISHED):
+            wrong[path] = words
     assert wrong == {}

@@ -130,7 +130,7 @@ def mark_last_group(chunk_groups: Iterator[ChunkGroup]) -> Iterator[ChunkGroup]:
 
 def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
     """Yield the same items, making the next one on another thread; stopping early does not wait for it."""
-    made: SimpleQueue[Future[list[Item]]] = SimpleQueue()
+    results: SimpleQueue[Future[list[Item]]] = SimpleQueue()
     requests: SimpleQueue[bool] = SimpleQueue()
 
     def make() -> None:
@@ -140,12 +140,12 @@ def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
                 following.set_result(list(islice(items, 1)))
             except BaseException as error:
                 following.set_exception(error)
-            made.put(following)
+            results.put(following)
 
     Thread(target=make, name="streamgmm-reader", daemon=True).start()
     try:
         requests.put(True)
-        while item := made.get().result():
+        while item := results.get().result():
             requests.put(True)
             yield item[0]
     finally:

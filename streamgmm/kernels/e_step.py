@@ -73,7 +73,7 @@ def accumulate(
     ``distances``, shape (n,), is filled with the smallest squared Mahalanobis distance of each row to a component of
     the first kernel.
     """
-    from streamgmm.kernels.loading import iter_blocks
+    from streamgmm.kernels.row_loader import iter_blocks
 
     sums = np.zeros(sum(kernel.size for kernel in kernels))
     accumulators = _split(kernels, sums)

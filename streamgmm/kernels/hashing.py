@@ -98,7 +98,7 @@ def add_counts(numbers: Any, counts: Any, first: Any, keys: Any, totals: Any, n_
 
 
 @cached
-def look_up(numbers: Any, keys: Any, free: Any, entries: Any, out: Any) -> None:
+def find_entries(numbers: Any, keys: Any, free: Any, entries: Any, out: Any) -> None:
     """Write the entry of each number in a table of 2**b slots; ``free`` is the key of free slots."""
     last = np.uint64(keys.size - 1)
     slots = np.empty(PREFETCHED, np.uint64)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from streamgmm.kernels import passes
 from streamgmm.kernels.elementwise import Elementwise
-from streamgmm.kernels.loading import iter_blocks
+from streamgmm.kernels.row_loader import iter_blocks
 from streamgmm.kernels.tiled import Tiled
 from streamgmm.kernels.unrolled import BY_WIDTH
 from streamgmm.model.parameters import Array, Parameters

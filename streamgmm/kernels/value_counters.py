@@ -47,7 +47,7 @@ def add_counts(values: Any, counts: Any, totals: Any) -> None:
 
 
 @cached
-def look_up(rows: Any, table: Any, out: Any) -> None:
+def find_entries(rows: Any, table: Any, out: Any) -> None:
     """Write the entry of a table for each row (n, bands)."""
     for row in range(rows.shape[0]):
         value = 0

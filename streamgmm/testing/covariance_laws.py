@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from streamgmm.errors import DegenerateError
-from streamgmm.kernels import oracle
+from streamgmm.testing import oracle
 from streamgmm.kernels.e_step import expect
 from streamgmm.model.em import expected_log_density, maximize, pseudo_statistics
 from streamgmm.model.parameters import Array, Parameters

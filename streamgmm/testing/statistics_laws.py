@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgmm.kernels import oracle
+from streamgmm.testing import oracle
 from streamgmm.kernels.e_step import expect
 from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.parameters import Array, Parameters

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 
 from streamgmm.errors import NonFiniteError
-from streamgmm.kernels import oracle
+from streamgmm.testing import oracle
 from streamgmm.kernels.e_step import accumulate, expect
 from streamgmm.kernels.elementwise import Elementwise
 from streamgmm.kernels.kernel import Kernel, passes
-from streamgmm.kernels.loading import BLOCK_ROWS
+from streamgmm.kernels.row_loader import BLOCK_ROWS
 from streamgmm.kernels.tiled import Tiled
 from streamgmm.kernels.unrolled import BY_WIDTH
 from streamgmm.model.covariances import STRUCTURES

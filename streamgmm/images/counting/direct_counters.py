@@ -72,5 +72,5 @@ def find_unique_pixels(rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.uin
 
 def _look_up(rows: NDArray[Any], entries: NDArray[Any]) -> NDArray[Any]:
     results = np.empty(len(rows), entries.dtype)
-    value_counters.look_up(as_unsigned(rows), entries, results)
+    value_counters.find_entries(as_unsigned(rows), entries, results)
     return results

@@ -94,5 +94,5 @@ def _look_up(rows: NDArray[Any], keys: NDArray[np.uint64], free: np.uint64, entr
     results = np.empty(len(rows), entries.dtype)
     for start in range(0, len(rows), BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)
-        hashing.look_up(encode_pixels(rows[block]), keys, free, entries, results[block])
+        hashing.find_entries(encode_pixels(rows[block]), keys, free, entries, results[block])
     return results

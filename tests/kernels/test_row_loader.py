@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgmm.kernels.loading import BLOCK_ROWS, CACHED_VALUES, iter_blocks
+from streamgmm.kernels.row_loader import BLOCK_ROWS, CACHED_VALUES, iter_blocks
 
 
 @given(n=st.integers(1, 4 * BLOCK_ROWS), d=st.integers(1, 6), more=st.integers(0, 3))
