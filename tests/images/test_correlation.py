@@ -1,4 +1,4 @@
-"""Of fields whose correlation is known, as many pixels are independent as theory says."""
+"""`effective_n` agrees with theory for fields of known correlation."""
 
 import dask.array as da
 import numpy as np
@@ -32,7 +32,7 @@ def test_the_mean_of_a_field_varies_as_that_of_so_many_independent_pixels():
     assert pseudo_statistics == pytest.approx(variance, rel=0.6)  # a chi-square of 60: five standard errors are 0.9
 
 
-def test_to_show_each_pixel_larger_makes_it_no_more():
+def test_magnified_pixels_are_worth_no_more():
     noise = np.random.default_rng(0).normal(size=(300, 200))
     for larger in (np.repeat(noise, 3, axis=0), np.kron(noise, np.ones((2, 2)))):
         assert effective_n(larger) == pytest.approx(effective_n(noise), rel=0.03)
@@ -45,14 +45,14 @@ def test_units_axes_and_blocks_do_not_matter():
         assert effective_n(same) == pytest.approx(expected, rel=1e-6)
 
 
-def test_of_several_bands_the_one_that_says_least_counts():
+def test_the_band_worth_least_counts():
     rough, smooth = field((300, 300), (0.0, 0.0)), field((300, 300), (0.8, 0.8), seed=1)
     both = np.stack([rough, smooth], axis=2)
     assert effective_n(both) == effective_n(smooth) < effective_n(rough)
     assert effective_n(both, bands=[0]) == effective_n(rough)
 
 
-def test_pixels_without_a_value_are_none():
+def test_nodata_is_worth_nothing():
     image = field((400, 400), (0.6, 0.6))
     image[:, :100] = np.nan
     assert effective_n(image) == pytest.approx(effective_n(image[:, 100:]), rel=1e-6)
@@ -61,7 +61,7 @@ def test_pixels_without_a_value_are_none():
     assert effective_n(noise, mask=mask) == pytest.approx((~mask).sum(), rel=0.05)
 
 
-def test_a_large_image_is_looked_at_in_part():
+def test_a_large_image_is_read_in_16_windows():
     read = []
 
     def block(block_info=None):
@@ -74,7 +74,7 @@ def test_a_large_image_is_looked_at_in_part():
     assert len(set(read)) <= 16 * 4
 
 
-def test_a_field_of_one_value_says_it_once():
+def test_a_constant_image_is_worth_one_pixel():
     assert effective_n(np.full((50, 50), 3.0)) == 1.0
 
 

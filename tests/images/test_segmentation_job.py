@@ -1,4 +1,4 @@
-"""Where labels go: what is begun is gone on with only by the same call, and blocks and shards change nothing."""
+"""Written labels: only the same call resumes them, and chunks and shards change nothing."""
 
 import tempfile
 import warnings
@@ -52,17 +52,17 @@ OTHER = one_pixel((80, 90), (41, 44))
         ({"mask": da.from_array(MASK, 20)}, {"mask": da.from_array(OTHER, 20)}, "mask "),
     ],
 )
-def test_labels_that_were_begun_otherwise_are_begun_anew_and_that_is_said(tmp_path, before, now, said):
+def test_labels_of_other_arguments_are_replaced_with_a_warning(tmp_path, before, now, said):
     path, lazy = tmp_path / "labels.zarr", da.from_array(PHOTOGRAPH, (20, 30, 3))
     segment(lazy, model=MODEL, output=path, **before)
     stopped(path)
     with pytest.warns(UserWarning, match=f"not gone on with, but replaced: it is of ({said})"):
-        found = segment(lazy, model=MODEL, output=path, **now)
-    np.testing.assert_array_equal(found.labels, segment(PHOTOGRAPH, model=MODEL, **now).labels)
+        segmentation = segment(lazy, model=MODEL, output=path, **now)
+    np.testing.assert_array_equal(segmentation.labels, segment(PHOTOGRAPH, model=MODEL, **now).labels)
 
 
 @pytest.mark.parametrize("kind", ["numpy", "list", "dask", "zarr"])
-def test_the_same_mask_is_recognized_whatever_it_is_kept_in(tmp_path, kind):
+def test_the_same_mask_resumes_in_any_container(tmp_path, kind):
     stored = zarr.create_array(tmp_path / "mask.zarr", shape=MASK.shape, chunks=(20, 30), dtype=bool)
     stored[:] = MASK
     mask = {"numpy": MASK, "list": MASK.tolist(), "dask": da.from_array(MASK, 20), "zarr": stored}[kind]
@@ -76,19 +76,19 @@ def test_the_same_mask_is_recognized_whatever_it_is_kept_in(tmp_path, kind):
 
 @settings(max_examples=6)
 @given(chunks=st.tuples(st.integers(30, 80), st.integers(30, 90)), tile=st.sampled_from([16, 24, 1024]))
-def test_labels_are_the_same_for_any_blocks_and_shards(chunks, tile):
+def test_chunks_and_shards_change_no_label(chunks, tile):
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr(segmentation_job, "LIMITS", replace(LIMITS, label_tile=tile))
         lazy = da.from_array(PHOTOGRAPH, (*chunks, 3))
-        found = segment(lazy, model=MODEL, nodata=17, output=Path(folder, "x.zarr"))
+        segmentation = segment(lazy, model=MODEL, nodata=17, output=Path(folder, "x.zarr"))
         check(Path(folder, "x.zarr"))
-        np.testing.assert_array_equal(found.labels, segment(PHOTOGRAPH, model=MODEL, nodata=17).labels)
+        np.testing.assert_array_equal(segmentation.labels, segment(PHOTOGRAPH, model=MODEL, nodata=17).labels)
 
 
 def test_a_large_block_is_a_shard_of_tiles(tmp_path, monkeypatch):
     monkeypatch.setattr(segmentation_job, "LIMITS", replace(LIMITS, label_tile=16))
-    found = segment(da.from_array(PHOTOGRAPH, (48, 64, 3)), model=MODEL, output=tmp_path / "x.zarr")
-    assert (found.labels.shards, found.labels.chunks) == ((48, 64), (16, 16))
+    segmentation = segment(da.from_array(PHOTOGRAPH, (48, 64, 3)), model=MODEL, output=tmp_path / "x.zarr")
+    assert (segmentation.labels.shards, segmentation.labels.chunks) == ((48, 64), (16, 16))
     file = tmp_path / "x.zarr" / "c" / "0" / "1"
     content = bytearray(file.read_bytes())
     content[5] ^= 1
@@ -98,7 +98,7 @@ def test_a_large_block_is_a_shard_of_tiles(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("wanted", [True, "largest"])
-def test_probabilities_are_the_models_own_and_those_of_nodata_are_zero(tmp_path, wanted):
+def test_probabilities_equal_predict_proba_and_are_zero_for_nodata(tmp_path, wanted):
     image = PHOTOGRAPH.astype(np.float32)
     image[3, 4] = np.nan
     model = GaussianMixture(4, random_state=0, max_iter=10, tol=1e-2).fit(PHOTOGRAPH.reshape(-1, 3))
@@ -107,10 +107,10 @@ def test_probabilities_are_the_models_own_and_those_of_nodata_are_zero(tmp_path,
     expected = expected.max(axis=2) if wanted == "largest" else expected
     lazy = da.from_array(image, (30, 40, 3))
     for output in (None, tmp_path / "labels.zarr"):
-        found = segment(lazy, model=model, probabilities=wanted, output=output)
-        assert found.probabilities.dtype == np.float16
-        np.testing.assert_allclose(np.asarray(found.probabilities[:]), expected, atol=5e-4)
-    assert isinstance(found.probabilities, zarr.Array)
+        segmentation = segment(lazy, model=model, probabilities=wanted, output=output)
+        assert segmentation.probabilities.dtype == np.float16
+        np.testing.assert_allclose(np.asarray(segmentation.probabilities[:]), expected, atol=5e-4)
+    assert isinstance(segmentation.probabilities, zarr.Array)
     check(tmp_path / "labels_probabilities.zarr")
     with pytest.raises(FileExistsError):
         segment(lazy, model=model, probabilities=wanted, output=tmp_path / "labels.zarr")
@@ -122,11 +122,11 @@ def test_probabilities_are_the_models_own_and_those_of_nodata_are_zero(tmp_path,
         )
 
 
-def test_probabilities_are_gone_on_with_too(tmp_path):
+def test_probabilities_resume(tmp_path):
     lazy = da.from_array(PHOTOGRAPH, (30, 40, 3))
     with dask.config.set(scheduler="synchronous"):
-        found = segment(lazy, model=MODEL, probabilities=True, output=tmp_path / "x.zarr")
-        expected, kept = found.probabilities[:], tmp_path / "x_probabilities.zarr" / "c" / "1" / "1" / "0"
+        segmentation = segment(lazy, model=MODEL, probabilities=True, output=tmp_path / "x.zarr")
+        expected, kept = segmentation.probabilities[:], tmp_path / "x_probabilities.zarr" / "c" / "1" / "1" / "0"
         (tmp_path / "x.zarr").rename(tmp_path / "x.zarr.partial")
         stopped(tmp_path / "x_probabilities.zarr")
         before = (tmp_path / "x_probabilities.zarr.partial" / "c" / "1" / "1" / "0").stat().st_mtime_ns

@@ -40,27 +40,29 @@ def scene(dtype="uint8", shape=(40, 50), n_bands=3, seed=0):
 
 @cache
 def found_whole(dtype, shape=(40, 50)):
-    """What is found in a scene in one block, for what is only compared with it."""
+    """Segment a scene in one chunk, as the expected result."""
     return segment(scene(dtype, shape)[0], 3, random_state=0, axes="YXC")
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
 def test_regions_are_found_and_numbered_by_brightness(dtype):
     _, regions = scene(dtype)
-    found = found_whole(dtype)
-    assert isinstance(found.labels, np.ndarray) and found.labels.dtype == np.uint8
-    np.testing.assert_array_equal(found.labels, regions)
-    np.testing.assert_array_equal(found.table["label"], [1, 2, 3])
-    np.testing.assert_array_equal(found.table["pixels"], np.bincount(regions.ravel())[1:])
-    assert found.table["mean"].shape == found.table["standard_deviation"].shape == (3, 3)
-    assert (np.diff(found.table["mean"].mean(axis=1)) > 0).all()
+    segmentation = found_whole(dtype)
+    assert isinstance(segmentation.labels, np.ndarray) and segmentation.labels.dtype == np.uint8
+    np.testing.assert_array_equal(segmentation.labels, regions)
+    np.testing.assert_array_equal(segmentation.table["label"], [1, 2, 3])
+    np.testing.assert_array_equal(segmentation.table["pixels"], np.bincount(regions.ravel())[1:])
+    assert segmentation.table["mean"].shape == segmentation.table["standard_deviation"].shape == (3, 3)
+    assert (np.diff(segmentation.table["mean"].mean(axis=1)) > 0).all()
 
 
-def test_the_order_may_be_of_weights():
+def test_segments_are_ordered_by_weight_on_request():
     image, _ = scene()
-    found = segment(image, 3, random_state=0, order="weight", axes="YXC", nodata=None, mask=_left(image.shape[:2], 10))
-    assert (np.diff(found.table["weight"]) <= 0).all()
-    assert found.table["mean"][2].mean() < 60  # the darkest lost ten of its columns
+    segmentation = segment(
+        image, 3, random_state=0, order="weight", axes="YXC", nodata=None, mask=_left(image.shape[:2], 10)
+    )
+    assert (np.diff(segmentation.table["weight"]) <= 0).all()
+    assert segmentation.table["mean"][2].mean() < 60  # the darkest lost ten of its columns
 
 
 def _left(shape, n):
@@ -70,11 +72,13 @@ def _left(shape, n):
 
 
 @pytest.mark.parametrize("covariance_type", STRUCTURES)
-def test_labels_are_those_of_the_pixels_one_by_one(photograph, covariance_type):
-    found = segment(photograph, 4, random_state=0, covariance_type=covariance_type)
-    labels = found.model.predict(photograph.reshape(-1, 3)).reshape(photograph.shape[:2])
-    np.testing.assert_array_equal(found.labels, labels + 1)
-    np.testing.assert_array_equal(found.table["pixels"], np.bincount(found.labels.ravel(), minlength=5)[1:])
+def test_labels_equal_the_predictions_of_the_model(photograph, covariance_type):
+    segmentation = segment(photograph, 4, random_state=0, covariance_type=covariance_type)
+    labels = segmentation.model.predict(photograph.reshape(-1, 3)).reshape(photograph.shape[:2])
+    np.testing.assert_array_equal(segmentation.labels, labels + 1)
+    np.testing.assert_array_equal(
+        segmentation.table["pixels"], np.bincount(segmentation.labels.ravel(), minlength=5)[1:]
+    )
 
 
 @pytest.mark.parametrize("covariance_type", STRUCTURES)
@@ -99,7 +103,7 @@ def test_equal_brightness_is_ordered_by_the_bands():
 
 @settings(max_examples=10)
 @given(st.data())
-def test_blocks_change_no_label_and_no_parameter_of_what_is_counted(data):
+def test_chunks_change_no_label_and_no_parameter_of_a_counted_image(data):
     image, _ = scene(shape=(33, 34))
     whole = found_whole("uint8", (33, 34))
     chunks = [data.draw(st.integers(least, length)) for least, length in ((7, 33), (7, 34), (1, 3))]
@@ -110,17 +114,17 @@ def test_blocks_change_no_label_and_no_parameter_of_what_is_counted(data):
 
 
 @pytest.mark.parametrize("chunks", [(40, 50, 1), (7, 50, 3), (13, 11, 2)])
-def test_blocks_change_no_label_of_what_is_streamed(chunks):
+def test_chunks_change_no_label_of_a_streamed_image(chunks):
     image, regions = scene("float32")
     image[5, 7] = np.nan
-    found = segment(da.from_array(image, chunks=chunks), 3, random_state=0)
-    assert isinstance(found.labels, da.Array)
-    labels = found.labels.compute()
+    segmentation = segment(da.from_array(image, chunks=chunks), 3, random_state=0)
+    assert isinstance(segmentation.labels, da.Array)
+    labels = segmentation.labels.compute()
     assert labels[5, 7] == 0
     regions = regions.copy()
     regions[5, 7] = 0
     np.testing.assert_array_equal(labels, regions)
-    np.testing.assert_array_equal(found.table["pixels"], np.bincount(regions.ravel())[1:])
+    np.testing.assert_array_equal(segmentation.table["pixels"], np.bincount(regions.ravel())[1:])
 
 
 @pytest.mark.parametrize("axes", ["YXC", "CYX", "YCX"])
@@ -135,7 +139,7 @@ def test_permuted_pixels_have_permuted_labels(axes):
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 @pytest.mark.parametrize("way", ["value", "mask", "nan"])
-def test_nodata_changes_nothing_but_its_own_label(dtype, way):
+def test_nodata_changes_no_other_label(dtype, way):
     image, _ = scene(dtype)
     image, margin = np.concatenate([image, image[:7]]), np.s_[40:]
     options = {"random_state": 0, "axes": "YXC"}
@@ -146,23 +150,23 @@ def test_nodata_changes_nothing_but_its_own_label(dtype, way):
         image[margin][..., 1], options["nodata"] = 255, 255
     else:
         image[margin][..., 2] = np.nan
-    found = segment(image, 3, **options)
+    segmentation = segment(image, 3, **options)
     alone = found_whole(dtype)
-    assert not found.labels[margin].any()
-    np.testing.assert_array_equal(found.labels[:40], alone.labels)
-    np.testing.assert_allclose(found.model.means_, alone.model.means_, rtol=1e-9)
-    assert found.table["pixels"].sum() == 2000
+    assert not segmentation.labels[margin].any()
+    np.testing.assert_array_equal(segmentation.labels[:40], alone.labels)
+    np.testing.assert_allclose(segmentation.model.means_, alone.model.means_, rtol=1e-9)
+    assert segmentation.table["pixels"].sum() == 2000
 
 
-def test_variances_of_whole_numbers_have_a_floor():
+def test_variances_of_integers_have_a_floor():
     image = np.repeat(np.array([10, 200], np.uint8), 600).reshape(30, 40)
-    found = segment(image, 2, random_state=0)
-    np.testing.assert_allclose(found.model.covariances_.ravel(), 1 / 12)
+    segmentation = segment(image, 2, random_state=0)
+    np.testing.assert_allclose(segmentation.model.covariances_.ravel(), 1 / 12)
     assert segment(image, 2, random_state=0, reg_covar=4.0).model.covariances_[0, 0, 0] == pytest.approx(4.0)
 
 
 @pytest.mark.parametrize("kind", ["numpy", "dask", "zarr", "path"])
-def test_labels_are_written_whole_and_checked(tmp_path, kind, photograph, segmented):
+def test_written_labels_are_complete_and_verified(tmp_path, kind, photograph, segmented):
     stored = zarr.create_array(tmp_path / "image.zarr", shape=photograph.shape, chunks=(32, 32, 3), dtype="uint8")
     stored[:] = photograph
     given = {
@@ -171,15 +175,17 @@ def test_labels_are_written_whole_and_checked(tmp_path, kind, photograph, segmen
         "zarr": stored,
         "path": tmp_path / "image.zarr",
     }[kind]
-    found = segment(given, 4, output=tmp_path / "labels.zarr", random_state=0)
-    assert isinstance(found.labels, zarr.Array)
+    segmentation = segment(given, 4, output=tmp_path / "labels.zarr", random_state=0)
+    assert isinstance(segmentation.labels, zarr.Array)
     check(tmp_path / "labels.zarr")
-    assert found.labels.fill_value == 255
-    np.testing.assert_array_equal(found.labels, segmented.labels)
-    np.testing.assert_array_equal(found.table["pixels"], np.bincount(np.ravel(found.labels[:]), minlength=5)[1:])
+    assert segmentation.labels.fill_value == 255
+    np.testing.assert_array_equal(segmentation.labels, segmented.labels)
+    np.testing.assert_array_equal(
+        segmentation.table["pixels"], np.bincount(np.ravel(segmentation.labels[:]), minlength=5)[1:]
+    )
 
 
-def test_writing_is_gone_on_with_where_it_stopped(tmp_path):
+def test_interrupted_labels_resume(tmp_path):
     image, regions = scene("float32")
     with dask.config.set(scheduler="synchronous"):
         lazy = da.from_array(image, chunks=(10, 50, 3))
@@ -189,33 +195,33 @@ def test_writing_is_gone_on_with_where_it_stopped(tmp_path):
         before = (tmp_path / "labels.zarr.partial" / "c" / "1" / "0").stat().st_mtime_ns
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            found = segment(lazy, 3, output=tmp_path / "labels.zarr", random_state=0)
+            segmentation = segment(lazy, 3, output=tmp_path / "labels.zarr", random_state=0)
     assert (tmp_path / "labels.zarr" / "c" / "1" / "0").stat().st_mtime_ns == before
-    np.testing.assert_array_equal(found.labels, regions)
+    np.testing.assert_array_equal(segmentation.labels, regions)
 
 
 def test_a_fitted_model_keeps_the_meaning_of_labels(tmp_path):
     image, regions = scene()
-    found = segment(image, 3, random_state=0)
-    found.model.save(tmp_path / "model.safetensors")
+    segmentation = segment(image, 3, random_state=0)
+    segmentation.model.save(tmp_path / "model.safetensors")
     bright = image[:, 17:]  # without the darkest region
-    for model in (found.model, load(tmp_path / "model.safetensors"), tmp_path / "model.safetensors"):
+    for model in (segmentation.model, load(tmp_path / "model.safetensors"), tmp_path / "model.safetensors"):
         again = segment(bright, model=model)
         np.testing.assert_array_equal(again.labels, regions[:, 17:])
         np.testing.assert_array_equal(again.table["pixels"], np.bincount(regions[:, 17:].ravel(), minlength=4)[1:])
     with pytest.raises(InputError, match="fitted to pixels of uint8, and the image has float32; convert the image"):
-        segment(bright.astype(np.float32), 3, model=found.model)
-    plain = copy(found.model)
+        segment(bright.astype(np.float32), 3, model=segmentation.model)
+    plain = copy(segmentation.model)
     del plain._preprocessing  # a mixture that knows nothing of images takes any pixels
     np.testing.assert_array_equal(segment(bright.astype(np.float32), 3, model=plain).labels, regions[:, 17:])
 
 
-def test_more_segments_than_a_byte_holds_have_two():
+def test_more_than_254_segments_have_16_bit_labels():
     image = np.arange(24 * 24, dtype=np.uint16).reshape(24, 24)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        found = segment(image, 255, random_state=0, max_iter=1)
-    assert found.labels.dtype == np.uint16 and found.labels.max() == 255
+        segmentation = segment(image, 255, random_state=0, max_iter=1)
+    assert segmentation.labels.dtype == np.uint16 and segmentation.labels.max() == 255
 
 
 IMAGE, _ = scene()
@@ -252,7 +258,7 @@ MODEL = GaussianMixture(2, random_state=0).fit(IMAGE.reshape(-1, 3))
         ("nothing.zarr", {"n_segments": 2}, "there is nothing"),
     ],
 )
-def test_what_cannot_be_segmented_is_refused_in_a_sentence(image, options, message):
+def test_invalid_arguments_are_refused_in_one_sentence(image, options, message):
     with pytest.raises(InputError, match=message) as raised:
         segment(image, **options)
     assert "\n" not in str(raised.value)
@@ -265,7 +271,7 @@ def test_a_model_of_another_kind_or_unfitted_is_refused():
         segment(IMAGE, model=GaussianMixture(2))
 
 
-def test_infinity_is_named_with_its_place():
+def test_an_infinite_pixel_is_named_by_row_and_column():
     image = scene("float32")[0]
     image[21, 33, 1] = np.inf
     with pytest.raises(NonFiniteError, match="infinite"):
@@ -285,8 +291,8 @@ def test_neither_the_image_nor_other_labels_are_replaced(tmp_path, photograph):
     segment(stored, 2, output=tmp_path / "labels.zarr", random_state=0)
     with pytest.raises(FileExistsError):
         segment(stored, 2, output=tmp_path / "labels.zarr")
-    found = segment(stored, 3, output=tmp_path / "labels.zarr", overwrite=True, random_state=0)
-    assert np.max(found.labels) == 3
+    segmentation = segment(stored, 3, output=tmp_path / "labels.zarr", overwrite=True, random_state=0)
+    assert np.max(segmentation.labels) == 3
 
 
 def test_a_larger_image_of_the_same_pixels_is_the_same_fit(photograph, segmented):

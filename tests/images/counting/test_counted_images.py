@@ -1,4 +1,4 @@
-"""Which images are counted, and that nothing but the time depends on it."""
+"""The choice of the images that are counted changes nothing but the time."""
 
 import warnings
 from dataclasses import replace
@@ -58,7 +58,7 @@ def quiet(function, *arguments, **options):
 
 @pytest.mark.parametrize("nodata", [False, True])
 @pytest.mark.parametrize("kind", IMAGES)
-def test_counts_are_pixels_to_rounding_and_labels_are_identical(kind, nodata):
+def test_em_on_value_counts_equals_em_on_pixels_to_rounding_with_identical_labels(kind, nodata):
     image = IMAGES[kind].copy()
     hidden = int(image[40, 50].flat[0]) if nodata else None
     if nodata:
@@ -88,31 +88,37 @@ def test_counts_are_pixels_to_rounding_and_labels_are_identical(kind, nodata):
 @pytest.mark.parametrize(
     ("kind", "options"), [*((kind, {}) for kind in IMAGES), ("8 bits, 4 bands", {"scaling": "standard"})]
 )
-def test_what_is_counted_is_labelled_as_its_pixels_would_be(kind, options):
+def test_counted_images_get_the_labels_of_their_pixels(kind, options):
     image = IMAGES[kind]
     axes, hidden = "YXC"[: image.ndim], int(image[40, 50].flat[0])
-    found = segment(image, 3, axes=axes, nodata=hidden, random_state=0, probabilities="largest", **options)
-    assert found._statistics is not None  # it was counted
+    segmentation = segment(image, 3, axes=axes, nodata=hidden, random_state=0, probabilities="largest", **options)
+    assert segmentation._statistics is not None  # it was counted
     pixels = Image.from_array(image, axes=axes, nodata=hidden)
-    lazy = compute_features(pixels, found.features).map(make_labeller(found.model, np.dtype(np.uint8)), np.uint8)
-    np.testing.assert_array_equal(found.labels, lazy.compute())
-    np.testing.assert_array_equal(found.labels == 0, (image.reshape(*found.labels.shape, -1) == hidden).any(axis=2))
-    np.testing.assert_array_equal(found.table["pixels"], np.bincount(found.labels.ravel(), minlength=4)[1:])
-    for label, mean in enumerate(found.table["band_mean"], 1):
-        np.testing.assert_allclose(mean, image[found.labels == label].reshape(-1, pixels.n_bands).mean(axis=0))
-    again = segment(image, model=found.model, axes=axes)  # in one reading, uncounted
+    lazy = compute_features(pixels, segmentation.features).map(
+        make_labeller(segmentation.model, np.dtype(np.uint8)), np.uint8
+    )
+    np.testing.assert_array_equal(segmentation.labels, lazy.compute())
+    np.testing.assert_array_equal(
+        segmentation.labels == 0, (image.reshape(*segmentation.labels.shape, -1) == hidden).any(axis=2)
+    )
+    np.testing.assert_array_equal(
+        segmentation.table["pixels"], np.bincount(segmentation.labels.ravel(), minlength=4)[1:]
+    )
+    for label, mean in enumerate(segmentation.table["band_mean"], 1):
+        np.testing.assert_allclose(mean, image[segmentation.labels == label].reshape(-1, pixels.n_bands).mean(axis=0))
+    again = segment(image, model=segmentation.model, axes=axes)  # in one reading, uncounted
     assert again._statistics is None
-    np.testing.assert_array_equal(again.labels, found.labels)
-    np.testing.assert_array_equal(again.table["pixels"], found.table["pixels"])
+    np.testing.assert_array_equal(again.labels, segmentation.labels)
+    np.testing.assert_array_equal(again.table["pixels"], segmentation.table["pixels"])
 
 
 def test_colours_of_sixteen_bits_are_counted():
     pytest.importorskip("skimage")
     image = (CHINA[:80, :100].astype(np.uint16) & 248) * 257
-    found = segment(image, 3, colour="lab", random_state=0)
-    assert found._statistics is not None
+    segmentation = segment(image, 3, colour="lab", random_state=0)
+    assert segmentation._statistics is not None
     rows = Features(colour="lab").transform(image.reshape(-1, 3))
-    np.testing.assert_array_equal(found.labels.ravel(), found.model.predict(rows) + 1)
+    np.testing.assert_array_equal(segmentation.labels.ravel(), segmentation.model.predict(rows) + 1)
 
 
 @cache
@@ -122,7 +128,7 @@ def whole_of_four_bands():
 
 @settings(max_examples=4)
 @given(st.data())
-def test_blocks_change_no_label_and_no_parameter_of_what_is_counted(data):
+def test_chunks_change_no_label_and_no_parameter_of_a_counted_image(data):
     image = IMAGES["8 bits, 4 bands"][:60, :90]
     whole = whole_of_four_bands()
     chunks = [data.draw(st.integers(least, length)) for least, length in ((11, 60), (11, 90), (1, 4))]
@@ -130,9 +136,9 @@ def test_blocks_change_no_label_and_no_parameter_of_what_is_counted(data):
     stored[:] = image
     assert whole._statistics is not None
     for cut in (stored, da.from_array(image, chunks=tuple(chunks))):
-        found = segment(cut, 3, random_state=0, axes="YXC")
-        np.testing.assert_array_equal(found.labels.compute(), whole.labels)
-        np.testing.assert_array_equal(found.model.covariances_, whole.model.covariances_)
+        segmentation = segment(cut, 3, random_state=0, axes="YXC")
+        np.testing.assert_array_equal(segmentation.labels.compute(), whole.labels)
+        np.testing.assert_array_equal(segmentation.model.covariances_, whole.model.covariances_)
 
 
 HALF = np.concatenate([np.full((120, 80, 4), 9, np.uint16), noise((120, 80))], axis=1)
@@ -149,7 +155,7 @@ def never_counted(name):
 
 @pytest.mark.parametrize("name", MANY_VALUES)
 @pytest.mark.parametrize("way", ["at once", "expected", "in the middle"])
-def test_what_has_too_many_values_is_segmented_as_if_it_had_never_been_counted(name, way, monkeypatch):
+def test_images_of_too_many_values_are_segmented_as_if_never_counted(name, way, monkeypatch):
     lazy, streamed = da.from_array(MANY_VALUES[name], chunks=(30, 40, 4)), never_counted(name)
     if way != "at once":
         monkeypatch.setattr(distinct_values, "LIMITS", replace(LIMITS, sample_run_pixels=2**7))
@@ -158,22 +164,22 @@ def test_what_has_too_many_values_is_segmented_as_if_it_had_never_been_counted(n
     begun = []
     from_source = ValueCounts.from_source
     monkeypatch.setattr(ValueCounts, "from_source", lambda *args: begun.append(args) or from_source(*args))
-    found = quiet(segment, lazy, 3, axes="YXC", random_state=0, max_iter=5)
-    assert len(begun) == (way != "expected") and found._statistics is None
-    np.testing.assert_array_equal(found.labels.compute(), streamed.labels.compute())
+    segmentation = quiet(segment, lazy, 3, axes="YXC", random_state=0, max_iter=5)
+    assert len(begun) == (way != "expected") and segmentation._statistics is None
+    np.testing.assert_array_equal(segmentation.labels.compute(), streamed.labels.compute())
     for name in ("weights_", "means_", "covariances_"):
-        np.testing.assert_array_equal(getattr(found.model, name), getattr(streamed.model, name))
-    assert found.model.n_iter_ == streamed.model.n_iter_
+        np.testing.assert_array_equal(getattr(segmentation.model, name), getattr(streamed.model, name))
+    assert segmentation.model.n_iter_ == streamed.model.n_iter_
 
 
 @pytest.mark.parametrize("n_values", [3_000, 3_001])
-def test_a_fourth_as_many_values_as_pixels_are_counted_and_no_more(n_values):
+def test_images_of_at_most_a_fourth_as_many_values_as_pixels_are_counted(n_values):
     assert LIMITS.pixels_per_value == 4
     image = np.resize(np.arange(n_values, dtype=np.uint32), (100, 120))
     assert (table(image) is None) == (n_values > 3_000)
 
 
-def test_counting_stops_soon_after_it_has_met_too_many():
+def test_counting_stops_soon_after_too_many_values():
     read = []
 
     def looked_at(block, block_info=None):
@@ -192,7 +198,7 @@ def test_floats_are_never_counted(dtype, n_bands):
     assert table(np.zeros((40, 40, n_bands), dtype)) is None
 
 
-def test_several_images_are_all_counted_or_none():
+def test_either_all_images_of_a_list_are_counted_or_none():
     one, few, many = (
         Image.from_array(image, axes="YXC") for image in (np.zeros((9, 9, 4), "u2"), HALF[:, :80], noise())
     )
@@ -203,34 +209,36 @@ def test_several_images_are_all_counted_or_none():
     assert len(count_images([always], learning=False)) == 1
 
 
-def test_the_tables_of_several_images_have_a_limit_together(monkeypatch):
+def test_the_tables_of_several_images_have_a_joint_limit(monkeypatch):
     images = [Image.from_array(np.resize(np.arange(50, dtype=np.uint32), (40, 40)), axes="YX")] * 4
     monkeypatch.setattr(distinct_values, "LIMITS", replace(LIMITS, joint_distinct_values=200))
     assert len(count_images(images, learning=True)) == 4
     assert count_images([*images, images[0]], learning=True) is None
 
 
-def test_images_together_are_one_image_that_is_all_of_them_side_by_side():
+def test_several_images_are_fitted_like_one_image_of_all_side_by_side():
     image = IMAGES["8 bits, 4 bands"]
     parts = [image[:, :70], image[:, 70:]]
-    found, whole = (segment(given, 3, random_state=0, axes="YXC", scaling="standard") for given in (parts, image))
-    assert whole._statistics is not None and all(one._statistics is not None for one in found)
-    np.testing.assert_array_equal(np.concatenate([one.labels for one in found], axis=1), whole.labels)
-    np.testing.assert_array_equal(found[1].model.means_, whole.model.means_)
-    np.testing.assert_array_equal(sum(one.table["pixels"] for one in found), whole.table["pixels"])
+    segmentation, whole = (
+        segment(given, 3, random_state=0, axes="YXC", scaling="standard") for given in (parts, image)
+    )
+    assert whole._statistics is not None and all(one._statistics is not None for one in segmentation)
+    np.testing.assert_array_equal(np.concatenate([one.labels for one in segmentation], axis=1), whole.labels)
+    np.testing.assert_array_equal(segmentation[1].model.means_, whole.model.means_)
+    np.testing.assert_array_equal(sum(one.table["pixels"] for one in segmentation), whole.table["pixels"])
 
 
-def test_images_of_which_one_streams_are_learnt_from_together():
+def test_counted_and_streamed_images_are_fitted_together():
     flat = np.full((60, 60, 4), 40_000, np.uint16)
     flat[:, 30:] = 20_000
-    found = quiet(segment, [flat, noise((60, 60))], 3, random_state=0, axes="YXC", max_iter=5)
+    segmentation = quiet(segment, [flat, noise((60, 60))], 3, random_state=0, axes="YXC", max_iter=5)
     rows = np.concatenate([flat.reshape(-1, 4), noise((60, 60)).reshape(-1, 4)])
     np.testing.assert_array_equal(
-        np.concatenate([one.labels.ravel() for one in found]), found[0].model.predict(rows) + 1
+        np.concatenate([one.labels.ravel() for one in segmentation]), segmentation[0].model.predict(rows) + 1
     )
 
 
-def test_too_few_values_for_the_segments_are_an_error_as_of_fewer_bands():
+def test_fewer_distinct_values_than_segments_are_refused():
     with pytest.raises(InputError, match="the same value everywhere"):
         segment(np.full((9, 9, 4), 3, np.uint8), 2, axes="YXC")
     with pytest.raises(InputError, match="has 2 distinct values, of which 3 segments cannot be made"):

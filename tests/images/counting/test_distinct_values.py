@@ -1,4 +1,4 @@
-"""How many values there are by those of a few runs: never fewer than were seen, near the truth where they are alike."""
+"""The estimated number of distinct values is a lower bound, near the truth for equally common values."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ plots_ = st.lists(st.frozensets(st.integers(0, 30)), min_size=1, max_size=8)
 
 
 @given(plots_, st.floats(0, 1e9), st.floats(0, 1e9))
-def test_more_plots_have_no_fewer_species_and_none_fewer_than_were_seen(plots, more, most):
+def test_richness_increases_with_sampling_units_from_the_observed_number(plots, more, most):
     plots, seen = [np.array(sorted(plot), int) for plot in plots], len(frozenset().union(*plots))
     few, many = (estimate_richness(plots, len(plots) + extra) for extra in sorted([more, most]))
     assert seen <= few <= many * (1 + 1e-12) < np.inf
@@ -38,17 +38,17 @@ def drawn(n_species, skew, seed=0, n_plots=16, size=4_000):
 
 
 @pytest.mark.parametrize("n_species", [300, 20_000, 500_000])
-def test_as_many_are_expected_as_there_are_where_all_are_as_common(n_species):
+def test_richness_of_equally_common_species_is_near_the_truth(n_species):
     assert estimate_richness(drawn(n_species, 0.0), 1e6) == pytest.approx(n_species, rel=0.15)
 
 
 @pytest.mark.parametrize("skew", [0.5, 1.0, 1.5])
-def test_no_more_are_expected_than_there_are_where_many_are_rare(skew):
+def test_richness_with_many_rare_species_is_a_lower_bound(skew):
     for seed in range(5):
         assert estimate_richness(drawn(20_000, skew, seed), 1e6) < 1.05 * 20_000
 
 
-def test_where_none_is_seen_twice_as_many_are_new_on_each_plot_to_come():
+def test_richness_extrapolates_linearly_if_no_species_is_seen_twice():
     plots = np.arange(16 * 1_000).reshape(16, -1)
     assert estimate_richness(plots, 1_600) == pytest.approx(1_600_000, rel=0.01)
 
@@ -63,7 +63,7 @@ def cut(image, how):
 
 @pytest.mark.parametrize("chunks", [None, (300, 400), (7, 400), (64, 64), (300, 3)])
 @pytest.mark.parametrize("where", ["all", "lower half", "right half", "every other line", "a tenth"])
-def test_noise_is_expected_to_be_all_different_wherever_it_is(where, chunks):
+def test_the_distinct_values_of_noise_are_estimated_wherever_it_lies(where, chunks):
     image = np.full((300, 400, 4), 7, np.uint16)
     part = {
         "all": np.s_[:],
@@ -80,7 +80,7 @@ def test_noise_is_expected_to_be_all_different_wherever_it_is(where, chunks):
 
 
 @pytest.mark.parametrize("chunks", [None, (50, 400), (64, 64)])
-def test_nodata_is_no_value(chunks):
+def test_nodata_is_not_counted_as_a_value(chunks):
     image = np.random.default_rng(0).integers(0, 6, (300, 400, 4), np.uint8)
     image[:250, :] = 200
     pixels = Image.from_array(cut(image, chunks), axes="YXC", nodata=200)
@@ -90,7 +90,7 @@ def test_nodata_is_no_value(chunks):
     )
 
 
-def test_few_blocks_are_read_of_many_and_always_the_same():
+def test_the_estimate_reads_few_chunks_and_always_the_same():
     image, read = noise((512, 512)), []
 
     def looked_at(block, block_info=None):

@@ -1,4 +1,4 @@
-"""The hash table counts what np.unique counts, and neither what numbers are alike nor where they lie makes it slow."""
+"""The hash table counts like np.unique, and regular codes do not make it slow."""
 
 import pickle
 
@@ -41,7 +41,7 @@ numbers_ = arrays(np.uint64, st.integers(0, 300), elements=st.integers(0, 9) | s
 
 
 @given(numbers_, st.data())
-def test_any_parts_in_any_order_are_counted_as_unique_counts_them(numbers, data):
+def test_counts_of_any_parts_in_any_order_equal_those_of_numpy_unique(numbers, data):
     shuffled = numbers[data.draw(st.permutations(range(len(numbers))))]
     cuts = sorted(data.draw(st.lists(st.integers(0, len(numbers)), max_size=4)))
     total = HashCounters(100)
@@ -54,7 +54,7 @@ def test_any_parts_in_any_order_are_counted_as_unique_counts_them(numbers, data)
 
 
 @given(st.integers(0, 5_000), st.integers(0, 5_000))
-def test_one_number_more_than_there_may_be_is_one_too_many(n, most):
+def test_one_value_more_than_the_maximum_is_refused(n, most):
     assert HashCounters(most).add(np.arange(n, dtype=np.uint64), np.ones(n, np.uint32)) is (n <= most)
 
 
@@ -73,7 +73,7 @@ ALIKE = {
 
 
 @pytest.mark.parametrize("alike", ALIKE)
-def test_numbers_that_are_alike_lie_as_close_to_their_slots_as_any(alike):
+def test_probe_lengths_of_regular_codes_match_theory(alike):
     numbers = ALIKE[alike]
     keys, places, _ = count(numbers).slots()
     taken = np.flatnonzero(places)
@@ -84,7 +84,7 @@ def test_numbers_that_are_alike_lie_as_close_to_their_slots_as_any(alike):
     assert steps.max() < 100
 
 
-def test_numbers_that_want_the_same_slot_are_kept_apart():
+def test_colliding_codes_are_kept_apart():
     same = np.array(
         [unmixed(high << 32 | 4095) for high in range(1_000)], np.uint64
     )  # the last slot, and round the end
@@ -95,7 +95,7 @@ def test_numbers_that_want_the_same_slot_are_kept_apart():
 
 
 @given(numbers_)
-def test_the_key_of_a_free_slot_is_no_number_of_the_table(numbers):
+def test_the_key_of_free_slots_is_no_code_of_the_table(numbers):
     keys, places, free = count(numbers).slots()
     assert free not in numbers
     np.testing.assert_array_equal(keys == free, places == 0)
@@ -106,7 +106,7 @@ def test_the_key_of_a_free_slot_is_no_number_of_the_table(numbers):
     st.integers(0, 40),
     st.data(),
 )
-def test_pixels_are_their_numbers_and_in_their_order(kind, n, data):
+def test_codes_decode_to_their_pixels_and_sort_like_them(kind, n, data):
     dtype, n_bands = kind
     rows = data.draw(arrays(dtype, (n, n_bands)))
     numbers = encode_pixels(rows)
@@ -116,7 +116,7 @@ def test_pixels_are_their_numbers_and_in_their_order(kind, n, data):
     np.testing.assert_array_equal(bits[np.argsort(numbers, kind="stable")], bits[np.lexsort(bits.T[::-1])])
 
 
-def test_a_block_of_more_pixels_than_are_numbered_together_is_counted_whole():
+def test_a_block_longer_than_the_encoding_buffer_is_counted_whole():
     rows = np.random.default_rng(0).integers(0, 3, (3 * BLOCK_ROWS + 5, 4)).astype(np.uint16)
     numbers, counts = HashCounters(100).count_block(rows)
     expected = np.unique(rows, axis=0, return_counts=True)
@@ -129,12 +129,12 @@ def test_a_block_of_more_pixels_than_are_numbered_together_is_counted_whole():
     )
 
 
-def test_counts_do_not_end_at_four_bytes():
+def test_counts_exceed_32_bits():
     total = HashCounters(10)
     for _ in range(3):
         total.add(np.array([7], np.uint64), np.array([2**32 - 1], np.uint32))
     assert total.items()[1].tolist() == [3 * (2**32 - 1)]
 
 
-def test_what_counts_goes_to_another_process_empty():
+def test_counters_are_pickled_empty():
     assert len(pickle.dumps(HashCounters(2**22))) < 200

@@ -26,7 +26,7 @@ def drawn(dtype, n_bands, n=5_000, seed=0):
 
 
 @pytest.mark.parametrize(("dtype", "n_bands"), SMALL + HASHED)
-def test_every_value_is_counted_as_often_as_it_is_there(dtype, n_bands):
+def test_counts_equal_those_of_numpy_unique(dtype, n_bands):
     rows = drawn(dtype, n_bands)
     counted = ValueCounts.from_source(as_source(rows))
     values, counts = np.unique(rows, axis=0, return_counts=True)
@@ -39,7 +39,7 @@ def test_every_value_is_counted_as_often_as_it_is_there(dtype, n_bands):
 
 @settings(max_examples=40)
 @given(st.sampled_from(SMALL + HASHED), st.integers(1, 60), st.data())
-def test_any_chunks_in_any_order_are_counted_alike(kind, n, data):
+def test_chunks_and_their_order_change_no_count(kind, n, data):
     dtype, n_bands = kind
     limits = np.iinfo(dtype)
     some = st.integers(-2, 2) if limits.min < 0 else st.integers(0, 4)
@@ -58,14 +58,14 @@ def test_any_chunks_in_any_order_are_counted_alike(kind, n, data):
 
 @settings(max_examples=30)
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(20, 400))
-def test_more_values_than_there_may_be_are_no_table_however_they_are_cut(n_values, most, length):
+def test_more_than_the_maximum_of_values_gives_no_table_for_any_chunks(n_values, most, length):
     rows = np.random.default_rng(0).permutation(np.tile(np.arange(n_values), 3)).astype(np.uint16)[:, None].repeat(2, 1)
     counted = ValueCounts.from_source(as_source(da.from_array(rows, chunks=(length, -1))), most)
     assert (counted is None) == (n_values > most)
 
 
 @pytest.mark.parametrize("kind", [("uint8", 3), ("uint8", 4), ("uint16", 4)])
-def test_tables_together_are_the_table_of_all_pixels(kind):
+def test_joined_tables_are_the_table_of_all_pixels(kind):
     parts = [drawn(*kind, n=n, seed=seed) for seed, n in enumerate((5_000, 20, 3_000))]
     together = ValueCounts.join([ValueCounts.from_source(as_source(part)) for part in parts])
     whole = ValueCounts.from_source(as_source(np.concatenate(parts)))
@@ -74,7 +74,7 @@ def test_tables_together_are_the_table_of_all_pixels(kind):
 
 
 @pytest.mark.parametrize(("dtype", "n_bands"), SMALL + HASHED)
-def test_what_is_looked_up_is_what_belongs_to_the_value(dtype, n_bands):
+def test_look_up_returns_the_result_of_each_value(dtype, n_bands):
     rows = drawn(dtype, n_bands)
     counted = ValueCounts.from_source(as_source(rows))
     sums = counted.values.astype(np.int64).sum(axis=1)
@@ -82,7 +82,7 @@ def test_what_is_looked_up_is_what_belongs_to_the_value(dtype, n_bands):
 
 
 @pytest.mark.parametrize(("dtype", "n_bands"), SMALL)
-def test_rows_are_their_distinct_values_at_their_places(dtype, n_bands):
+def test_unique_pixels_and_their_indices_restore_the_rows(dtype, n_bands):
     rows = drawn(dtype, n_bands)
     values, places = find_unique_pixels(rows)
     assert values.dtype == rows.dtype and len(values) == len(np.unique(rows, axis=0))
@@ -90,14 +90,14 @@ def test_rows_are_their_distinct_values_at_their_places(dtype, n_bands):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint32", "int64"])
-def test_a_value_that_was_not_counted_looks_up_0(dtype):
+def test_an_unknown_value_looks_up_0(dtype):
     look_up = ValueLookup(np.array([[3], [5]], dtype), np.array([1, 2], np.uint8))
     asked = np.arange(100, dtype=dtype)[:, None]  # among them what says of a slot that it is free
     np.testing.assert_array_equal(look_up(asked), np.where(asked == 5, 2, asked == 3).ravel())
 
 
 @pytest.mark.parametrize("kind", [("uint8", 3), ("uint8", 4)])
-def test_a_table_goes_to_another_process_without_what_is_not_there(kind):
+def test_a_lookup_is_pickled_without_its_empty_slots(kind):
     rows = drawn(*kind)
     counted = ValueCounts.from_source(as_source(rows))
     look_up = ValueLookup(counted.values, np.arange(len(counted.values)).astype(np.uint16))
@@ -107,7 +107,7 @@ def test_a_table_goes_to_another_process_without_what_is_not_there(kind):
 
 
 @pytest.mark.parametrize("covariance_type", STRUCTURES)
-def test_em_on_the_table_is_em_on_the_pixels(covariance_type):
+def test_em_on_value_counts_equals_em_on_pixels_for_every_family(covariance_type):
     rows = load_sample_image("china.jpg")[::4, ::4].reshape(-1, 3)
     start = GaussianMixture(4, covariance_type=covariance_type, random_state=0, max_iter=1, tol=0, init_params="kmeans")
     with pytest.warns(UserWarning, match="converge"):
@@ -143,7 +143,7 @@ def test_em_on_the_table_is_em_on_the_pixels(covariance_type):
         ("int8", 3, True),
     ],
 )
-def test_what_has_too_many_values_is_not_always_counted(dtype, n_bands, small):
+def test_only_pixels_of_few_bits_are_countable(dtype, n_bands, small):
     assert is_countable(np.dtype(dtype), n_bands) is small
 
 
@@ -160,5 +160,5 @@ def test_what_has_too_many_values_is_not_always_counted(dtype, n_bands, small):
         ("complex64", 1, False),
     ],
 )
-def test_integers_of_up_to_eight_bytes_may_be_counted_and_nothing_else(dtype, n_bands, few):
+def test_only_integers_of_up_to_64_bits_are_hashable(dtype, n_bands, few):
     assert is_hashable(np.dtype(dtype), n_bands) is few

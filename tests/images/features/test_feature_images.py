@@ -85,7 +85,7 @@ def test_no_chunking_changes_a_bit_of_any_feature(whole, data):
 
 @settings(deadline=None, max_examples=15)
 @given(st.data())
-def test_windows_hold_the_pixels_that_are_there_and_no_other(data):
+def test_windows_hold_the_valid_pixels_only(data):
     shape = tuple(data.draw(st.integers(1, most)) for most in (4, 7, 8))
     window = data.draw(st.sampled_from([3, 5]))
     values = scene("float64", shape, data.draw(st.integers(0, 9)))
@@ -120,14 +120,14 @@ def test_local_deviations_do_not_cancel():
     assert computed(np.full((9, 9), 0.1), Features(window=3))[..., 2].max() < 1e-16
 
 
-def test_local_means_of_whole_numbers_are_the_nearest_to_the_exact_ones():
+def test_local_means_of_integers_are_correctly_rounded():
     values = scene("uint16", (19, 23)) * np.uint16(541)
     found = computed(values.astype(np.float64), Features(window=3))
     sums = sum(np.roll(values.astype(np.int64), (y, x), (0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1))
     np.testing.assert_array_equal(found[1:-1, 1:-1, 1], (sums / 9)[1:-1, 1:-1])
 
 
-def test_time_is_not_around_a_pixel():
+def test_windows_do_not_extend_over_time():
     values = scene("float32", (3, 9, 10))
     features = Features(window=3, coordinates=1.0)
     series = computed(values, features, axes="TYX")
@@ -135,7 +135,7 @@ def test_time_is_not_around_a_pixel():
         same(np.ascontiguousarray(series[time]), computed(values[time], features))
 
 
-def test_the_order_of_axes_changes_that_of_the_features_alone():
+def test_permuted_axes_give_permuted_features():
     values = scene("float32", (2, 4, 7, 6))
     features = Features(window=3, coordinates=2.0)
     expected = computed(values, features, axes="TZYX")
@@ -144,7 +144,7 @@ def test_the_order_of_axes_changes_that_of_the_features_alone():
         np.testing.assert_array_equal(turned, expected.transpose(*order, 4))
 
 
-def test_coordinates_depend_on_the_place_and_not_on_the_resolution():
+def test_coordinates_do_not_depend_on_the_resolution():
     features = Features(coordinates=8.0)
     coarse, fine = computed(np.zeros((2, 4)), features), computed(np.zeros((4, 8)), features)
     np.testing.assert_array_equal(coarse[0, :, 2], [1, 3, 5, 7])
@@ -154,7 +154,7 @@ def test_coordinates_depend_on_the_place_and_not_on_the_resolution():
     np.testing.assert_array_equal(planes[:, 0, 0, 1], [2, 6])
 
 
-def test_what_is_made_of_nodata_is_nodata():
+def test_features_of_nodata_are_nodata():
     values = scene("uint8", (9, 8, 3))
     values[4, 5, 1] = 0
     image = compute_features(Image.from_array(values, axes="YXC", nodata=0), Features(window=3))
@@ -164,7 +164,7 @@ def test_what_is_made_of_nodata_is_nodata():
     assert labels.sum() == 71 and labels[4, 5] == 0
 
 
-def test_features_that_change_nothing_leave_the_image_as_it_is():
+def test_identity_features_return_the_same_image():
     image = Image.from_array(scene("uint8", (5, 6)))
     assert compute_features(image, Features()) is image
 
@@ -184,7 +184,7 @@ def test_standardized_features_have_mean_0_and_deviation_1(dtype):
     assert features.scaling == fit_scaling([image], Features(window=3))
 
 
-def test_infinity_is_named_with_its_place_also_where_it_is_around():
+def test_an_infinite_pixel_is_named_by_its_position_from_any_block():
     values = scene("float32", (3, 12, 13))
     values[1, 7, 9] = np.inf
     image = Image.from_array(stored(values, (1, 4, 4)), axes="TYX")
@@ -196,7 +196,7 @@ def test_infinity_is_named_with_its_place_also_where_it_is_around():
     assert np.isfinite(computed(values, Features(window=5), axes="TYX")).sum() == 3 * (values.size - 1)
 
 
-def test_colours_beyond_their_range_are_named_with_their_place():
+def test_colours_out_of_range_are_named_by_their_position():
     values = scene("float32", (6, 7, 3))
     values[2, 3] = [0, 1.5, 0]
     with pytest.raises(InputError, match=r"holds 0, 1\.5, 0 at row 2, column 3; divide it"):
@@ -206,7 +206,7 @@ def test_colours_beyond_their_range_are_named_with_their_place():
     assert np.isfinite(computed(values, Features(colour="lab"), axes="YXC", mask=mask)).sum() == 41 * 3
 
 
-def test_storage_is_not_read_many_times_for_what_is_around():
+def test_surroundings_are_read_at_most_1_6_times():
     class Counting:
         """A stored array that counts the pixels of the chunks that it would have to decode."""
 
@@ -228,7 +228,7 @@ def test_storage_is_not_read_many_times_for_what_is_around():
     assert array.read / 4096**2 < 1.6
 
 
-def test_blocks_of_dask_are_cut_where_their_features_are_too_many():
+def test_dask_chunks_are_split_if_their_features_are_too_large():
     lazy = da.zeros((3000, 2500, 3), chunks=-1, dtype=np.float32)
     image = compute_features(Image.from_array(lazy), Features(window=5))
     assert 2**24 < np.prod(image.values.chunksize) * 4 <= LIMITS.feature_block_bytes
@@ -236,7 +236,7 @@ def test_blocks_of_dask_are_cut_where_their_features_are_too_many():
     assert min(map(min, thin.chunks)) >= 4
 
 
-def test_images_in_memory_are_cut_for_all_threads():
+def test_images_in_memory_are_split_for_all_threads():
     image = compute_features(Image.from_array(np.zeros((900, 1000), np.float32)), Features(window=5))
     assert len(image.chunks[0]) * len(image.chunks[1]) >= 2
     held = image.persist()

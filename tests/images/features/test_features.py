@@ -23,7 +23,7 @@ def test_lab_is_that_of_scikit_image():
         np.testing.assert_allclose(found, color.rgb2lab(pixels).reshape(-1, 3), atol=2e-5)
 
 
-def test_many_pixels_have_the_colours_of_few(monkeypatch):
+def test_conversion_of_unique_colours_changes_no_bit(monkeypatch):
     pytest.importorskip("skimage")
     rows = load_sample_image("china.jpg")[:50, :60].reshape(-1, 3)
     one = colour.convert_to_lab(rows)
@@ -32,14 +32,14 @@ def test_many_pixels_have_the_colours_of_few(monkeypatch):
 
 
 @given(arrays(np.uint8, st.tuples(st.integers(1, 70), st.just(3))), st.data())
-def test_the_features_of_a_pixel_do_not_depend_on_those_beside_it(rows, data):
+def test_features_of_a_pixel_do_not_depend_on_other_rows(rows, data):
     pytest.importorskip("skimage")
     features = Features(colour="lab", scaling=Scaling((50.0, 1.0, 2.0), (3.0, 0.1, 7.0)))
     chosen = data.draw(st.lists(st.integers(0, len(rows) - 1), min_size=1))
     assert features.transform(rows)[chosen].tobytes() == features.transform(rows[chosen]).tobytes()
 
 
-def test_bands_come_back_out_of_means_of_features():
+def test_means_of_features_are_converted_back_to_bands():
     pytest.importorskip("skimage")
     rows = np.array([[10, 200, 30], [250, 0, 90]], np.uint8)
     scaling = Scaling((50.0, 1.0, 2.0), (3.0, 0.1, 7.0))
@@ -55,7 +55,7 @@ def test_bands_come_back_out_of_means_of_features():
     assert Features(window=3).brightness(means, 2) == 15
 
 
-def test_features_are_written_in_json_and_read_again():
+def test_features_survive_json():
     for features in (
         Features(),
         Features((2, 0, 1), "lab", 5, 2.5, Scaling((0.1, 1 / 3, 2.0) * 3, (1.0, 1e-7, 5e20) * 3)),
@@ -75,7 +75,7 @@ def test_a_scaling_is_mean_and_deviation(rows):
     )
 
 
-def test_the_scaling_of_weighted_values_is_that_of_the_pixels():
+def test_scaling_of_weighted_values_equals_that_of_the_pixels():
     rows = np.random.default_rng(0).integers(0, 9, (500, 2)).astype(np.uint8)
     values, counts = np.unique(rows, axis=0, return_counts=True)
     one, other = Scaling.from_source(as_source(rows)), Scaling.from_source(as_source(values, counts.astype(np.float64)))
@@ -83,13 +83,13 @@ def test_the_scaling_of_weighted_values_is_that_of_the_pixels():
     np.testing.assert_allclose(one.deviations, other.deviations, rtol=1e-13)
 
 
-def test_a_feature_that_is_the_same_everywhere_stays_finite():
+def test_constant_features_have_deviation_1():
     rows = np.full((1000, 1), 0.1) * [1, 1e6]
     scaling = Scaling.from_source(as_source(rows))
     assert scaling.deviations == (1.0, 1.0)
 
 
-def test_the_floor_of_variances_is_what_rounding_took_away():
+def test_the_default_regularization_is_the_rounding_variance():
     scaling = Scaling((0.0, 0.0), (4.0, 2.0))
     assert Features().rounding_variance(UINT8) == Features(window=3).rounding_variance(UINT8) == pytest.approx(1 / 12)
     assert Features(colour="lab").rounding_variance(UINT8) == pytest.approx((100 / 255) ** 2 / 12)
@@ -98,7 +98,7 @@ def test_the_floor_of_variances_is_what_rounding_took_away():
     assert Features(scaling=scaling).rounding_variance(FLOAT32) is None
 
 
-def test_bands_have_numbers_or_names():
+def test_bands_are_resolved_from_numbers_or_names():
     assert resolve_bands(None, None) is None
     assert resolve_bands([2, 0], None) == resolve_bands(np.array([2, 0]), None) == (2, 0)
     assert resolve_bands(1, None) == (1,)
@@ -127,12 +127,12 @@ def test_bands_have_numbers_or_names():
         ({"coordinates": "3"}, "is no weight"),
     ],
 )
-def test_what_is_no_feature_is_refused_in_a_sentence(options, message):
+def test_invalid_features_are_refused_in_one_sentence(options, message):
     with pytest.raises(InputError, match=message):
         Features(**options)
 
 
-def test_a_scaling_is_a_value():
+def test_a_scaling_of_another_type_is_refused():
     with pytest.raises(InputTypeError, match="pass a Scaling"):
         Features(scaling=3)
 
@@ -145,7 +145,7 @@ def test_a_scaling_is_a_value():
         (Features(scaling=Scaling((0.0,), (1.0,))), 3, "uint8", "is of 1 features, and the image has 3"),
     ],
 )
-def test_pixels_of_which_they_cannot_be_made_are_refused(features, n_bands, dtype, message):
+def test_pixels_without_the_needed_bands_or_dtype_are_refused(features, n_bands, dtype, message):
     if features.colour:
         pytest.importorskip("skimage")
     with pytest.raises(InputError, match=message):

@@ -32,25 +32,25 @@ def textures(shape=(60, 80), seed=0):
 
 def test_windows_tell_textures_apart():
     image, regions = textures()
-    found = segment(image, 2, window=9, random_state=0)
+    segmentation = segment(image, 2, window=9, random_state=0)
     inside = np.s_[:, np.r_[:35, 45:80]]
-    agreement = (found.labels == regions)[inside].mean()
+    agreement = (segmentation.labels == regions)[inside].mean()
     assert max(agreement, 1 - agreement) > 0.99
-    assert found.table["mean"].shape == (2, 3) and found.features == Features(window=9)
+    assert segmentation.table["mean"].shape == (2, 3) and segmentation.features == Features(window=9)
     alone = (segment(image, 2, random_state=0).labels == regions).mean()
     assert max(alone, 1 - alone) < 0.9
 
 
 def test_coordinates_tell_places_apart():
     image = np.random.default_rng(0).normal(size=(40, 60))
-    found = segment(image, 2, coordinates=50.0, random_state=0, covariance_type="spherical")
-    halves = found.labels[:, :20], found.labels[:, 40:]
+    segmentation = segment(image, 2, coordinates=50.0, random_state=0, covariance_type="spherical")
+    halves = segmentation.labels[:, :20], segmentation.labels[:, 40:]
     assert all((half == half[0, 0]).all() for half in halves) and halves[0][0, 0] != halves[1][0, 0]
 
 
 @cache
 def two_halves():
-    """An image of two halves with a hole, options, and what is found in it whole."""
+    """Return an image of two halves with a hole, options, and its segmentation."""
     image = np.random.default_rng(0).normal(size=(23, 31, 2)).astype(np.float32)
     image[:, 15:] += 3
     image[4, 7] = np.nan
@@ -78,64 +78,64 @@ def test_counted_colours_are_those_of_the_pixels(photograph, covariance_type, sc
     pytest.importorskip("skimage")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        found = segment(
+        segmentation = segment(
             photograph, 4, colour="lab", scaling=scaling, covariance_type=covariance_type, random_state=0, max_iter=3
         )
-        rows = compute_features(Image.from_array(photograph), found.features).to_rows()
+        rows = compute_features(Image.from_array(photograph), segmentation.features).to_rows()
         counted = ValueCounts.from_source(Image.from_array(photograph).to_rows())
         models = []
-        for source in (rows, counted.to_source(found.features.transform(counted.values))):
+        for source in (rows, counted.to_source(segmentation.features.transform(counted.values))):
             model = GaussianMixture(
                 4,
                 covariance_type=covariance_type,
                 tol=0,
                 max_iter=10,
                 algorithm="batch",
-                weights_init=found.model.weights_,
-                means_init=found.model.means_,
-                precisions_init=found.model.precisions_,
+                weights_init=segmentation.model.weights_,
+                means_init=segmentation.model.means_,
+                precisions_init=segmentation.model.precisions_,
             )
             models.append(model.fit(source))
     pixels, table = models
     for name in ("weights_", "means_", "covariances_", "lower_bounds_"):
         np.testing.assert_allclose(getattr(table, name), getattr(pixels, name), rtol=1e-10, atol=1e-10)
-    labels = found.model.predict(rows.array.compute()).reshape(photograph.shape[:2]) + 1
-    np.testing.assert_array_equal(found.labels, labels)
-    assert segment(photograph, model=found.model, colour="lab", scaling=found.features.scaling).labels.tobytes() == (
-        found.labels.tobytes()
-    )
+    labels = segmentation.model.predict(rows.array.compute()).reshape(photograph.shape[:2]) + 1
+    np.testing.assert_array_equal(segmentation.labels, labels)
+    assert segment(
+        photograph, model=segmentation.model, colour="lab", scaling=segmentation.features.scaling
+    ).labels.tobytes() == (segmentation.labels.tobytes())
 
 
 def test_segments_of_colours_are_in_the_order_of_lightness(photograph):
     pytest.importorskip("skimage")
     for scaling in (None, "standard"):
-        found = segment(photograph, 4, colour="lab", scaling=scaling, random_state=0, max_iter=1000)
-        assert (np.diff(found.table["mean"][:, 0]) > 0).all()
+        segmentation = segment(photograph, 4, colour="lab", scaling=scaling, random_state=0, max_iter=1000)
+        assert (np.diff(segmentation.table["mean"][:, 0]) > 0).all()
 
 
 def test_scaling_changes_no_mixture_but_its_units():
     image = np.random.default_rng(0).normal(size=(50, 60, 3)) * [1, 100, 1e4] + [0, 5, 1e5]
     image[:20] += [5, 500, 5e4]
-    found = segment(image, 2, scaling="standard", random_state=0)
+    segmentation = segment(image, 2, scaling="standard", random_state=0)
     expected = np.broadcast_to(np.where(np.arange(50)[:, None] < 20, 2, 1), (50, 60))
-    np.testing.assert_array_equal(found.labels, expected)
+    np.testing.assert_array_equal(segmentation.labels, expected)
     rows = image.reshape(-1, 3)
-    np.testing.assert_allclose(found.features.scaling.means, rows.mean(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(found.features.scaling.deviations, rows.std(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(segmentation.features.scaling.means, rows.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(segmentation.features.scaling.deviations, rows.std(axis=0), rtol=1e-12)
     larger = segment(image * 1000, 2, scaling="standard", random_state=0)
-    np.testing.assert_allclose(larger.model.means_, found.model.means_, rtol=1e-9)
+    np.testing.assert_allclose(larger.model.means_, segmentation.model.means_, rtol=1e-9)
 
 
-def test_another_image_is_scaled_as_the_first():
+def test_a_second_image_is_scaled_like_the_first():
     image, _ = textures()
-    found = segment(image, 2, window=5, scaling="standard", random_state=0)
-    again = segment(image[:30], model=found.model, window=5, scaling=found.features.scaling)
-    np.testing.assert_array_equal(again.labels[:28], found.labels[:28])
+    segmentation = segment(image, 2, window=5, scaling="standard", random_state=0)
+    again = segment(image[:30], model=segmentation.model, window=5, scaling=segmentation.features.scaling)
+    np.testing.assert_array_equal(again.labels[:28], segmentation.labels[:28])
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 @pytest.mark.parametrize("options", [{}, {"window": 3}, {"coordinates": 3.0}])
-def test_turned_images_have_turned_labels(dtype, options):
+def test_permuted_axes_give_permuted_labels(dtype, options):
     random = np.random.default_rng(0)
     image = (100 + random.normal(scale=5, size=(2, 4, 20, 15))).astype(dtype)
     image[..., :7] += 60
@@ -150,31 +150,32 @@ def test_turned_images_have_turned_labels(dtype, options):
 @pytest.mark.parametrize(
     ("dtype", "n_bands"), [("uint16", 4), ("float32", 1), ("float64", 2), ("uint8", 12), ("int32", 2)]
 )
-def test_what_cannot_be_counted_is_streamed(dtype, n_bands, window):
+def test_uncountable_images_are_streamed(dtype, n_bands, window):
     random = np.random.default_rng(0)
     regions = np.broadcast_to(np.arange(48) // 16, (40, 48))
     image = (40 + 60 * regions[..., None] + random.normal(scale=3, size=(40, 48, n_bands))).astype(dtype)
     stored = zarr.create_array({}, shape=image.shape, chunks=(16, 16, 1), dtype=dtype)
     stored[:] = image
-    found = segment(stored, 3, axes="YXC", window=window, random_state=0)
+    segmentation = segment(stored, 3, axes="YXC", window=window, random_state=0)
     rows = compute_features(Image.from_array(image, axes="YXC"), Features(window=window)).to_rows().array.compute()
-    np.testing.assert_array_equal(found.labels.compute().ravel(), found.model.predict(rows) + 1)
+    np.testing.assert_array_equal(segmentation.labels.compute().ravel(), segmentation.model.predict(rows) + 1)
     if window is None:
-        np.testing.assert_array_equal(found.labels.compute(), regions + 1)
+        np.testing.assert_array_equal(segmentation.labels.compute(), regions + 1)
 
 
-def test_labels_of_features_are_written_and_gone_on_with(tmp_path):
+def test_labels_of_features_resume_only_with_the_same_features(tmp_path):
     image, _ = textures()
     lazy = da.from_array(image, chunks=(20, 80))
-    found = segment(lazy, 2, window=5, scaling="standard", random_state=0, output=tmp_path / "labels.zarr")
+    segmentation = segment(lazy, 2, window=5, scaling="standard", random_state=0, output=tmp_path / "labels.zarr")
     np.testing.assert_array_equal(
-        found.labels[:], segment(image, model=found.model, window=5, scaling=found.features.scaling).labels
+        segmentation.labels[:],
+        segment(image, model=segmentation.model, window=5, scaling=segmentation.features.scaling).labels,
     )
     (tmp_path / "labels.zarr").rename(tmp_path / "again.zarr.partial")
     with pytest.warns(UserWarning, match="not gone on with, but replaced: it is of scaling"):
         # other features of the same image, though as many, by a model that does not say what it has learnt
-        model = without_recipe(found.model)
-        scaling = type(found.features.scaling)((0.0,) * 3, (1.0,) * 3)
+        model = without_recipe(segmentation.model)
+        scaling = type(segmentation.features.scaling)((0.0,) * 3, (1.0,) * 3)
         segment(lazy, model=model, window=5, scaling=scaling, output=tmp_path / "again.zarr")
 
 
@@ -185,16 +186,16 @@ def without_recipe(model):
     return bare
 
 
-def test_a_model_of_features_need_not_be_told_and_cannot_be_told_otherwise():
+def test_a_model_knows_its_features_and_refuses_others():
     image, _ = textures()
-    found = segment(image, 2, window=5, coordinates=3.0, scaling="standard", random_state=0)
-    again = segment(image, model=found.model)
-    np.testing.assert_array_equal(again.labels, found.labels)
-    assert again.features == found.features
+    segmentation = segment(image, 2, window=5, coordinates=3.0, scaling="standard", random_state=0)
+    again = segment(image, model=segmentation.model)
+    np.testing.assert_array_equal(again.labels, segmentation.labels)
+    assert again.features == segmentation.features
     with pytest.raises(InputError, match=r"learnt with window=5, and window=7 was asked for; leave window out"):
-        segment(image, model=found.model, window=7)
+        segment(image, model=segmentation.model, window=7)
     with pytest.raises(InputError, match=r"learnt with colour=None, and colour='lab' was asked for"):
-        segment(image, model=found.model, colour="lab")
+        segment(image, model=segmentation.model, colour="lab")
 
 
 IMAGE = load_sample_image("china.jpg")[:40, :50]
@@ -215,12 +216,12 @@ MODEL = GaussianMixture(2, random_state=0).fit(IMAGE.reshape(-1, 3))
         ),
     ],
 )
-def test_features_that_cannot_be_had_are_refused_in_a_sentence(options, message):
+def test_unavailable_features_are_refused_in_one_sentence(options, message):
     with pytest.raises(InputError, match=message) as raised:
         segment(IMAGE, **options)
     assert "\n" not in str(raised.value)
 
 
-def test_a_volume_is_no_picture(tmp_path):
+def test_a_volume_is_refused_as_png(tmp_path):
     with pytest.raises(InputError, match="A picture has rows and columns only"):
         segment(np.zeros((4, 5, 6), np.uint8), 2, axes="ZYX", output=tmp_path / "labels.png")

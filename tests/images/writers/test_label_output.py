@@ -1,4 +1,4 @@
-"""What is written opens in the tools that people have, and is complete or is not there."""
+"""Written labels open in other tools, and are complete or absent."""
 
 import json
 import os
@@ -73,9 +73,7 @@ def written(tmp_path, model):
         target = LabelOutput.from_path(tmp_path / name, **options)
         target.format.check(values.shape, K, grid)
         axes = axes or "TZYX"[-values.ndim :]
-        provenance = Provenance.from_source(
-            "segments", parameters_of(model), RECORD_ROWS
-        )
+        provenance = Provenance.from_source("segments", parameters_of(model), RECORD_ROWS)
         return target.write(lazy, provenance, LabelDescription(axes, palette(MEANS, np.dtype(dtype)), grid))
 
     return write_to
@@ -83,10 +81,10 @@ def written(tmp_path, model):
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("l.zarr", {}), ("l.ome.zarr", {}), ("l.ome.zarr", {"ome_version": "0.4"}), ("l.tif", {}), ("l.png", {})],
+    [*((f"l{suffix}", {}) for suffix in FORMATS), ("l.ome.zarr", {"ome_version": "0.4"})],
 )
 @pytest.mark.parametrize("shape", [SHAPE, (7, 5), (600, 3), (512, 512)])
-def test_what_is_given_back_is_what_was_written_and_nothing_else_is_left(tmp_path, written, name, options, shape):
+def test_every_format_returns_the_written_labels_and_leaves_no_other_file(tmp_path, written, name, options, shape):
     values = labels(shape=shape)
     found = written(name, values, **options)
     np.testing.assert_array_equal(np.asarray(found), values)
@@ -136,7 +134,7 @@ def test_a_stack_is_a_tiff_of_pages(tmp_path, written):
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("shape", [SHAPE, (5, 7), (40, 9)])
-def test_a_geotiff_lies_where_the_image_does(tmp_path, written, dtype, shape):
+def test_a_geotiff_has_the_georeference_palette_and_names(tmp_path, written, dtype, shape):
     rasterio = pytest.importorskip("rasterio")
     values = labels(dtype, shape)
     written("labels.tif", values, GRID)
@@ -167,7 +165,7 @@ def test_gdal_knows_the_names_of_the_segments(tmp_path, written):
     assert found == ["nodata", "segment 1", "segment 2", "segment 3"]
 
 
-def test_a_wkt_is_a_crs_too(tmp_path, written):
+def test_a_crs_may_be_wkt(tmp_path, written):
     rasterio = pytest.importorskip("rasterio")
     wkt = rasterio.crs.CRS.from_epsg(32633).to_wkt()
     written("labels.tif", labels(shape=(20, 30)), Georeference(wkt, GRID.transform))
@@ -250,7 +248,7 @@ def test_metres_are_meters_there_and_degrees_have_no_unit(tmp_path, written):
     assert units == ["meter", None]
 
 
-def test_every_part_is_written_once_in_bounded_memory(monkeypatch):
+def test_windows_cover_every_pixel_once_in_bounded_memory(monkeypatch):
     monkeypatch.setattr(label_format, "LIMITS", replace(LIMITS, write_bytes=5_000))
     for shape in [(70, 100), (3, 70, 100), (2, 3, 33, 700), (1, 1)]:
         array = np.zeros(shape, np.uint16)
@@ -278,7 +276,7 @@ def _image(path, version, axes="CYX", shape=(3, 300, 400)):
 
 @pytest.mark.parametrize("version", ["0.5", "0.4"])
 @pytest.mark.parametrize("consolidated", [False, True])
-def test_labels_become_a_part_of_the_image_when_it_is_asked_for(tmp_path, version, consolidated):
+def test_labels_within_an_ome_zarr_image_are_listed_in_it(tmp_path, version, consolidated):
     models = pytest.importorskip("ome_zarr_models")
     path = tmp_path / "scan.zarr"
     values = _image(path, version)
@@ -320,7 +318,7 @@ def test_labels_become_a_part_of_the_image_when_it_is_asked_for(tmp_path, versio
 
 
 @pytest.mark.parametrize("name", ["labels.tif", "labels.ome.zarr", "scan.zarr/labels/cells"])
-def test_a_conversion_that_fails_leaves_nothing_under_the_name_and_is_gone_on_with(tmp_path, monkeypatch, name):
+def test_a_failed_conversion_leaves_no_output_and_resumes(tmp_path, monkeypatch, name):
     image = da.from_array(_image(tmp_path / "scan.zarr", "0.5"), chunks=(3, 100, 400))
     failing = []
     windows = label_format.iter_windows
@@ -382,7 +380,7 @@ segment("image.npy", model="model", output="labels.tif", axes="CYX")
 
 @pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
-def test_a_conversion_that_is_killed_leaves_nothing_under_the_name(tmp_path, monkeypatch):
+def test_a_killed_conversion_leaves_no_output_and_resumes(tmp_path, monkeypatch):
     pytest.importorskip("tifffile")
     monkeypatch.chdir(tmp_path)
     values = np.random.default_rng(0).integers(1, 200, (3, 300, 1200)).astype("uint8")
@@ -422,16 +420,14 @@ def test_two_processes_do_not_write_the_same_labels(tmp_path, written):
         written("labels.tif", labels(shape=(20, 30)))
 
 
-def test_a_tiff_of_other_labels_is_not_gone_on_with(tmp_path, written, model):
+def test_staged_labels_of_other_rows_are_replaced_with_a_warning(tmp_path, written, model):
     other = labels(shape=(20, 30), seed=1)
     folder = tmp_path / "labels.tif.partial.zarr"
     folder.mkdir()
     write(
         da.from_array(other, chunks=10),
         folder / "labels.zarr",
-        Provenance.from_source(
-            "segments", parameters_of(model), as_source(np.ones((3, 3)))
-        ),
+        Provenance.from_source("segments", parameters_of(model), as_source(np.ones((3, 3)))),
     )
     with pytest.warns(UserWarning, match="is not gone on with, but replaced: it is of other rows"):
         found = written("labels.tif", labels(shape=(20, 30)))
@@ -441,7 +437,7 @@ def test_a_tiff_of_other_labels_is_not_gone_on_with(tmp_path, written, model):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("labels.jpg", {}, r"ends in none of .zarr, .ome.zarr, .tif, .tiff, .png, and is not IMAGE.zarr/labels/NAME"),
+        ("labels.jpg", {}, f"ends in none of {', '.join(FORMATS)}, and is not IMAGE.zarr/labels/NAME"),
         ("labels.ome.zarr", {"ome_version": "0.6"}, r"ome_version='0.6' is not known; pass one of '0.5', '0.4'"),
         ("labels.tif", {"ome_version": "0.5"}, r"ome_version='0.5' is of OME-Zarr, and .*labels.tif will be none"),
         ("scan.zarr/labels/cells", {"ome_version": "0.5"}, r"but .*scan.zarr is of 0.4; leave it out"),
@@ -449,7 +445,7 @@ def test_a_tiff_of_other_labels_is_not_gone_on_with(tmp_path, written, model):
         ("group.zarr/labels/cells", {}, r"group.zarr is no OME-Zarr image, so that no labels can be put into it"),
     ],
 )
-def test_a_name_that_means_nothing_is_refused_in_a_sentence(tmp_path, name, options, message):
+def test_invalid_output_paths_are_refused_in_one_sentence(tmp_path, name, options, message):
     _image(tmp_path / "scan.zarr", "0.4")
     zarr.create_array(tmp_path / "array.zarr", shape=(4, 5), dtype="u1")
     zarr.create_group(tmp_path / "group.zarr")
@@ -459,7 +455,7 @@ def test_a_name_that_means_nothing_is_refused_in_a_sentence(tmp_path, name, opti
     assert not (tmp_path / "group.zarr" / "labels").exists()
 
 
-def test_folders_that_are_not_there_and_files_that_are_fail_before_the_work(tmp_path):
+def test_missing_folders_and_existing_files_fail_before_the_work(tmp_path):
     for name in ("nowhere/labels.tif", "nowhere.zarr/labels/cells"):
         with pytest.raises(FileNotFoundError):
             LabelOutput.from_path(tmp_path / name)
@@ -476,7 +472,7 @@ def test_without_a_library_its_extra_is_named_before_the_work(tmp_path, monkeypa
         LabelOutput.from_path(tmp_path / "labels.tif").format.check((30, 40), 3, grid)
 
 
-def test_a_stack_that_lies_somewhere_is_refused_before_the_work(tmp_path):
+def test_a_georeferenced_stack_is_refused_before_the_work(tmp_path):
     with pytest.raises(InputError, match=r"Labels of shape \(4, 30, 40\) lie somewhere on earth.*write them to .zarr"):
         LabelOutput.from_path(tmp_path / "labels.tif").format.check((4, 30, 40), 3, GRID)
     with pytest.raises(
@@ -485,7 +481,7 @@ def test_a_stack_that_lies_somewhere_is_refused_before_the_work(tmp_path):
         LabelOutput.from_path(tmp_path / "labels.png").format.check((4, 30, 40), 3, None)
 
 
-def test_what_holds_the_image_is_not_replaced(tmp_path):
+def test_an_output_that_contains_the_image_is_refused(tmp_path):
     path = tmp_path / "scan.zarr"
     values = _image(path, "0.5")
     for image in (path, path / "0", zarr.open_array(path / "0"), zarr.open_group(path)):
