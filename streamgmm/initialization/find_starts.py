@@ -1,13 +1,13 @@
 """Starts of a fit: the subsample they are found on, and the search that ``init_params`` names.
 
-`INIT_METHODS` is the only list of these names. A new start method is a function and a row in
-`streamgmm.initialization.start_methods.START_METHODS`.
+A new start method is a function and a row in `streamgmm.initialization.start_methods.START_METHODS`; the estimator and
+the command line take its name from there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from contextlib import suppress
 
 import numpy as np
 from numpy.random import RandomState
@@ -19,7 +19,7 @@ from streamgmm.initialization import search_settings
 from streamgmm.initialization.multistart import Restarts, run_multistart, run_repeated_kmeans
 from streamgmm.initialization.search_settings import choose_budget
 from streamgmm.initialization.split_merge import resize_mixture
-from streamgmm.initialization.start_methods import START_METHODS, StartMethod, estimate_start
+from streamgmm.initialization.start_methods import START_METHODS, estimate_start
 from streamgmm.initialization.user_start import UserStart
 from streamgmm.initialization.validation import ValidationSplit, run_em
 from streamgmm.iteration.run import Trajectory
@@ -27,9 +27,8 @@ from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.criteria import n_parameters
 from streamgmm.model.parameters import Parameters
 
+INIT_METHODS = ("auto", "split", *START_METHODS)  # values of ``init_params``
 TOO_FEW_ROWS = "Expected n_samples >= n_components but got n_components = {}, n_samples = {}"
-
-Starts = tuple[list[Parameters], Restarts | None]
 
 
 def subsample_size(n_components: int, n_features: int) -> int:
@@ -71,94 +70,42 @@ def find_starts(
     random: RandomState,
     reg_covar: float,
     n_rows: int | None = None,
-) -> Starts:
-    """Find ``n_init`` starts, and what multi-start tried for them.
+) -> tuple[list[Parameters], Restarts | None]:
+    """Find ``n_init`` starts, or fewer where others lead to the same, and return what multi-start tried.
 
-    Parameters
-    ----------
-    subsample : Subsample
-        Rows to start from.
-    user_start : UserStart
-        Parts of the start that are given.
-    n_components : int
-        Number of components.
-    init_params : str
-        One of `INIT_METHODS`.
-    n_init : int
-        Number of starts. Methods other than k-means and random ones may return fewer.
-    random : RandomState
-        Random generator.
-    reg_covar : float
-        Added to variances.
-    n_rows : int, optional
-        Number of rows of the source, if known; of very many, fewer starts are tried.
+    'auto' is multi-start; repeated k-means on small data; and k-means once where rows per parameter are many, where a
+    part of the start is given, or where all starts degenerate. 'split' splits components, from a single one. All other
+    methods draw from the subsample. Of very many rows ``n_rows`` of the source, fewer starts are tried.
     """
-    return INIT_METHODS[init_params](subsample, user_start, n_components, n_init, random, reg_covar, n_rows)
-
-
-def _draw_starts(
-    method: StartMethod,
-    subsample: Subsample,
-    user_start: UserStart,
-    n_components: int,
-    n_init: int,
-    random: RandomState,
-    reg_covar: float,
-    n_rows: int | None,
-) -> Starts:
-    starts = []
-    for _ in range(n_init):
-        responsibilities = method(subsample, n_components, random)
-        starts.append(user_start.override(estimate_start(subsample, responsibilities, user_start.structure, reg_covar)))
-    return starts, None
-
-
-def _search_starts(
-    subsample: Subsample,
-    user_start: UserStart,
-    n_components: int,
-    n_init: int,
-    random: RandomState,
-    reg_covar: float,
-    n_rows: int | None,
-) -> Starts:
-    """Run multi-start, or repeated k-means on small data; k-means once where a part is given or all degenerate."""
-    n_sampled, n_features = subsample.rows.shape
     structure = user_start.structure
-    if user_start.is_empty and n_components > 1:
+    if init_params == "split":
+        split = ValidationSplit.from_all_rows(subsample, structure, reg_covar)
+        one = estimate_start(subsample, np.ones((len(subsample.rows), 1)), structure, reg_covar)
+        return [user_start.override(resize_mixture(one, n_components, split))], None
+    if init_params == "auto" and user_start.is_empty and n_components > 1:
         settings = (subsample, structure, n_components, n_init, random, reg_covar)
+        n_sampled, n_features = subsample.rows.shape
         needed = search_settings.SEARCH.single_start_rows_per_parameter
-        try:
+        with suppress(DegenerateError):
             if not is_small_problem(n_sampled, n_features, n_components, structure):
                 return run_multistart(*settings, choose_budget(structure, n_components, n_features, n_rows))
             if n_sampled < needed * n_parameters(structure, n_components, n_features):
                 return run_repeated_kmeans(*settings)
-        except DegenerateError:
-            pass
-    return _draw_starts(START_METHODS["kmeans"], subsample, user_start, n_components, n_init, random, reg_covar, n_rows)
+    return _draw_starts(subsample, user_start, n_components, init_params, n_init, random, reg_covar), None
 
 
-def _split_starts(
+def _draw_starts(
     subsample: Subsample,
     user_start: UserStart,
     n_components: int,
+    init_params: str,
     n_init: int,
     random: RandomState,
     reg_covar: float,
-    n_rows: int | None,
-) -> Starts:
-    """Split components, from a single one, until there are enough."""
-    split = ValidationSplit.from_all_rows(subsample, user_start.structure, reg_covar)
-    one = estimate_start(subsample, np.ones((len(subsample.rows), 1)), user_start.structure, reg_covar)
-    return [user_start.override(resize_mixture(one, n_components, split))], None
-
-
-INIT_METHODS: dict[str, Callable[[Subsample, UserStart, int, int, RandomState, float, int | None], Starts]] = {
-    "auto": _search_starts,
-    "split": _split_starts,
-    **{name: partial(_draw_starts, method) for name, method in START_METHODS.items()},
-}
-"""Values of ``init_params``."""
+) -> list[Parameters]:
+    method, structure = START_METHODS["kmeans" if init_params == "auto" else init_params], user_start.structure
+    responsibilities = (method(subsample, n_components, random) for _ in range(n_init))
+    return [user_start.override(estimate_start(subsample, one, structure, reg_covar)) for one in responsibilities]
 
 
 def is_small_problem(n_rows: int, n_features: int, n_components: int, structure: CovarianceStructure) -> bool:

@@ -21,12 +21,12 @@ from streamgmm.errors import DegenerateError
 from streamgmm.initialization import search_settings
 from streamgmm.initialization.search_settings import SearchBudget
 from streamgmm.initialization.split_merge import log_joint, split_and_merge
-from streamgmm.initialization.start_methods import MULTISTART_METHODS, repeat_kmeans
+from streamgmm.initialization.start_methods import MULTISTART_METHODS, kmeans, repeat_kmeans, whiten
 from streamgmm.initialization.validation import ValidationSplit, rank_by_score
 from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.criteria import n_parameters
 from streamgmm.model.em import ILL_DEFINED
-from streamgmm.model.parameters import Array, Parameters
+from streamgmm.model.parameters import Parameters
 from streamgmm.persistence.codec import persistent
 
 
@@ -192,21 +192,20 @@ def _draw_starts(
     """Draw starts by all methods in turn, from some training rows; return methods and starts that are sound."""
     search = search_settings.SEARCH
     rows = split.training.thin(max(search.seeding_rows, search.seeding_rows_per_component * n_components))
-    times = Counter(islice(cycle(MULTISTART_METHODS), n_starts))
-    drawn = [
-        [(name, partition) for partition in _repeat_method(name, rows, n_components, random, times[name])]
-        for name in times
-    ]
+    white = whiten(rows)
+    drawn = []
+    for name, times in Counter(islice(cycle(MULTISTART_METHODS), n_starts)).items():
+        method, is_whitened = MULTISTART_METHODS[name]
+        where = white if is_whitened else rows
+        if method is kmeans:  # often finds the same partition
+            partitions, _ = repeat_kmeans(where, n_components, random, times)
+        else:
+            partitions = [method(where, n_components, random) for _ in range(times)]
+        drawn.append([(name, partition) for partition in partitions])
     in_turn = filter(None, chain.from_iterable(zip_longest(*drawn)))
     starts = [(name, split.estimate_start(rows, responsibilities)) for name, responsibilities in in_turn]
     sound = [(name, start) for name, start in starts if start is not None]
     return tuple(name for name, _ in sound), [start for _, start in sound]
-
-
-def _repeat_method(name: str, rows: Subsample, n_components: int, random: RandomState, times: int) -> list[Array]:
-    if name in ("kmeans", "kmeans, whitened"):  # often finds the same partition
-        return repeat_kmeans(rows, n_components, random, times, whitened=name != "kmeans")[0]
-    return [MULTISTART_METHODS[name](rows, n_components, random) for _ in range(times)]
 
 
 def measure_disagreement(one: Parameters, other: Parameters, subsample: Subsample) -> float:

@@ -40,17 +40,7 @@ class OutlierSampler:
     """Sampler of poorly explained rows: a `streamgmm.data.execution.RowTap` for one pass.
 
     Rows are drawn by priority with random numbers of their own, so that neither chunks nor their order change the draw.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the draws.
-    n_features : int
-        Number of columns.
-    drawn : KeyedRows, optional
-        Rows drawn before the pass was interrupted.
-    size : int, optional
-        Rows to keep.
+    ``drawn`` are the rows of an interrupted pass.
     """
 
     def __init__(self, seed: int, n_features: int, drawn: KeyedRows | None = None, size: int | None = None) -> None:
@@ -79,11 +69,10 @@ def _draw_outliers(
     from streamgmm.kernels import hashing
 
     outliers = np.flatnonzero(distances > far)
-    if weights is not None:
-        outliers = outliers[weights[outliers] > 0.0]
     sizes = distances[outliers] / far
     if weights is not None:
         sizes *= weights[outliers]
+        outliers, sizes = outliers[sizes > 0.0], sizes[sizes > 0.0]
     # chunks of unknown length have random numbers of their own
     first = chunk.index << 40 if chunk.start is None else chunk.start
     keys = np.empty(len(outliers))
@@ -121,22 +110,8 @@ def propose_relocation(
 ) -> Parameters | None:
     """Propose a mixture with components relocated to poorly explained rows; None if there is nothing to gain.
 
-    Parameters
-    ----------
-    sampler : OutlierSampler
-        Rows drawn during a complete pass.
-    read : Parameters
-        Parameters of that pass.
-    parameters : Parameters
-        Parameters after the pass.
-    likelihood : LogLikelihood
-        Log-likelihood of the pass.
-    subsample : callable
-        Returns a uniform subsample; called only if there are enough poorly explained rows.
-    structure : CovarianceStructure
-        Covariance family.
-    reg_covar : float
-        Added to variances in the M-step.
+    ``read`` and ``likelihood`` are those of the pass that drew the rows, ``parameters`` those after it. ``subsample``
+    returns a uniform subsample, and is called only if there are enough poorly explained rows.
     """
     outliers = sampler.subsample(read)
     if len(outliers.rows) < _min_rows(parameters, structure):

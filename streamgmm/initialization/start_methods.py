@@ -55,11 +55,6 @@ def random_from_data(subsample: Subsample, n_components: int, random: RandomStat
     return _on_rows(_draw_rows(subsample, n_components, random), len(subsample.rows))
 
 
-def kmeans_whitened(subsample: Subsample, n_components: int, random: RandomState) -> Array:
-    """Run k-means on whitened rows."""
-    return kmeans(whiten(subsample), n_components, random)
-
-
 def seeds(subsample: Subsample, n_components: int, random: RandomState) -> Array:
     """Assign each row to the nearest of the rows that k-means++ chooses."""
     rows = scale_to_square(subsample.rows).astype(np.float64)
@@ -68,23 +63,16 @@ def seeds(subsample: Subsample, n_components: int, random: RandomState) -> Array
     return _assign_to_nearest(rows, chosen)
 
 
-def seeds_whitened(subsample: Subsample, n_components: int, random: RandomState) -> Array:
-    """Assign each row to the nearest of the whitened rows that k-means++ chooses."""
-    white = whiten(subsample)
-    _, chosen = cluster.kmeans_plusplus(white.rows, n_components, sample_weight=white.weights, random_state=random)
-    return _assign_to_nearest(white.rows, chosen)
-
-
-def random_rows_whitened(subsample: Subsample, n_components: int, random: RandomState) -> Array:
-    """Assign each row to the nearest of some random rows, after whitening."""
+def random_rows(subsample: Subsample, n_components: int, random: RandomState) -> Array:
+    """Assign each row to the nearest of some random rows."""
     # explicit weights of 1, so that equal weights draw the same rows
     chosen = _draw_rows(Subsample(subsample.rows, subsample.row_weights), n_components, random)
-    return _assign_to_nearest(whiten(subsample).rows, chosen)
+    return _assign_to_nearest(subsample.rows, chosen)
 
 
 def density_peaks(subsample: Subsample, n_components: int, random: RandomState) -> Array:
     """Assign each row to the nearest density peak: dense, and far from denser rows (Rodriguez & Laio, 2014)."""
-    rows = whiten(subsample).rows
+    rows = subsample.rows
     some = np.sort(random.permutation(len(rows))[: max(PEAK_ROWS, 2 * n_components)])
     squares = np.maximum(_squared_distances(rows[some], rows[some]), 0.0)
     near = np.partition(squares.ravel(), int(0.02 * squares.size))[int(0.02 * squares.size)]
@@ -105,34 +93,33 @@ START_METHODS: dict[str, StartMethod] = {
 }
 """Start methods that ``init_params`` names, as in scikit-learn."""
 
-MULTISTART_METHODS: dict[str, StartMethod] = {
-    "kmeans": kmeans,
-    "k-means++, whitened": seeds_whitened,
-    "kmeans, whitened": kmeans_whitened,
-    "k-means++": seeds,
-    "density peaks": density_peaks,
-    "random rows, whitened": random_rows_whitened,
+MULTISTART_METHODS: dict[str, tuple[StartMethod, bool]] = {
+    "kmeans": (kmeans, False),
+    "k-means++, whitened": (seeds, True),
+    "kmeans, whitened": (kmeans, True),
+    "k-means++": (seeds, False),
+    "density peaks": (density_peaks, True),
+    "random rows, whitened": (random_rows, True),
 }
-"""Start methods that multi-start tries in turn: scikit-learn's default first, then methods that fail on other data."""
+"""Start methods that multi-start tries in turn, and whether on whitened rows.
+
+scikit-learn's default comes first, then methods that fail on other data.
+"""
 
 
 def repeat_kmeans(
-    subsample: Subsample, n_components: int, random: RandomState, times: int, *, whitened: bool = False
+    subsample: Subsample, n_components: int, random: RandomState, times: int
 ) -> tuple[list[Array], list[int]]:
     """Run k-means several times; return its different partitions, and which of them each run found."""
-    rows = whiten(subsample).rows if whitened else scale_to_square(subsample.rows).astype(np.float64)
-    partitions: list[Array] = []
-    index_of: dict[bytes, int] = {}
+    rows = scale_to_square(subsample.rows).astype(np.float64)
+    partitions: dict[bytes, tuple[int, Array]] = {}
     found = []
     for _ in range(times):
         responsibilities = kmeans(Subsample(rows, subsample.weights), n_components, random)
-        labels = responsibilities.argmax(axis=1)
-        _, first_rows, names = np.unique(labels, return_index=True, return_inverse=True)
+        _, first_rows, names = np.unique(responsibilities.argmax(axis=1), return_index=True, return_inverse=True)
         key = np.argsort(np.argsort(first_rows))[names].tobytes()  # labels in the order of their first rows
-        found.append(index_of.setdefault(key, len(index_of)))
-        if found[-1] == len(partitions):
-            partitions.append(responsibilities)
-    return partitions, found
+        found.append(partitions.setdefault(key, (len(partitions), responsibilities))[0])
+    return [responsibilities for _, responsibilities in partitions.values()], found
 
 
 def estimate_start(

@@ -22,7 +22,7 @@ from streamgmm.initialization import find_starts as finding
 from streamgmm.initialization import multistart as restarts
 from streamgmm.initialization.multistart import Restarts, measure_disagreement, run_multistart
 from streamgmm.initialization.search_settings import SearchBudget, choose_budget
-from streamgmm.initialization.start_methods import MULTISTART_METHODS, estimate_start
+from streamgmm.initialization.start_methods import MULTISTART_METHODS, estimate_start, whiten
 from streamgmm.initialization.user_start import UserStart
 from streamgmm.initialization.validation import ValidationSplit
 from streamgmm.model.covariances import STRUCTURES
@@ -276,11 +276,11 @@ def test_degenerate_starts_are_left_out(monkeypatch):
         return responsibilities
 
     monkeypatch.setattr(
-        restarts, "MULTISTART_METHODS", {"on one row": on_one_row, "kmeans": MULTISTART_METHODS["kmeans"]}
+        restarts, "MULTISTART_METHODS", {"on one row": (on_one_row, False), "kmeans": MULTISTART_METHODS["kmeans"]}
     )
     settings = Subsample(hard(), None), STRUCTURES["full"], 4, 1, RandomState(0), 0.0, SearchBudget(12, 1)
     assert set(run_multistart(*settings)[1].methods) == {"kmeans"}
-    monkeypatch.setattr(restarts, "MULTISTART_METHODS", {"on one row": on_one_row})
+    monkeypatch.setattr(restarts, "MULTISTART_METHODS", {"on one row": (on_one_row, False)})
     with pytest.raises(StreamGMMError):
         run_multistart(*settings)
 
@@ -373,7 +373,8 @@ def peculiar():
 def test_every_start_method_gives_a_start_on_any_rows(way, name):
     rows, weights = peculiar()[name]
     subsample = Subsample(rows, weights)
-    responsibilities = MULTISTART_METHODS[way](subsample, 3, RandomState(0))
+    method, is_whitened = MULTISTART_METHODS[way]
+    responsibilities = method(whiten(subsample) if is_whitened else subsample, 3, RandomState(0))
     assert responsibilities.shape == (len(rows), 3)
     np.testing.assert_allclose(responsibilities.sum(axis=1), 1.0)
     for structure in STRUCTURES.values():
