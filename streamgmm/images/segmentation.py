@@ -68,19 +68,19 @@ class Segmentation:
 
         Labels and image are read once, when the table is first asked for, unless the pixels were counted.
 
-        ===================== ================= ===============================================================
-        column                shape, dtype      meaning
-        ===================== ================= ===============================================================
-        ``label``             (k,), int         1 to k
-        ``weight``            (k,), float       weight of the component
-        ``pixels``            (k,), int         pixels with the label
-        ``share``             (k,), float       their fraction of all pixels that are not nodata
-        ``area``              (k,), float       their area (volume, where planes have a distance) in the squared
-                                                (cubed) unit of the georeference; absent where it is not known
-        ``mean``              (k, d), float     mean of the component, in units of the features
-        ``standard_deviation`` (k, d), float    its standard deviation
-        ``band_mean``         (k, bands), float mean of the bands over the pixels; NaN where there are none
-        ===================== ================= ===============================================================
+        ====================== ================= ===============================================================
+        column                 shape, dtype      meaning
+        ====================== ================= ===============================================================
+        ``label``              (k,), int         1 to k
+        ``weight``             (k,), float       weight of the component
+        ``pixels``             (k,), int         pixels with the label
+        ``share``              (k,), float       their fraction of all pixels that are not nodata
+        ``area``               (k,), float       their area (volume, where planes have a distance) in the squared
+                                                 (cubed) unit of the georeference; absent where it is not known
+        ``mean``               (k, d), float     mean of the component, in units of the features
+        ``standard_deviation`` (k, d), float     its standard deviation
+        ``band_mean``          (k, bands), float mean of the bands over the pixels; NaN where there are none
+        ====================== ================= ===============================================================
         """
         parameters = parameters_of(self.model)
         k, statistics = parameters.n_components, self._statistics

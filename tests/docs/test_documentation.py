@@ -11,17 +11,20 @@ import contextlib
 import doctest
 import io
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import markdown_pages as pages
 import pytest
 
 from streamgmm.cli import main
-from streamgmm.persistence import codec
 
 CHECKER = doctest.OutputChecker()
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 RUN = ("python", "console")
+GUIDE = pages.ROOT / "docs" / "maintainers.md"  # its code is a test file
 
 
 def name_of(page: Path) -> str:
@@ -62,13 +65,11 @@ def run_console(page: Path, block: pages.Block) -> None:
 @pytest.mark.parametrize("page", pages.PAGES, ids=name_of)
 def test_code_blocks_of_a_page_run_and_print_what_it_says(page, tmp_path, monkeypatch):
     blocks = pages.split_page(page)[0]
-    if not any(block.language in RUN for block in blocks):
+    if page == GUIDE or not any(block.language in RUN for block in blocks):
         pytest.skip("has no code to run")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")
     monkeypatch.setenv("COLUMNS", "120")
-    for registry in ("_CLASSES", "_TAGS"):  # classes that a page registers are not of the package
-        monkeypatch.setattr(codec, registry, dict(getattr(codec, registry)))
     namespace = {"__name__": "page"}
     for block, following in zip(blocks, [*blocks[1:], None], strict=True):
         if block.language == "console":
@@ -78,6 +79,17 @@ def test_code_blocks_of_a_page_run_and_print_what_it_says(page, tmp_path, monkey
             is_output = following is not None and following.language == "text"
             if is_output and following.line == block.line + len(block.content.splitlines()) + 3:
                 check_output(page, following.line, following.content, printed)
+
+
+@pytest.mark.long
+def test_what_the_maintainers_guide_adds_passes_the_suites_that_it_inherits(tmp_path):
+    code = [block.content for block in pages.split_page(GUIDE)[0] if block.language == "python"]
+    (tmp_path / "test_guide.py").write_text("\n".join(code))
+    shutil.copy(pages.ROOT / "tests" / "conftest.py", tmp_path)
+    options = ["-q", "-n", "0", "-c", str(pages.ROOT / "pyproject.toml"), "--rootdir", str(tmp_path)]
+    command = [sys.executable, "-m", "pytest", *options, "-p", "no:cacheprovider", str(tmp_path / "test_guide.py")]
+    done = subprocess.run(command, cwd=pages.ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-5_000:]
 
 
 @pytest.mark.parametrize("page", pages.PAGES, ids=name_of)
