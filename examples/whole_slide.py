@@ -46,9 +46,7 @@ with tempfile.TemporaryDirectory() as folder:
     start = time.perf_counter()
     segmentation = segment(path, 5, output=path / "labels" / "tissue", random_state=0)
     print(f"{segmentation.labels.size:,} pixels, {slide.nbytes / 1e9:.2f} GB: {time.perf_counter() - start:.1f} s")
-    print(
-        f"memory {peak_memory() / 1e9:.2f} GB; converged after {segmentation.model.n_iter_} passes over distinct colours"
-    )
+    print(f"memory {peak_memory() / 1e9:.2f} GB; {segmentation.model.n_iter_} passes over distinct colours")
     labels = zarr.open_group(path / "labels" / "tissue", mode="r")
     print("labels in the slide:", ", ".join(f"level {level} {labels[level].shape}" for level in sorted(labels)))
     for label, area, (red, green, blue) in zip(
