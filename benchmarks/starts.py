@@ -30,16 +30,17 @@ from streamgmm import GaussianMixture
 from streamgmm.algorithms.accelerated import Accelerated, AcceleratedState
 from streamgmm.algorithms.algorithm import Algorithm
 from streamgmm.algorithms.batch import Batch
+from streamgmm.algorithms.settings import EMSettings
 from streamgmm.algorithms.stopping import AcceleratedStop, MaxPasses
 from streamgmm.data import execution
 from streamgmm.data.sources import Source, as_source
 from streamgmm.estimator.fitted_state import parameters_of
 from streamgmm.estimator.settings import draw_seed, em_settings, user_start
 from streamgmm.fitting import plan as planning
-from streamgmm.fitting.driver import FitProcedure, FitTask
-from streamgmm.initialization.find_starts import draw_rows_to_start
-from streamgmm.iteration.loop import Step
-from streamgmm.iteration.run import Run, Stage, fit
+from streamgmm.fitting.context import FitContext, FitTask
+from streamgmm.fitting.starts_phase import StartsPhase, StartsState
+from streamgmm.iteration.loop import Event
+from streamgmm.iteration.run import Run, Stage, run_stages, start_run
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.parameters import Parameters
 
@@ -256,27 +257,27 @@ class Climb:
         return int(reached[0]) + 1 if len(reached) else None
 
 
-def climb(rows: Rows, start: Parameters, strategy: Algorithm[Any], reg_covar: float, passes: int) -> Climb:
+def climb(rows: Rows, start: Parameters, algorithm: Algorithm[Any], reg_covar: float, passes: int) -> Climb:
     """So many passes, whatever they gain.
 
     A stride that led down is among what was read; its pass is lost, and what was known before is gone on from.
     """
     source = as_source(rows)
-    settled = AcceleratedStop(planning.worth_a_pass(source, planning.EMSettings(FULL, reg_covar), start.n_components))
+    settings = EMSettings(FULL, reg_covar)
+    has_settled = AcceleratedStop(planning.negligible_gain(source, settings, start.n_components))
     latest, kept, ends = [], [], []
 
-    def watch(step: Step, run: Run) -> None:
-        for update in step.updates:
-            ((_, _, state),) = step.position.candidates
-            latest.append(update.likelihood.mean)
-            kept.append((getattr(state, "known", None) or update.latest).likelihood.mean)
-            if isinstance(state, AcceleratedState) and settled(run.trajectories[0].lower_bounds, state):
-                ends.append(step.number)
+    def watch(event: Event, run: Run) -> Run:
+        for update in event.updates:
+            ((_, state),) = event.position.states
+            latest.append(update.info.latest.likelihood.mean)
+            kept.append((getattr(state, "accepted", None) or update.info.latest).likelihood.mean)
+            if isinstance(state, AcceleratedState) and has_settled(run.trajectories[0].lower_bounds, state):
+                ends.append(event.number)
+        return run
 
-    stage = Stage(
-        "climb", strategy, lambda number, taken: execution.iter_chunk_groups(source, taken), None, MaxPasses()
-    )
-    (trajectory,) = fit([start], [stage], FULL, reg_covar=reg_covar, max_iter=passes, watch=watch)
+    stage = Stage("climb", algorithm, lambda number, taken: execution.iter_chunk_groups(source, taken), MaxPasses())
+    (trajectory,) = run_stages(start_run([start]), [stage], max_iter=passes, adjust=watch)
     return Climb(np.array(latest), np.array(kept), trajectory.parameters, (*ends, passes)[0])
 
 
@@ -291,8 +292,8 @@ class Ascents:
     def of(cls, rows: Rows, reg_covar: float, passes: int, **start: Any) -> Ascents:
         """From a start that these arguments of an estimator say."""
         model = GaussianMixture(**start, max_iter=0, reg_covar=reg_covar).fit(rows)
-        strategies = Batch(), Accelerated(FULL, reg_covar)
-        return cls(*(climb(rows, parameters_of(model), strategy, reg_covar, passes) for strategy in strategies))
+        algorithms = Batch(FULL, reg_covar), Accelerated(FULL, reg_covar)
+        return cls(*(climb(rows, parameters_of(model), algorithm, reg_covar, passes) for algorithm in algorithms))
 
     @classmethod
     def at_random(cls, rows: Rows, k: int, seed: int, reg_covar: float, passes: int) -> Ascents:
@@ -434,21 +435,21 @@ def climbed(found: Sequence[Ascents], judged: bool) -> list[str]:
 
 def initialize(model: GaussianMixture, source: Source) -> None:
     """What a fit does before its first pass: a sample is read, and a start is found on it."""
-    learning, k, seed = em_settings(model), model.n_components, draw_seed(model.random_state)
-    algorithm = planning.chosen(model.algorithm, source, learning, k, resumed=False)
-    course = FitProcedure(
+    settings, k = em_settings(model), model.n_components
+    algorithm = planning.choose_algorithm(model.algorithm, source, settings, k, is_warm_start=False)
+    context = FitContext(
         source=source,
-        learning=learning,
-        task=FitTask(None, algorithm, seed, (), None, -np.inf),
+        settings=settings,
+        task=FitTask(None, algorithm, draw_seed(model.random_state), (), None, -np.inf),
         n_components=k,
         n_init=model.n_init,
         init_params=model.init_params,
         max_iter=model.max_iter,
         split_merge=model.split_merge,
         random=check_random_state(model.random_state),
-        given=user_start(model, source.n_features),
+        user_start=user_start(model, source.n_features),
     )
-    course._starts(partial(draw_rows_to_start, source, k, seed))
+    StartsPhase(context).run(StartsState(), lambda event, state: None)
 
 
 def reads(rows: Rows, k: int, n_chunks: int) -> list[int]:

@@ -17,7 +17,7 @@ import zarr
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # last, so that an installed streamgmm is the one that is tested
 
-from benchmarks import (  # noqa: E402
+from benchmarks import (
     checkpoints,
     datasets,
     latency,
@@ -34,11 +34,11 @@ from benchmarks import (  # noqa: E402
     suite,
     timing,
 )
-from benchmarks.adapters import PEERS, Peer, difference, streamgmm  # noqa: E402
-from benchmarks.datasets import data_sets  # noqa: E402
-from benchmarks.onepass import Outcome, Workload  # noqa: E402
-from benchmarks.starts import Ascents, Climb, Fitted  # noqa: E402
-from benchmarks.workloads import FAMILIES, Population, Start, in_regions, mixture, ragged  # noqa: E402
+from benchmarks.adapters import PEERS, Peer, difference, streamgmm
+from benchmarks.datasets import data_sets
+from benchmarks.onepass import Outcome, Workload
+from benchmarks.starts import Ascents, Climb, Fitted
+from benchmarks.workloads import FAMILIES, Population, Start, in_regions, mixture, ragged
 from streamgmm import GaussianMixture
 from streamgmm.errors import OrderWarning
 from benchmarks.shipped_images import NotShippedError
