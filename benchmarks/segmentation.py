@@ -50,7 +50,7 @@ from pathlib import Path
 from time import perf_counter, process_time
 import numpy as np, zarr
 from streamgmm import segment
-from streamgmm.cli.memory import peak_memory
+from examples.demo.process_memory import peak_memory
 from streamgmm.images import segmentation_job, segmenting
 
 path, output, k = sys.argv[1], sys.argv[2], int(sys.argv[3])
