@@ -22,7 +22,7 @@ from streamgmm import GaussianMixture
 from streamgmm.data import threads
 from streamgmm.data.sources import as_source
 from streamgmm.data.subsample import draw_subsample
-from streamgmm.estimator.attributes import parameters_of
+from streamgmm.estimator.fitted_state import parameters_of
 from streamgmm.fitting.progress import create_rows_bar
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.persistence.atomic import atomic_output
