@@ -9,9 +9,9 @@ from time import perf_counter
 import numpy as np
 from sklearn.mixture import GaussianMixture
 
+from benchmarks.shipped_images import IMAGES, MappedImage, NotShippedError
 from benchmarks.timing import Table
 from streamgmm import segment
-from benchmarks.shipped_images import IMAGES, MappedImage, NotShippedError
 
 LARGEST = 2_000_000  # pixels, of which scikit-learn's fit takes seconds: of a larger image every few
 PASSES = 1_000

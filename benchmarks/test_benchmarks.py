@@ -37,11 +37,11 @@ from benchmarks import (
 from benchmarks.adapters import PEERS, Peer, difference, streamgmm
 from benchmarks.datasets import data_sets
 from benchmarks.onepass import Outcome, Workload
+from benchmarks.shipped_images import NotShippedError
 from benchmarks.starts import Ascents, Climb, Fitted
 from benchmarks.workloads import FAMILIES, Population, Start, in_regions, mixture, ragged
 from streamgmm import GaussianMixture
 from streamgmm.errors import OrderWarning
-from benchmarks.shipped_images import NotShippedError
 
 KINDS = ("time_", "timeraw_", "peakmem_", "track_")
 

@@ -24,7 +24,6 @@ from streamgmm.data.sources import as_source
 from streamgmm.data.subsample import draw_subsample
 from streamgmm.estimator.fitted_state import parameters_of
 from streamgmm.fitting.progress import create_rows_bar
-from streamgmm.model.covariances import STRUCTURES
 from streamgmm.persistence.atomic import atomic_output
 from streamgmm.results.block_writer import write
 from streamgmm.results.provenance import Provenance
@@ -147,7 +146,7 @@ def write_labels(model: GaussianMixture, files: Files, shape: tuple[int, int]) -
     source = as_source(files.features)
     labels = model.predict(source).astype(np.uint8).reshape(shape)
     with create_rows_bar(shape[0] * shape[1], "labels") as bar:
-        parameters = parameters_of(model, STRUCTURES[model.covariance_type])
+        parameters = parameters_of(model)
         provenance = Provenance.from_source("labels", parameters, source)
         write(labels, files.labels, provenance, overwrite=True, progress=lambda height: bar.update(height * shape[1]))
 
