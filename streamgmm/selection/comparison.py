@@ -1,4 +1,4 @@
-"""Candidates side by side: what became of each, and the table of all of them."""
+"""Comparison of candidates: their outcomes, their scores on held-out rows, and the table of all of them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from streamgmm.model.information_criteria import likelihood_criteria
 from streamgmm.model.likelihood import RunningMoments
 from streamgmm.model.parameters import Array
 
-Key = tuple[str, int]  # family and size
+Key = tuple[str, int]
+"""Family and size of a candidate."""
 
-CERTAIN = 5.0  # standard errors of a difference
-GRANTED = 10.0  # times a mixture's parameters over the rows that it has learnt from, nats a row
+CERTAIN_ERRORS = 5.0  # standard errors from which a difference on held-out rows is certain
+GAIN_PER_PARAMETER = 10.0  # times a parameter's share of the rows is granted to a candidate, nats a row
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What became of a candidate.
+    """Outcome of one start.
 
     Attributes
     ----------
@@ -35,7 +36,7 @@ class Outcome:
     accumulated : Expectation
         Of all rows under its parameters.
     dropped : bool
-        Whether it left because it could not win.
+        It was dropped because it could not win.
     """
 
     trajectory: Trajectory
@@ -45,102 +46,106 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldOutLead:
-    """What rows held out say of candidates before these have learnt from all rows.
+    """Lead on held-out rows, before the candidates have learnt from all rows.
 
     Attributes
     ----------
     leader : int
-        Which one is ahead.
+        Index of the best candidate.
     by : ndarray of shape (m,)
-        Nats a row that it is ahead of each, at least; 0 where that is not certain.
+        Nats a row by which it leads each candidate at least; 0 where that is not certain.
     """
 
     leader: int
     by: Array
 
-    @classmethod
-    def of(cls, judged: Array, free: NDArray[np.int64], n_learnt: int) -> HeldOutLead | None:
-        """From what `held_out` gives of mixtures with so many free parameters, learnt from at least so many rows.
 
-        More rows make a mixture of ν parameters likelier by about ν/2n on average, which is granted to it several
-        times over, and the leader may owe some of its lead to the rows that were drawn.
-        """
-        if np.isnan(judged[:, 0]).all():
-            return None
-        leader = int(np.nanargmax(judged[:, 0]))
-        by = judged[leader, 0] - judged[:, 0] - CERTAIN * judged[:, 1] - GRANTED * free / n_learnt
-        return cls(leader, np.maximum(np.nan_to_num(by), 0.0))
+def find_lead(scores: Array, n_parameters: NDArray[np.int64], n_training: int) -> HeldOutLead | None:
+    """Return the lead of the best candidate; None without scores.
 
-
-def best_start(outcomes: Sequence[Outcome]) -> Outcome | None:
-    """The best of the starts of one candidate; None where there are none."""
-    return max(outcomes, key=lambda one: one.accumulated.likelihood.total, default=None)
-
-
-def identities(keys: Sequence[Key], n_features: int) -> dict[str, NDArray[Any]]:
-    """Columns that say which candidates there are."""
-    return {
-        "n_components": np.array([size for _, size in keys]),
-        "covariance_type": np.array([family for family, _ in keys]),
-        "n_parameters": np.array([n_parameters(STRUCTURES[family], size, n_features) for family, size in keys]),
-    }
-
-
-def table(
-    keys: Sequence[Key],
-    winners: Sequence[Outcome | None],
-    n_features: int,
-    judged: Array,
-    effective_n: float | None = None,
-) -> dict[str, NDArray[Any]]:
-    """See `streamgmm.Selection`; ``judged`` has what `held_out` gives, or is NaN."""
-    which = identities(keys, n_features)
-    found = [
-        None if won is None else Criterion.from_likelihood(won.accumulated.likelihood, int(free))
-        for won, free in zip(winners, which["n_parameters"], strict=True)
-    ]
-    likelihoods = np.array([nan if one is None else one.log_likelihood for one in found])
-    weights = np.array([nan if one is None else one.n_samples for one in found])
-    worth = [one if one is None or effective_n is None else one.for_effective_rows(effective_n) for one in found]
-    return {
-        **which,
-        "log_likelihood": likelihoods,
-        **{
-            criterion.name: np.array([nan if one is None else one.value(criterion.name) for one in worth])
-            for criterion in likelihood_criteria()
-        },
-        "gain": gains(keys, likelihoods / weights),
-        "heldout": judged[:, 0],
-        "heldout_error": judged[:, 1],
-        "converged": np.array([won is not None and won.trajectory.converged for won in winners]),
-        "n_iter": np.array([0 if won is None else len(won.trajectory.lower_bounds) for won in winners]),
-        "dropped": np.array([won is not None and won.dropped for won in winners]),
-    }
-
-
-def gains(keys: Sequence[Key], means: Array) -> Array:
-    """Nats a row that each has more than the next smaller of its family."""
-    by_key = dict(zip(keys, means, strict=True))
-    found = []
-    for family, size in keys:
-        smaller = [other for kind, other in keys if kind == family and other < size]
-        found.append(by_key[family, size] - by_key[family, max(smaller)] if smaller else nan)
-    return np.array(found)
-
-
-def held_out(keys: Sequence[Key], densities: Mapping[Key, Array], weights: Array | None) -> Array:
-    """Mean log-density of the rows held out, and the standard error of its difference from the largest.
-
-    Shape (m, 2); NaN where a candidate has none. The difference is taken row by row: what makes a row likely or not is
-    the same for all.
+    Parameters
+    ----------
+    scores : ndarray of shape (m, 2)
+        As from `score_held_out`, one row a candidate.
+    n_parameters : ndarray of shape (m,)
+        Free parameters ν of each candidate.
+    n_training : int
+        Rows that the candidates have learnt from at least. More rows make a mixture likelier by about ν/2n on average;
+        ten times as much is granted to it, and the leader may owe some of its lead to the rows that were drawn.
     """
-    spreads = {key: RunningMoments.from_values(values, weights) for key, values in densities.items()}
-    means = np.array([spreads[key].mean if key in spreads else nan for key in keys])
+    if np.isnan(scores[:, 0]).all():
+        return None
+    leader = int(np.nanargmax(scores[:, 0]))
+    allowance = CERTAIN_ERRORS * scores[:, 1] + GAIN_PER_PARAMETER * n_parameters / n_training
+    by = scores[leader, 0] - scores[:, 0] - allowance
+    return HeldOutLead(leader, np.maximum(np.nan_to_num(by), 0.0))
+
+
+def score_held_out(keys: Sequence[Key], densities: Mapping[Key, Array], weights: Array | None) -> Array:
+    """Return the mean log-density of held-out rows, and the standard error of its difference from the largest.
+
+    Shape (m, 2); NaN where a candidate has none. Differences are taken row by row, because what makes a row likely is
+    the same for all candidates.
+    """
+    moments = {key: RunningMoments.from_values(values, weights) for key, values in densities.items()}
+    means = np.array([moments[key].mean if key in moments else nan for key in keys])
     if np.isnan(means).all():
         return np.stack([means, means], axis=1)
-    first = densities[keys[int(np.nanargmax(means))]]
+    best = densities[keys[int(np.nanargmax(means))]]
     errors = [
-        RunningMoments.from_values(densities[key] - first, weights).standard_error if key in densities else nan
+        RunningMoments.from_values(densities[key] - best, weights).standard_error if key in densities else nan
         for key in keys
     ]
     return np.stack([means, np.array(errors)], axis=1)
+
+
+def choose_best_start(outcomes: Sequence[Outcome]) -> Outcome | None:
+    """Return the best start of one candidate; None where there are none."""
+    return max(outcomes, key=lambda outcome: outcome.accumulated.likelihood.total, default=None)
+
+
+def make_table(
+    keys: Sequence[Key],
+    outcomes: Sequence[Outcome | None],
+    n_features: int,
+    scores: Array,
+    effective_n: float | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Return the table of a `streamgmm.Selection`, a column a name, a row a candidate."""
+    free = [n_parameters(STRUCTURES[family], size, n_features) for family, size in keys]
+    exact = [
+        None if outcome is None else Criterion.from_likelihood(outcome.accumulated.likelihood, count)
+        for outcome, count in zip(outcomes, free, strict=True)
+    ]
+    effective = [
+        criterion if criterion is None or effective_n is None else criterion.for_effective_rows(effective_n)
+        for criterion in exact
+    ]
+    likelihoods = np.array([nan if criterion is None else criterion.log_likelihood for criterion in exact])
+    weights = np.array([nan if criterion is None else criterion.n_samples for criterion in exact])
+    return {
+        "n_components": np.array([size for _, size in keys]),
+        "covariance_type": np.array([family for family, _ in keys]),
+        "n_parameters": np.array(free),
+        "log_likelihood": likelihoods,
+        **{
+            entry.name: np.array([nan if criterion is None else criterion.value(entry.name) for criterion in effective])
+            for entry in likelihood_criteria()
+        },
+        "gain": compute_gains(keys, likelihoods / weights),
+        "heldout": scores[:, 0],
+        "heldout_error": scores[:, 1],
+        "converged": np.array([outcome is not None and outcome.trajectory.converged for outcome in outcomes]),
+        "n_iter": np.array([0 if outcome is None else len(outcome.trajectory.lower_bounds) for outcome in outcomes]),
+        "dropped": np.array([outcome is not None and outcome.dropped for outcome in outcomes]),
+    }
+
+
+def compute_gains(keys: Sequence[Key], means: Array) -> Array:
+    """Return the gain of each candidate over the next smaller of its family, nats a row."""
+    by_key = dict(zip(keys, means, strict=True))
+    gains = []
+    for family, size in keys:
+        smaller = [other for other_family, other in keys if other_family == family and other < size]
+        gains.append(by_key[family, size] - by_key[family, max(smaller)] if smaller else nan)
+    return np.array(gains)

@@ -20,7 +20,7 @@ from streamgmm.model.criteria import n_parameters
 from streamgmm.model.information_criteria import CRITERIA, SelectionCriterion
 from streamgmm.model.parameters import Array, Parameters
 from streamgmm.persistence.codec import persistent
-from streamgmm.selection.comparison import Key, held_out
+from streamgmm.selection.comparison import Key, score_held_out
 from streamgmm.selection.race_state import RaceState, SelectionState
 
 
@@ -157,4 +157,4 @@ def find_starts(subsample: Subsample, context: SelectionContext) -> tuple[tuple[
                 if starts_of_size.starts and (is_divided or starts_of_size.restarts is not None or size == 1)
             }
     weights = shared.validation.weights if is_divided else None
-    return tuple(starts[key] for key in context.keys), held_out(context.keys, densities, weights)
+    return tuple(starts[key] for key in context.keys), score_held_out(context.keys, densities, weights)

@@ -23,7 +23,7 @@ from streamgmm.iteration.loop import Event, pick
 from streamgmm.iteration.run import Run, Stage, Trajectory, run_stages
 from streamgmm.model.em import ILL_DEFINED, Expectation
 from streamgmm.model.reduction import total
-from streamgmm.selection.comparison import HeldOutLead, Key, Outcome, best_start
+from streamgmm.selection.comparison import HeldOutLead, Key, Outcome, choose_best_start, find_lead
 from streamgmm.selection.context import RaceCandidate, SelectionContext, SelectionStartsPhase
 from streamgmm.selection.race_state import RaceState, SelectionState
 
@@ -108,7 +108,7 @@ class SelectionFinalState(SelectionState):
         for (index, trajectory), counter in zip(self.race.trajectories.items(), self.evaluation.counters, strict=True):
             expectation: Expectation = total(counter)
             outcomes[candidates[index].key].append(Outcome(trajectory, expectation, index in self.race.dropped))
-        return [best_start(outcomes[key]) for key in context.keys]
+        return [choose_best_start(outcomes[key]) for key in context.keys]
 
 
 class SelectionFinalPass:
@@ -161,7 +161,7 @@ def _find_lead(context: SelectionContext, candidates: list[RaceCandidate], state
     """Return by how much the best candidate on held-out rows leads; None where no rows are held out."""
     scores = dict(zip(context.keys, state.scores, strict=True))
     free = np.array([candidate.n_parameters for candidate in candidates])
-    return HeldOutLead.of(
+    return find_lead(
         np.array([scores[candidate.key] for candidate in candidates]).reshape(-1, 2), free, SEARCH.training_rows
     )
 

@@ -35,7 +35,7 @@ from streamgmm.model.information_criteria import CRITERIA, DEFAULT_CRITERION, fi
 from streamgmm.persistence.store import Generation
 from streamgmm.persistence.writer import Checkpoint
 from streamgmm.selection.checkpoints import MOST_STARTS, SelectionCheckpoint
-from streamgmm.selection.comparison import Key, Outcome, table
+from streamgmm.selection.comparison import Key, Outcome, make_table
 from streamgmm.selection.context import SelectionContext, SelectionStartsState
 from streamgmm.selection.leaderboard import Leaderboard
 from streamgmm.selection.race_state import RaceState, SelectionState
@@ -318,7 +318,7 @@ def _selection(
     race: RaceState,
 ) -> Selection:
     """Models, their table, and the best of them."""
-    columns = table(asked.keys, winners, named.n_features, race.scores, asked.effective_n)
+    columns = make_table(asked.keys, winners, named.n_features, race.scores, asked.effective_n)
     algorithm = "accelerated" if learning.tol is None else "batch"
     models: list[GaussianMixture | None] = []
     for (family, size), won, starts_of_size in zip(asked.keys, winners, race.starts, strict=True):
