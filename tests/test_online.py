@@ -553,7 +553,7 @@ def test_tokens_are_a_set_of_integers(numbers):
 
     tokens = Tokens()
     for number in numbers:
-        tokens = tokens.joined(number)
+        tokens = tokens.add(number)
     assert [number in tokens for number in range(-52, 53)] == [number in set(numbers) for number in range(-52, 53)]
     assert all(before[1] < after[0] for before, after in pairwise(tokens.numbers.intervals))
 

@@ -1,7 +1,7 @@
-"""Schedules of step sizes: values, each a formula of how many rows were learnt. They know nothing of data or models.
+"""Step-size schedules: the weight of the newest batch.
 
-A schedule is asked for the step of one batch. It counts rows, not batches, so that many small batches move the
-statistics as far as one large one.
+A schedule is an immutable callable. It counts rows, not batches, so that many small batches move the statistics as far
+as one large one.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from streamgmm.persistence.codec import persistent
 
 
 class Schedule(Protocol):
-    """A rule for step sizes."""
+    """Step-size schedule."""
 
     @property
     def averages(self) -> bool:
-        """Whether the statistics of all batches together say more than the latest: steps that shrink."""
+        """True for steps that shrink: the sum over all batches is then a better estimate than the latest statistics."""
 
     def __call__(self, before: float, rows: float, batch_size: float) -> float:
-        """Step of a batch of ``rows`` after ``before`` rows, where ``batch_size`` rows are a step of the formula."""
+        """Return the step of ``rows`` rows after ``before`` others, where ``batch_size`` rows are a step of the formula."""
 
 
 @persistent("schedule-power-1")
 @dataclass(frozen=True, slots=True)
 class PowerDecay:
-    """``γ = t^−α`` at ``t = before / batch_size`` (Cappé & Moulines, 2009; Nguyen, Forbes & McLachlan, 2020).
+    """Step size ``γ = t^−α`` at ``t = before / batch_size`` (Cappé & Moulines, 2009; Nguyen, Forbes & McLachlan, 2020).
 
-    The statistics converge where ``½ < α ≤ 1``: the steps add up to infinity, their squares do not. A batch of other
-    than ``batch_size`` rows takes ``1 − (1 − γ)^(rows / batch_size)``, what as many full steps and parts of one would.
+    The statistics converge where ``½ < α ≤ 1``: the steps sum to infinity, their squares do not (Robbins & Monro,
+    1951). A batch of another size takes ``1 − (1 − γ)^(rows / batch_size)``, as many steps at once.
 
     Parameters
     ----------
@@ -57,14 +57,14 @@ class PowerDecay:
         return True
 
     def __call__(self, before: float, rows: float, batch_size: float) -> float:
-        """Step of a batch."""
+        """Return the step of a batch."""
         return _of_rows(min(1.0, (before / batch_size) ** -self.exponent) if before > 0 else 1.0, rows / batch_size)
 
 
 @persistent("schedule-constant-1")
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """The same step for every ``batch_size`` rows; the past is forgotten at a constant rate.
+    """Constant step for every ``batch_size`` rows; the past is forgotten at a constant rate.
 
     Parameters
     ----------
@@ -85,18 +85,18 @@ class Constant:
 
     @property
     def averages(self) -> bool:
-        """False: who takes constant steps wants to follow the data."""
+        """False: constant steps follow the data."""
         return False
 
     def __call__(self, before: float, rows: float, batch_size: float) -> float:
-        """Step of a batch."""
+        """Return the step of a batch."""
         return _of_rows(self.step, rows / batch_size)
 
 
 @persistent("schedule-reciprocal-1")
 @dataclass(frozen=True, slots=True)
 class Reciprocal:
-    """``1/t``: the weight of the batch over that of everything learnt, so that every row counts alike for ever.
+    """Step size ``1/t``: the weight of the batch over that of everything learnt, so that all rows count alike.
 
     Examples
     --------
@@ -110,14 +110,14 @@ class Reciprocal:
         return False
 
     def __call__(self, before: float, rows: float, batch_size: float) -> float:
-        """Step of a batch."""
+        """Return the step of a batch."""
         return rows / (before + rows)
 
 
 @persistent("schedule-half-life-1")
 @dataclass(frozen=True, slots=True)
 class HalfLife:
-    """A row counts half as much once ``rows`` more have come.
+    """Exponential forgetting: a row counts half as much once ``rows`` more have come.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ class HalfLife:
         return False
 
     def __call__(self, before: float, rows: float, batch_size: float) -> float:
-        """Step of a batch."""
+        """Return the step of a batch."""
         return float(1.0 - 2.0 ** (-rows / self.rows))
 
 

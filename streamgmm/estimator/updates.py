@@ -86,7 +86,7 @@ def _mark_token(state: FittedState, source: Source, token: Any) -> FittedState:
     """Return the state with the token of a batch, and with its features if it is the first."""
     features = {} if state.n_features_in is not None else read_features(source)
     latest = state.latest_token if token is None else token
-    return replace(state, tokens=state.tokens.joined(token), latest_token=latest, **features)
+    return replace(state, tokens=state.tokens.add(token), latest_token=latest, **features)
 
 
 def summarize_stream(state: FittedState, stream: streaming.Stream, settings: EMSettings) -> FittedState:
@@ -238,7 +238,7 @@ def _summarize_revision(
     accumulated, history = kept.accumulated, state.history or History()
     assert accumulated is not None and state.means is not None  # or the parameters could not be known
     for record in more or ():
-        history = history.appended(record)
+        history = history.append_record(record)
     state = replace(
         state,
         **public_arrays(parameters, settings.structure, state.means.dtype),

@@ -1,4 +1,4 @@
-"""What the phases of a fit share: its task, its context, and the notes that they pass on."""
+"""The task and the context of a fit, and the notes that its phases pass on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from streamgmm.persistence.codec import persistent
 @persistent("fit-task-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class FitTask:
-    """What a fit began with, besides its settings: only the same can resume it.
+    """Inputs of a fit besides its settings: only the same can resume it.
 
     Attributes
     ----------

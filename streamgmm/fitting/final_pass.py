@@ -38,7 +38,7 @@ class FinalPassState(FitState):
 
     @property
     def expectation(self) -> Expectation:
-        """Of all rows, once the pass has ended."""
+        """Expectation of all rows, once the pass has ended."""
         return total(self.evaluation.counters[0])
 
     def describe(self) -> str:

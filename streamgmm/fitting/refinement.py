@@ -1,6 +1,6 @@
-"""After EM has converged: components that explain nothing are put to use, and neighbouring optima are tried.
+"""Refinement: the third phase of a fit repairs redundant and starved components, and tries split and merge moves.
 
-What is proposed was refined on a sample; it is taken only where EM over all rows comes to a higher likelihood with it.
+An attempt is prepared on the subsample. It is accepted only where EM over all rows reaches a higher likelihood.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from streamgmm.iteration.run import Run, Stage, Trajectory, best_trajectory, run
 from streamgmm.model.parameters import Parameters
 from streamgmm.persistence.codec import persistent
 
-ALIKE = 1e-4  # nats a row of theirs, up to which two components are one
-NEAR = 0.1  # squared standard deviations, beyond which they are not
+MERGE_LOSS = 1e-4  # nats a row of theirs that two redundant components lose at most as one
+MERGE_DISTANCE = 0.1  # squared standard deviations between the means of redundant components at most
 MOVED, LAST = "split and merge", "further EM"
 
 
-def faults(trajectory: Trajectory) -> Iterator[tuple[str, ComponentArrays]]:
-    """What makes components useless, in words, and the mixture without them: from statistics alone."""
+def find_redundant_components(trajectory: Trajectory) -> Iterator[tuple[str, ComponentArrays]]:
+    """Yield a description of starved or redundant components, and the mixture without them."""
     parts = ComponentArrays.from_parameters(trajectory.parameters)
     if starved := trajectory.starved:
         which = f"component {starved[0]}" if len(starved) == 1 else f"components {', '.join(map(str, starved))}"
         yield f"repair: {which} had no rows", parts.drop(*starved)
         return
-    for loss, one, other in rank_merges(parts, _near(trajectory.parameters)):
+    for loss, one, other in rank_merges(parts, _find_near_pairs(trajectory.parameters)):
         weight = float(parts.weights[one] + parts.weights[other])
-        if loss > ALIKE * weight:
+        if loss > MERGE_LOSS * weight:
             break
         yield (
             f"repair: components {one} and {other} were the same",
@@ -50,19 +50,19 @@ def faults(trajectory: Trajectory) -> Iterator[tuple[str, ComponentArrays]]:
         )
 
 
-def _near(parameters: Parameters) -> NDArray[np.intp]:
-    """Pairs of components of which one mean is near the other, in the one's standard deviations."""
+def _find_near_pairs(parameters: Parameters) -> NDArray[np.intp]:
+    """Return pairs of components whose means are near, in standard deviations of the first."""
     factors, found = parameters.precision_factors, []
     for one, mean in enumerate(parameters.means[:-1]):
         steps, factor = parameters.means[one + 1 :] - mean, factors[one % len(factors)]
         whitened = steps @ factor if factors.ndim == 3 else steps * factor
-        others = one + 1 + np.flatnonzero((whitened**2).sum(axis=1) < NEAR)
+        others = one + 1 + np.flatnonzero((whitened**2).sum(axis=1) < MERGE_DISTANCE)
         found.append(np.column_stack([np.full(len(others), one), others]))
     return np.concatenate([np.empty((0, 2), np.intp), *found])
 
 
-def refined(candidates: list[Parameters], score: float, trials: ValidationSplit) -> list[Parameters]:
-    """The best of some mixtures after more EM on the sample, as far as they are better than what has that score."""
+def refine_candidates(candidates: list[Parameters], score: float, trials: ValidationSplit) -> list[Parameters]:
+    """Return the best candidates after more EM on the subsample, as far as they exceed a score."""
     ran = drop_degenerate(trials.run_em(candidates, SEARCH.move_passes))
     order = np.argsort(-trials.score_on_validation(ran))[: SEARCH.moves_kept] if ran else ()
     settled = drop_degenerate(trials.run_em([ran[place] for place in order], SEARCH.kept_move_passes, accelerated=True))
@@ -70,7 +70,6 @@ def refined(candidates: list[Parameters], score: float, trials: ValidationSplit)
     return [one for one, now in zip(settled, scores, strict=True) if now > score + SEARCH.min_move_gain]
 
 
-@persistent("refinement-1")
 @persistent("fit-refinement-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class RefinementState(FitState):
@@ -136,7 +135,7 @@ class RefinementPhase:
             tried: list[Trajectory] = []
             with suppress(DegenerateError):  # of an attempt
                 if state.run is None:
-                    repair = None if state.is_repair_refused else next(faults(winner), None)
+                    repair = None if state.is_repair_refused else next(find_redundant_components(winner), None)
                     if repair is None and not context.split_merge:
                         break
                     if split is None:
@@ -148,7 +147,7 @@ class RefinementPhase:
                             0,
                         )
                     state = replace(state, attempt=MOVED if repair is None else repair[0])
-                    candidates = _proposed(winner.parameters, None if repair is None else repair[1], split)
+                    candidates = _propose_candidates(winner.parameters, None if repair is None else repair[1], split)
                     if candidates:
                         state = replace(state, run=start_run(candidates))
                 if state.run is not None:
@@ -176,20 +175,20 @@ def _leave_plateaus(stage: Stage) -> Stage:
     return replace(stage, stop=replace(stage.stop, leaves_plateaus=True))
 
 
-def _proposed(parameters: Parameters, kept: ComponentArrays | None, trials: ValidationSplit) -> list[Parameters]:
-    """What is better on the sample: with all components again beside those that are kept, or by moves."""
+def _propose_candidates(parameters: Parameters, kept: ComponentArrays | None, trials: ValidationSplit) -> list[Parameters]:
+    """Return candidates that are better on the subsample: with lost components replaced, or after a move."""
     if kept is not None:
         candidates = [resize_mixture(kept.to_parameters(trials.structure), parameters.n_components, trials)]
     else:
         candidates = list(islice(propose_moves(parameters, trials), SEARCH.moves_per_round))
     settled = trials.run_em([parameters], SEARCH.kept_move_passes, accelerated=True)[0] or parameters
-    return refined(candidates, float(trials.score_on_validation([settled])[0]), trials)
+    return refine_candidates(candidates, float(trials.score_on_validation([settled])[0]), trials)
 
 
 def _join_trajectories(before: Trajectory, name: str, after: Trajectory) -> Trajectory:
     """Return one trajectory of two, with a record of the attempt between them."""
     record = Record(name, 0, before.lower_bound, before.parameters.weights, 0.0)
-    history = before.history.appended(record)
+    history = before.history.append_record(record)
     for later in after.history:
-        history = history.appended(later)
+        history = history.append_record(later)
     return replace(after, lower_bounds=(*before.lower_bounds, *after.lower_bounds), history=history)

@@ -199,7 +199,7 @@ def _advance(stream: Stream, event: Event, stage: str, is_scored: bool) -> Strea
             stream,
             monitor=stream.monitor.update(latest, update.before, update.info.effective_rows),
             prequential=prequential,
-            history=stream.history.appended(record_update(stage, update)),
+            history=stream.history.append_record(record_update(stage, update)),
         )
     return stream
 
@@ -212,7 +212,7 @@ def _restart(stream: Stream, algorithm: VarianceReduced, search: Restart) -> Str
     if read is None:
         return replace(stream, state=state)
     record = Record("restart", 0, read.likelihood.mean, state.start.weights, 0.0)
-    return replace(stream, state=state, history=stream.history.appended(record))
+    return replace(stream, state=state, history=stream.history.append_record(record))
 
 
 @persistent("pending-rows-1")

@@ -1,4 +1,4 @@
-"""Names of batches that were learnt, so that none is learnt twice."""
+"""Idempotency tokens: names of batches that were learnt, so that none is learnt twice."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Tokens:
 
     Examples
     --------
-    >>> tokens = Tokens().joined(1).joined(2).joined("day 3")
+    >>> tokens = Tokens().add(1).add(2).add("day 3")
     >>> 2 in tokens, 3 in tokens, "day 3" in tokens, tokens.numbers.intervals
     (True, False, True, ((1, 3),))
     """
@@ -51,14 +51,14 @@ class Tokens:
         return cls(columns.numbers, (digests,) if digests else ())
 
     def __contains__(self, token: Any) -> bool:
-        """Whether a token was seen."""
+        """Return True where the token was seen."""
         if isinstance(token, str | bytes):
             digest = _digest(token)
             return any(digest in part for part in self.digests)
         return _integer(token) in self.numbers
 
-    def joined(self, token: Any) -> Tokens:
-        """The set with one more token; None adds nothing."""
+    def add(self, token: Any) -> Tokens:
+        """Return the set with one more token; None adds nothing."""
         if token is None or token in self:
             return self
         if isinstance(token, str | bytes):

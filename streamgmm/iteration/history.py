@@ -1,7 +1,4 @@
-"""What a fit went through, update by update, in bounded memory: the whole past, the older the coarser.
-
-Knows nothing of data, of models or of why an update was made.
-"""
+"""The history of a fit: a record for each update, in bounded memory; older records are merged."""
 
 from __future__ import annotations
 
@@ -18,12 +15,12 @@ from streamgmm.persistence.codec import persistent
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
-    """One update, or a few consecutive ones of the same stage.
+    """Record of one update, or of a few consecutive ones of the same stage.
 
     Parameters
     ----------
     stage : str
-        What the update was a part of.
+        Stage of the fit.
     rows : int
         Rows that were read for it.
     log_likelihood : float
@@ -31,9 +28,9 @@ class Record:
     occupancy : ndarray of shape (k,)
         Share of each component in these rows.
     drift : float
-        How far these rows were from what the parameters expected; the largest of the updates.
+        Drift of these rows (`streamgmm.model.drift.score`); the largest of the updates.
     updates : int, default=1
-        Number of updates that the record tells of.
+        Number of updates in the record.
 
     Examples
     --------
@@ -88,13 +85,13 @@ class History(Sequence[Record]):
     Parameters
     ----------
     records : tuple of Record, default=()
-        What there is to begin with.
+        First records.
 
     Examples
     --------
     >>> history = History()
     >>> for step in range(2000):
-    ...     history = history.appended(Record("online", 10, -1.0, np.ones(1), 0.5))
+    ...     history = history.append_record(Record("online", 10, -1.0, np.ones(1), 0.5))
     >>> history, history[0].updates, history[-1].updates
     (History(976 records of 2000 updates, 20000 rows), 4, 1)
     """
@@ -120,16 +117,16 @@ class History(Sequence[Record]):
         parts = zip(columns.stage, rows, likelihoods, columns.occupancy, drifts, updates, strict=True)
         return cls(tuple(Record(*part) for part in parts))
 
-    def appended(self, record: Record) -> History:
-        """The history with one more record."""
+    def append_record(self, record: Record) -> History:
+        """Return the history with one more record."""
         if len(self.records) < self.LIMIT:
             return History((*self.records, record))
-        records = (*_halved(self.records), record)
+        records = (*_merge_pairs(self.records), record)
         # nothing could be merged where every stage is a run of one, save perhaps the newest record with the one before
-        return History(records if len(records) <= self.LIMIT else tuple(_halved(records)))
+        return History(records if len(records) <= self.LIMIT else tuple(_merge_pairs(records)))
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        """The records as columns, for a table or a plot; every array has one entry (one row) a record."""
+        """Return the records as columns, for a table or a plot; one entry (one row) a record."""
         stages = np.empty(len(self.records), dtype=object)
         stages[:] = [record.stage for record in self.records]
         return {
@@ -157,7 +154,7 @@ class History(Sequence[Record]):
         return iter(self.records)
 
     def __eq__(self, other: object) -> bool:
-        """Whether both say the same, to the bit."""
+        """Return True where all records are equal to the bit."""
         if not isinstance(other, History) or len(self) != len(other):
             return False
         mine, theirs = self.columns(), other.columns()
@@ -171,16 +168,16 @@ class History(Sequence[Record]):
         return f"History({len(self.records)} records of {updates} updates, {rows} rows)"
 
 
-def _halved(records: Iterable[Record]) -> Iterator[Record]:
-    """Neighbours of the same stage, two by two; the last one of an odd run stays."""
-    waiting: Record | None = None
+def _merge_pairs(records: Iterable[Record]) -> Iterator[Record]:
+    """Merge neighbours of the same stage pairwise; the last of an odd run stays."""
+    pending: Record | None = None
     for record in records:
-        if waiting is not None and waiting.stage == record.stage:
-            yield waiting.merged(record)
-            waiting = None
+        if pending is not None and pending.stage == record.stage:
+            yield pending.merged(record)
+            pending = None
         else:
-            if waiting is not None:
-                yield waiting
-            waiting = record
-    if waiting is not None:
-        yield waiting
+            if pending is not None:
+                yield pending
+            pending = record
+    if pending is not None:
+        yield pending

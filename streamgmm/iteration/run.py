@@ -156,7 +156,7 @@ class Run:
         assert self.position is not None  # or the stage has ended
         before, (mean, _) = self.trajectories[source], self.updates[source]
         record = Record(name, 0, mean, parameters.weights, 0.0)
-        trajectory = Trajectory(parameters, before.lower_bounds, history=before.history.appended(record))
+        trajectory = Trajectory(parameters, before.lower_bounds, history=before.history.append_record(record))
         states = (*self.position.states, (len(self.trajectories), state))
         return replace(
             self,
@@ -253,7 +253,7 @@ def _advance(run: Run, event: Event, stage: Stage, max_passes: int) -> Run:
         has_weight = likelihood.weight > 0.0
         updates[candidate] = (likelihood.mean if has_weight else np.nan, update.info.m_step.starved)
         if has_weight and stage.is_recorded:
-            history = trajectories[candidate].history.appended(record_update(stage.name, update))
+            history = trajectories[candidate].history.append_record(record_update(stage.name, update))
             trajectories[candidate] = replace(trajectories[candidate], history=history)
     run = replace(run, trajectories=tuple(trajectories), updates=tuple(updates), position=event.position)
     if not event.ends_pass:

@@ -32,7 +32,9 @@ class TestIncremental(AlgorithmLaws):
                 expect(example.rows[parts[place]], parameters, weights=example.weights[parts[place]])[0]
                 for place in group
             ]
-            chunk_group = ChunkGroup((), ends_pass=last and turn == len(groups) - 1, ends_batch=True, partitions=tuple(group))
+            chunk_group = ChunkGroup(
+                (), ends_pass=last and turn == len(groups) - 1, ends_batch=True, partitions=tuple(group)
+            )
             state, _ = strategy.update(state, expectations, chunk_group)
             parameters = state.parameters
             yield state, parameters

@@ -375,7 +375,7 @@ def test_what_is_better_on_the_sample_only_is_not_taken(split_merge, monkeypatch
         proposed.append(candidates)
         return [worse]
 
-    monkeypatch.setattr("streamgmm.fitting.refinement.refined", refined)
+    monkeypatch.setattr("streamgmm.fitting.refinement.refine_candidates", refined)
     before, after, _ = ended(CENTRES, split_merge)
     assert after is before
     assert len(proposed) == split_merge

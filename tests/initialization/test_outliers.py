@@ -374,7 +374,7 @@ def test_a_dropped_candidate_does_not_win_the_fit(monkeypatch):
         "_drop_worse",
         lambda _, run: run.only([one for one in run.candidates if one == len(run.trajectories) - 1]),
     )
-    monkeypatch.setattr("streamgmm.fitting.refinement.faults", lambda trajectory: iter(()))
+    monkeypatch.setattr("streamgmm.fitting.refinement.find_redundant_components", lambda trajectory: iter(()))
     model = GaussianMixture(4, random_state=0).fit(clusters(2))
     assert repairs(model) == [NAME]
     assert model.converged_

@@ -18,7 +18,7 @@ def record(stage="online", rows=10, log_likelihood=-1.0, occupancy=(0.5, 0.5), d
 def filled(records):
     history = History()
     for one in records:
-        history = history.appended(one)
+        history = history.append_record(one)
         assert len(history) <= History.LIMIT or len(history) == n_runs(history)
     return history
 
@@ -92,7 +92,7 @@ def test_runs_of_one_that_fill_it_leave_room_for_the_stage_that_goes_on():
 def test_appending_leaves_the_history_as_it_was():
     history = filled(record() for _ in range(History.LIMIT))
     before = history.records
-    longer = history.appended(record("other"))
+    longer = history.append_record(record("other"))
     assert history.records is before and len(history) == History.LIMIT
     assert longer[-1].stage == "other" and len(longer) < len(history)
     with pytest.raises(AttributeError):

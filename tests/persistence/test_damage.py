@@ -154,7 +154,7 @@ def test_what_could_not_be_read_again_is_not_written():
 def test_many_tokens_and_many_rows_that_wait_fit_into_a_header(tmp_path):
     tokens = Tokens(Ranges(tuple((number, number + 1) for number in range(0, 40_000, 2))))
     for day in range(3000):
-        tokens = tokens.joined(f"day {day}")
+        tokens = tokens.add(f"day {day}")
     model = golden.waiting()
     one = model._state.pending.append(np.ones((1, 2)), None)
     rows = one.rows[-1:] * 200_000
@@ -172,7 +172,7 @@ def test_many_tokens_and_many_rows_that_wait_fit_into_a_header(tmp_path):
 
 
 def test_the_largest_and_the_smallest_tokens_come_back():
-    ends = Tokens().joined(2**63 - 1).joined(-(2**63) + 1).joined(0)
+    ends = Tokens().add(2**63 - 1).add(-(2**63) + 1).add(0)
     arrays = {}
     packed = records.encode(ends, "tokens", arrays)
     assert records.decode(packed, arrays, Tokens).numbers == ends.numbers
