@@ -175,7 +175,9 @@ def _leave_plateaus(stage: Stage) -> Stage:
     return replace(stage, stop=replace(stage.stop, leaves_plateaus=True))
 
 
-def _propose_candidates(parameters: Parameters, kept: ComponentArrays | None, trials: ValidationSplit) -> list[Parameters]:
+def _propose_candidates(
+    parameters: Parameters, kept: ComponentArrays | None, trials: ValidationSplit
+) -> list[Parameters]:
     """Return candidates that are better on the subsample: with lost components replaced, or after a move."""
     if kept is not None:
         candidates = [resize_mixture(kept.to_parameters(trials.structure), parameters.n_components, trials)]
