@@ -4,6 +4,7 @@ import os
 import pickle
 from collections import Counter
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 
 import dask.array as da
@@ -15,18 +16,21 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_iris
 
 from streamgmm import GaussianMixture, load, select
+from streamgmm.algorithms.settings import EMSettings
 from streamgmm.data.source import Chunk
 from streamgmm.data.sources import as_source
 from streamgmm.errors import DegenerateError, InputError, SinglePassError
-from streamgmm.fitting.plan import EMSettings
-from streamgmm.iteration.run import Trajectory
+from streamgmm.initialization.starts_per_size import StartsOfSize
+from streamgmm.iteration.run import Trajectory, start_run
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.em import make_parameters
 from streamgmm.model.information_criteria import CRITERIA
-from streamgmm.selection import procedure as choosing
-from streamgmm.selection import selecting
-from streamgmm.selection.comparison import HeldOutLead, held_out
-from streamgmm.selection.racing import SAFETY, RaceCandidate, RaceState, left_to_gain, run_race
+from streamgmm.selection import context as context_module
+from streamgmm.selection import racing, selecting
+from streamgmm.selection.comparison import find_lead, score_held_out
+from streamgmm.selection.context import SelectionContext
+from streamgmm.selection.race_state import RaceState
+from streamgmm.selection.racing import GAIN_ALLOWANCE, RacePhase, estimate_remaining_gain
 from streamgmm.testing.examples import law
 
 FITS = int(os.environ.get("STREAMGMM_BOUNDS", "40"))  # 1,000 are promised: STREAMGMM_BOUNDS=1000
@@ -72,15 +76,15 @@ STARTS = {}
 @pytest.fixture(autouse=True)
 def starts_found_once(monkeypatch):
     """Nearly all of a selection's time is its search for starts: the same rows, sizes and draws are searched once."""
-    find = choosing.started
+    find = context_module.find_starts
 
-    def started(*asked):
-        key = pickle.dumps(asked)
+    def find_once(subsample, context):
+        key = pickle.dumps((subsample, replace(context, source=None)))
         if key not in STARTS:
-            STARTS[key] = find(*asked)
+            STARTS[key] = find(subsample, context)
         return STARTS[key]
 
-    monkeypatch.setattr(choosing, "started", started)
+    monkeypatch.setattr(context_module, "find_starts", find_once)
 
 
 # ---------------------------------------------------------------------- the numbers
@@ -172,7 +176,7 @@ def test_rows_that_are_there_ten_times_say_no_more_where_that_is_said():
     np.testing.assert_allclose(told.table["bic"][best], once_each.table["bic"][best], rtol=1e-2)
 
 
-def test_who_is_dropped_depends_on_how_many_rows_they_are_worth():
+def test_early_dropping_depends_on_the_effective_number_of_rows():
     rows = blobs(k=3, n=4000, apart=9.0)
     few, many = (select(rows, range(1, 9), random_state=0, effective_n=n) for n in (40, None))
     assert few.table["dropped"][-1] and few.best.n_components <= many.best.n_components
@@ -191,10 +195,7 @@ def test_dropping_changes_no_choice(seed, criterion, monkeypatch):
     rows = blobs(k, 1500, d, apart, seed)
     found = select(rows, range(1, 9), criterion=criterion, random_state=0)
 
-    def without(*arguments, drop_by, **settings):
-        return run_race(*arguments, drop_by=None, **settings)
-
-    monkeypatch.setattr(choosing, "run_race", without)
+    monkeypatch.setattr(racing, "_drop_candidates", lambda state, *_: state)
     everyone = select(rows, range(1, 9), criterion=criterion, random_state=0)
     assert not everyone.table["dropped"].any()
     assert found.best.n_components == everyone.best.n_components
@@ -210,7 +211,7 @@ def test_candidates_that_cannot_win_are_dropped_and_say_so():
     assert np.isfinite(table["bic"]).all()
 
 
-def test_candidates_that_rows_held_out_leave_no_hope_learn_from_all_rows_once():
+def test_candidates_clearly_worse_on_held_out_rows_are_dropped_after_one_pass():
     rows = blobs(k=4, n=20_000, apart=6.0)
     found = select(rows, range(1, 7), random_state=0)
     hopeless = found.table["dropped"] & (found.table["n_iter"] == 1)
@@ -232,13 +233,13 @@ def test_rows_that_are_few_or_have_weights_or_gave_the_starts_are_not_held_out(n
 
 @law
 @given(st.data())
-def test_a_lead_is_never_longer_than_what_was_seen(data):
+def test_a_lead_is_never_larger_than_the_difference_of_scores(data):
     m = data.draw(st.integers(1, 6))
     numbers = st.floats(-1e6, 1e6)
     judged = np.array(data.draw(st.lists(st.tuples(numbers, st.floats(0, 1e3)), min_size=m, max_size=m)))
     judged[data.draw(st.lists(st.booleans(), min_size=m, max_size=m))] = np.nan
     free = np.array(data.draw(st.lists(st.integers(1, 500), min_size=m, max_size=m)))
-    lead = HeldOutLead.of(judged, free, 8192)
+    lead = find_lead(judged, free, 8192)
     if lead is None:
         assert np.isnan(judged).all()
     else:
@@ -256,21 +257,21 @@ def test_a_lead_has_to_be_worth_the_parameters_that_it_takes():
 
 
 @pytest.mark.parametrize("criterion", ["icl", "heldout"])
-def test_nobody_is_dropped_by_a_criterion_that_says_nothing_of_what_is_left(criterion):
+def test_no_candidate_is_dropped_by_a_criterion_without_early_dropping(criterion):
     found = select(blobs(k=3, n=3000, apart=9.0), range(1, 5), criterion=criterion, random_state=0)
     assert not found.table["dropped"].any()
 
 
-def test_what_is_left_to_gain_is_unknown_until_there_are_passes_enough_and_never_below_what_was_gained_lately():
+def test_the_remaining_gain_is_infinite_in_the_first_passes_and_never_below_the_recent_gain():
     means = -3.0 - 0.5 ** np.arange(12)
-    unknown = [left_to_gain(Trajectory(None, tuple(means[:passes]))) for passes in range(7)]
+    unknown = [estimate_remaining_gain(Trajectory(None, tuple(means[:passes]))) for passes in range(7)]
     assert unknown == [np.inf] * 7
     for passes in range(7, 13):
-        left = left_to_gain(Trajectory(None, tuple(means[:passes])))
+        left = estimate_remaining_gain(Trajectory(None, tuple(means[:passes])))
         assert left >= means[passes - 1] - means[passes - 7]
-        assert SAFETY * left >= -3.0 - means[passes - 1]
+        assert GAIN_ALLOWANCE * left >= -3.0 - means[passes - 1]
     rising = -4.0 + 0.01 * 1.1 ** np.arange(12)
-    assert left_to_gain(Trajectory(None, tuple(rising))) == np.inf
+    assert estimate_remaining_gain(Trajectory(None, tuple(rising))) == np.inf
 
 
 # ---------------------------------------------------------------------- the choice
@@ -310,13 +311,13 @@ def test_held_out_rows_prefer_the_right_number_and_say_how_sure_they_are():
 
 @settings(max_examples=50, deadline=None)
 @given(data=st.data())
-def test_rows_to_judge_by_count_as_often_as_they_weigh(data):
+def test_held_out_rows_count_as_often_as_they_weigh(data):
     n = data.draw(st.integers(1, 12))
     numbers = st.floats(-9.0, 9.0)
     densities = {key: np.array(data.draw(st.lists(numbers, min_size=n, max_size=n))) for key in "abc"}
     weights = np.array(data.draw(st.lists(st.integers(0, 3), min_size=n, max_size=n).filter(any)))
-    weighted = held_out("abcd", densities, weights.astype(float))
-    repeated = held_out("abcd", {key: np.repeat(values, weights) for key, values in densities.items()}, None)
+    weighted = score_held_out("abcd", densities, weights.astype(float))
+    repeated = score_held_out("abcd", {key: np.repeat(values, weights) for key, values in densities.items()}, None)
     np.testing.assert_allclose(weighted, repeated, atol=1e-12)
     assert np.isnan(weighted[3]).all() and 0.0 in weighted[:3, 1]
 
@@ -596,21 +597,19 @@ def test_a_candidate_that_degenerates_while_it_learns_leaves_the_others_to_go_on
     full, diag = STRUCTURES["full"], STRUCTURES["diag"]
     collapsing = make_parameters(np.ones(1), np.zeros((1, 2)), np.eye(2)[None], full)
     one = make_parameters(np.ones(1), np.zeros((1, 2)), np.ones((1, 2)), diag)
-    candidates = [RaceCandidate(diag, one), RaceCandidate(full, collapsing), RaceCandidate(diag, one)]
-    seen = []
-    contest = run_race(
-        as_source(rows),
-        candidates,
-        EMSettings(full, 0.0),
-        RaceState.of([candidate.start for candidate in candidates]),
-        max_iter=50,
-        drop_by=CRITERIA["bic"],
-        watch=lambda step, contest: seen.append(step),
+    keys, starts = (("diag", 1), ("full", 1), ("diag", 1)), [one, collapsing, one]
+    context = SelectionContext(
+        as_source(rows), EMSettings(full, 0.0), keys, 1, "auto", 50, CRITERIA["bic"], None, True, 0, None
     )
-    assert contest.degenerate == (1,) and contest.going == ()
-    assert list(contest.trajectories) == [0, 2]
-    assert contest.trajectories[0].converged
-    np.testing.assert_allclose(contest.trajectories[0].parameters.means[0], rows.mean(axis=0), rtol=1e-12)
+    begin = RaceState(
+        tuple(StartsOfSize((start,)) for start in starts), np.full((3, 2), np.nan), (0, 1, 2), start_run(starts)
+    )
+    seen = []
+    race = RacePhase(context).run(begin, lambda event, state: seen.append(event)).race
+    assert race.degenerate == (1,) and race.active == ()
+    assert list(race.trajectories) == [0, 2]
+    assert race.trajectories[0].converged
+    np.testing.assert_allclose(race.trajectories[0].parameters.means[0], rows.mean(axis=0), rtol=1e-12)
     assert len(seen) < 10
 
 
