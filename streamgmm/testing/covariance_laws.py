@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from streamgmm.errors import DegenerateError
-from streamgmm.testing import oracle
 from streamgmm.kernels.e_step import expect
 from streamgmm.model.em import expected_log_density, maximize, pseudo_statistics
 from streamgmm.model.parameters import Array, Parameters
 from streamgmm.model.statistics import Statistics
+from streamgmm.testing import oracle
 from streamgmm.testing.examples import (
     Example,
     assert_same_parameters,

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgmm.testing import oracle
 from streamgmm.kernels.e_step import expect
 from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.parameters import Array, Parameters
 from streamgmm.model.statistics import Statistics
+from streamgmm.testing import oracle
 from streamgmm.testing.examples import Example, assert_same_statistics, examples, gather_statistics, law
 
 FACTORS = st.floats(0.0, 100.0)

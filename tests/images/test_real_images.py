@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from sklearn.mixture import GaussianMixture as Reference
 
+from benchmarks.shipped_images import IMAGES, NotShippedError, shipped
 from streamgmm import GaussianMixture, segment
 from streamgmm.images.counting import ValueCounts
 from streamgmm.images.image import Image
 from streamgmm.images.reading import open_image
-from benchmarks.shipped_images import IMAGES, NotShippedError, shipped
 
 LANDSAT = "data/LC08_L1TP_224078_20200518_20200518_01_RT.TIF"
 ENOUGH = 150_000  # pixels of a photograph, of which every few lines and columns are taken where it has more

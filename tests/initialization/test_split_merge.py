@@ -20,9 +20,9 @@ from streamgmm.initialization.split_merge import (
     split_and_merge,
 )
 from streamgmm.initialization.validation import ValidationSplit
-from streamgmm.testing import oracle
 from streamgmm.model.covariances import STRUCTURES, Full
 from streamgmm.model.em import make_parameters
+from streamgmm.testing import oracle
 from streamgmm.testing.examples import assert_same_parameters, law, mixture
 
 FAMILIES = list(STRUCTURES)

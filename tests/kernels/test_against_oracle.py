@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 
 from streamgmm.errors import NonFiniteError
-from streamgmm.testing import oracle
 from streamgmm.kernels.e_step import accumulate, expect
 from streamgmm.kernels.elementwise import Elementwise
 from streamgmm.kernels.kernel import Kernel, passes
@@ -21,6 +20,7 @@ from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.em import expected_log_density, make_parameters
 from streamgmm.model.parameters import Parameters
 from streamgmm.model.statistics import reduce_products
+from streamgmm.testing import oracle
 from streamgmm.testing.examples import mixture
 
 # one family a geometry, and both shapes of what is shared

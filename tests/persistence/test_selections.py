@@ -249,6 +249,6 @@ def test_an_interrupted_selection_says_where_it_goes_on(tmp_path, monkeypatch):
         selected("bic", Checkpoint(folder, seconds=1e9))
     (note,) = caught.value.__notes__
     assert note.startswith(f"the same selection goes on from generation 1 of {folder} (in pass ")
-    assert "of 6 starts are still in it)" in note
+    assert "of 6 starts are active)" in note
     monkeypatch.undo()
     assert content(selected("bic", folder)) == whole("bic")[0]

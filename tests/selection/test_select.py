@@ -49,7 +49,7 @@ def blobs(k=3, n=600, d=2, apart=4.0, seed=0):
 
 
 def faithful():
-    return np.loadtxt(Path(__file__).parent / "reference" / "faithful.csv", delimiter=",", skiprows=1)
+    return np.loadtxt(Path(__file__).parents[1] / "reference" / "faithful.csv", delimiter=",", skiprows=1)
 
 
 class CountingSource:
