@@ -63,7 +63,7 @@ UNFINISHED = (
 )
 LONG = {"mixture.py", "variance_reduced.py"}
 FULL = {"fitting", "initialization"}
-ALIKE = {"context.py"}
+ALIKE = {"context.py", "settings.py"}
 
 MAY_IMPORT_STORAGE = {"data", "results", "images", "cli"}
 LAZY = [

@@ -162,15 +162,8 @@ def map_chunks(chunk_group: ChunkGroup, function: Callable[..., Result], *argume
 
     shared = [delayed(argument, pure=False, traverse=False) for argument in arguments]
     task = delayed(function, pure=False, traverse=False)
-    tasks = [
-        task(
-            chunk.rows,
-            chunk.weights,
-            delayed(replace(chunk, rows=None, weights=None), pure=False, traverse=False),
-            *shared,
-        )
-        for chunk in chunks
-    ]
+    labels = [delayed(replace(chunk, rows=None, weights=None), pure=False, traverse=False) for chunk in chunks]
+    tasks = [task(chunk.rows, chunk.weights, label, *shared) for chunk, label in zip(chunks, labels, strict=True)]
     return list(compute(*tasks))
 
 
@@ -202,18 +195,10 @@ def expect(chunk_group: ChunkGroup, candidates: Sequence[Parameters]) -> list[tu
 @persistent("evaluation-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class EvaluationState:
-    """State of a pass under frozen parameters.
-
-    Attributes
-    ----------
-    groups_read : int
-        Chunk groups that are done.
-    counters : tuple of Counter of Expectation
-        Running tree sums, one per mixture; empty before the first group.
-    """
+    """State of a pass under frozen parameters: chunk groups that are done, and a running tree sum per mixture."""
 
     groups_read: int = 0
-    counters: tuple[Counter[Expectation], ...] = ()
+    counters: tuple[Counter[Expectation], ...] = ()  # empty before the first group
 
 
 def expect_all(

@@ -25,21 +25,6 @@ SAMPLED_ROWS = 256  # of a chunk
 class Fingerprint:
     """Identity of rows, without reading them all.
 
-    Attributes
-    ----------
-    n_rows : int or None
-        Number of rows; None if unknown.
-    n_features : int
-        Number of columns.
-    dtype : str
-        Dtype of the rows.
-    chunks : str
-        Digest of the lengths of the chunks; empty for batches, which are unknown before they come.
-    names : str
-        Digest of the names of the columns; empty if they have none.
-    rows : str
-        Digest of rows and their weights from the first, the middle and the last chunk; of the first for batches.
-
     Examples
     --------
     >>> from streamgmm.data.sources import as_source
@@ -51,9 +36,9 @@ class Fingerprint:
     n_rows: int | None
     n_features: int
     dtype: str
-    chunks: str
-    names: str
-    rows: str
+    chunks: str  # digest of the lengths of the chunks; empty for batches
+    names: str  # digest of the names of the columns; empty without names
+    rows: str  # digest of rows and weights from the first, the middle and the last chunk; of the first for batches
 
     @classmethod
     def from_source(cls, source: Source) -> Fingerprint:

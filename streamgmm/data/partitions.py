@@ -35,24 +35,12 @@ Partition = tuple[int, list[Chunk]]  # index and rows
 @persistent("partitions-1")
 @dataclass(frozen=True, eq=False)
 class Partitions:
-    """Row ranges of a source.
+    """Division of the rows of a source into ranges."""
 
-    Attributes
-    ----------
-    rows : int
-        Rows of a partition; the last of a chunk may have fewer.
-    chunks : int
-        Adjacent chunks of a partition, more than 1 only if a partition is at least a chunk.
-    lengths : ndarray of int
-        Rows of every chunk.
-    forgotten : Ranges
-        Rows that are not to be read.
-    """
-
-    rows: int
-    chunks: int
-    lengths: Indices
-    forgotten: Ranges = field(default_factory=Ranges)
+    rows: int  # of a partition; the last of a chunk may have fewer
+    chunks: int  # adjacent chunks of a partition, more than 1 only if a partition is at least a chunk
+    lengths: Indices  # rows of every chunk
+    forgotten: Ranges = field(default_factory=Ranges)  # rows that are not read
 
     def validate(self) -> None:
         """Raise ValueError where numbers of rows are none."""
@@ -90,13 +78,7 @@ class Partitions:
         return larger, np.repeat(larger._firsts, self._counts) + within // 2
 
     def extend(self, source: Source) -> Partitions:
-        """Return the partitions of a source to which rows were appended.
-
-        Raises
-        ------
-        InputError
-            A chunk but the last has another length than it had, or there are fewer rows than before.
-        """
+        """Return the partitions of a source to which rows were appended; InputError if earlier chunks differ."""
         lengths, known = _find_lengths(source), len(self.lengths)
         if lengths.sum() < self.n_rows:
             raise InputError(

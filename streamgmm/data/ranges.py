@@ -27,11 +27,6 @@ class RangeColumns:
 class Ranges:
     """Immutable set of integers that come in runs.
 
-    Attributes
-    ----------
-    intervals : tuple of (first, stop)
-        Half-open, in order, apart from each other.
-
     Examples
     --------
     >>> rows = Ranges().add(0, 10).add(20, 30).add(10, 12)
@@ -43,16 +38,16 @@ class Ranges:
     [(12, 20), (30, 40)]
     """
 
-    intervals: Intervals = ()
+    intervals: Intervals = ()  # half-open, in order, apart from each other
 
     def to_columns(self) -> RangeColumns:
-        """Return the ends of all ranges as one array; the last integers, since those behind them may have 65 bits."""
+        """Return first and last integers as one array; a stop may have 65 bits."""
         ends = [(first, stop - 1) for first, stop in self.intervals]
         return RangeColumns(np.array(ends, np.int64).reshape(-1, 2))
 
     @classmethod
     def from_columns(cls, columns: RangeColumns) -> Ranges:
-        """Return the set that `to_columns` made an array of; ValueError where ranges overlap."""
+        """Return the inverse of `to_columns`; ValueError if ranges overlap."""
         intervals = tuple((first, last + 1) for first, last in columns.ends.reshape(-1, 2).tolist())
         if any(end >= after for end, after in pairwise([end for interval in intervals for end in interval])):
             raise ValueError("ranges overlap")

@@ -108,34 +108,6 @@ class DriftMonitor:
     Innovations are summed over windows of at least ``span`` rows. A drift is two windows, not necessarily consecutive,
     with ``T > 10·dof·(1 + rows/effective_rows)`` and ``T/rows > 0.1`` (T and dof as in `compute_drift_score`).
 
-    Parameters
-    ----------
-    span : int
-        Rows of a window, rounded up to whole batches. With about 100·dof rows both conditions are equally strict; with
-        far fewer, chance alone makes T/rows large.
-    shift : ndarray of shape (k, d)
-        Standardised sums of the window so far.
-    excess : ndarray of shape (k,)
-        Standardised surplus of rows of the window so far.
-    rows : int
-        Rows of the window so far.
-    weight : float
-        Their weight.
-    effective_rows : float
-        Rows that the parameters were estimated from; the fewest of the window so far.
-    score : float
-        T/dof of the last full window.
-    effect : float
-        T/rows of the last full window: the mean squared standardised shift.
-    alarms : int
-        Full windows for which both conditions held.
-    component_shift : float
-        √(T/rows), the largest of those windows: root-mean-square shift in standard deviations. 0 before the first.
-    large : float
-        Threshold of T/rows.
-    far : float
-        Threshold of T, as a multiple of its expectation.
-
     Notes
     -----
     For independent rows and parameters at a stationary point of EM, E[T] ≤ dof; an estimate from ``effective_rows``
@@ -156,18 +128,18 @@ class DriftMonitor:
     (True, 2.0)
     """
 
-    span: int
-    shift: Array
-    excess: Array
-    rows: int = 0
+    span: int  # rows of a window; with about 100·dof rows both conditions are equally strict
+    shift: Array  # (k, d), standardised sums of the window so far
+    excess: Array  # (k,), standardised surplus of rows of the window so far
+    rows: int = 0  # of the window so far
     weight: float = 0.0
-    effective_rows: float = inf
-    score: float = 0.0
-    effect: float = 0.0
+    effective_rows: float = inf  # that the parameters were estimated from, at least
+    score: float = 0.0  # T/dof of the last full window
+    effect: float = 0.0  # T/rows of the last full window: the mean squared standardised shift
     alarms: int = 0
-    component_shift: float = 0.0
-    large: float = MAX_SHIFT
-    far: float = MAX_RATIO
+    component_shift: float = 0.0  # √(T/rows), the largest of all alarms: root-mean-square shift in deviations
+    large: float = MAX_SHIFT  # threshold of T/rows
+    far: float = MAX_RATIO  # threshold of T, as a multiple of its expectation
 
     def validate(self) -> None:
         """Raise ValueError if the sums are of different numbers of components."""
@@ -187,16 +159,9 @@ class DriftMonitor:
         return self.alarms >= N_ALARMS
 
     def update(self, expectation: Expectation, parameters: Parameters, effective_rows: float) -> DriftMonitor:
-        """Return the monitor after one more batch.
+        """Return the monitor after one more batch, with parameters that have not seen it.
 
-        Parameters
-        ----------
-        expectation : Expectation
-            Of the batch, under parameters that have not seen it.
-        parameters : Parameters
-            May differ from batch to batch.
-        effective_rows : float
-            Rows that they were estimated from; ``inf`` for known parameters.
+        They were estimated from ``effective_rows``, infinite for known ones, and may differ from batch to batch.
         """
         shift, excess = compute_innovations(expectation, parameters)
         monitor = replace(

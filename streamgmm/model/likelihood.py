@@ -60,14 +60,10 @@ class LogLikelihood:
 
     def __rmul__(self, factor: float) -> LogLikelihood:
         """Count every row ``factor`` times; ``rows`` stays the number of rows."""
-        return LogLikelihood(
-            factor * self.total,
-            factor * self.entropy,
-            factor * self.classification,
-            factor * self.weight,
-            self.rows,
-            self.version,
+        total, entropy, classification, weight = (
+            factor * part for part in (self.total, self.entropy, self.classification, self.weight)
         )
+        return LogLikelihood(total, entropy, classification, weight, self.rows, self.version)
 
     @property
     def mean(self) -> float:
@@ -77,16 +73,7 @@ class LogLikelihood:
 
 @dataclass(frozen=True, slots=True)
 class RunningMoments:
-    """Mean and sum of squared deviations of values of rows; those of disjoint rows add up.
-
-    Parameters
-    ----------
-    weight : float
-        Sum of the frequency weights.
-    mean : float
-        Mean of the values, such as log-densities in nats.
-    squares : float
-        Sum of w·(value − mean)².
+    """Weight, mean, and sum of squared deviations of values such as log-densities; they add up.
 
     Examples
     --------
@@ -97,7 +84,7 @@ class RunningMoments:
 
     weight: float
     mean: float
-    squares: float
+    squares: float  # sum of w·(value − mean)²
 
     @classmethod
     def from_values(cls, values: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> RunningMoments:

@@ -24,24 +24,12 @@ law = settings(deadline=None, max_examples=12, suppress_health_check=[HealthChec
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """Rows, their weights, and a mixture of overlapping components for them.
+    """Rows, their weights, and a mixture of overlapping components for them."""
 
-    Attributes
-    ----------
-    rows : ndarray of shape (n, d)
-        Rows of unit scale about an offset.
-    weights : ndarray of shape (n,)
-        Multiples of ½, some of them 0.
-    parameters : Parameters
-        Mixture of the same scale and offset.
-    random : numpy.random.Generator
-        Generator for anything else that a law needs.
-    """
-
-    rows: Array
-    weights: Array
+    rows: Array  # (n, d) of unit scale about an offset
+    weights: Array  # (n,), multiples of ½, some of them 0
     parameters: Parameters
-    random: np.random.Generator
+    random: np.random.Generator  # for anything else that a law needs
 
 
 @st.composite

@@ -35,7 +35,7 @@ def test_the_same_rows_have_the_same_fingerprint(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_source_can_be_read_after_it_was_looked_at(kind):
+def test_a_source_can_be_read_after_its_fingerprint_was_taken(kind):
     source = KINDS[kind](ROWS)
     Fingerprint.from_source(source)
     for _ in range(2):
@@ -70,7 +70,7 @@ def test_every_value_of_few_rows_counts(n, column):
         (as_source(lambda: iter([ROWS])), "an unknown number of rows, not 300"),
     ],
 )
-def test_what_differs_is_said(other, words):
+def test_a_difference_is_described(other, words):
     assert of("array").describe_difference(Fingerprint.from_source(other)) == words
 
 

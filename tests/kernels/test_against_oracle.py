@@ -94,14 +94,14 @@ def tables(draw, d):
 @pytest.mark.parametrize(("family", "d"), GEOMETRIES)
 @settings(max_examples=20)
 @given(st.data())
-def test_any_rows_of_any_dtype_layout_and_weight_give_what_the_formulas_say(family, d, data):
+def test_any_rows_of_any_dtype_layout_and_weight_give_the_results_of_the_formulas(family, d, data):
     rows, weights, scale, offset, random = data.draw(tables(d))
     k = data.draw(st.integers(1, 5))
     parameters = scaled(mixture(STRUCTURES[family], k, d, random), scale, offset, STRUCTURES[family])
     assert_matches_oracle(rows, weights, parameters)
 
 
-def test_the_geometry_is_chosen_by_family_and_number_of_features():
+def test_the_loops_are_chosen_by_family_and_number_of_features():
     random = np.random.default_rng(0)
     for family, d in GEOMETRIES:
         model = Kernel.from_parameters(mixture(STRUCTURES[family], 2, d, random)).model

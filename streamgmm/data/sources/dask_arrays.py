@@ -30,27 +30,13 @@ MIN_BLOCKS = 64  # cut out of a graph together
 
 @dataclass(frozen=True, eq=False)
 class DaskSource:
-    """Rows of a 2-d dask array with all features in one block.
+    """Rows of a 2-d dask array with all features in one block."""
 
-    Attributes
-    ----------
-    array : dask.array.Array of shape (n_rows, n_features)
-        The rows; the lengths of their blocks may be unknown.
-    weights : ndarray or dask.array.Array of shape (n_rows,), or None
-        Checked sample weights; lazy ones have the blocks of the rows and are checked when computed.
-    feature_names : ndarray of str, or None
-        Column names.
-    wrap : callable or None
-        Converts the dask array of results that `map` returns.
-    kind : str
-        Kind of storage, for messages.
-    """
-
-    array: Any
-    weights: Any = None
+    array: Any  # (n_rows, n_features); the lengths of its blocks may be unknown
+    weights: Any = None  # checked; lazy ones have the blocks of the rows and are checked when computed
     feature_names: NDArray[np.object_] | None = None
-    wrap: Callable[[Any], Any] | None = None
-    kind: str = "dask array"
+    wrap: Callable[[Any], Any] | None = None  # converts the dask array of results of `map`
+    kind: str = "dask array"  # for messages
     repeatable: bool = field(default=True, init=False)
 
     @property

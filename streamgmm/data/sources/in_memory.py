@@ -23,24 +23,12 @@ CHUNK_ROWS = 64 * LEAF_ROWS
 
 @dataclass(frozen=True, eq=False)
 class ArraySource:
-    """Rows of one array, in chunks of ``CHUNK_ROWS``.
+    """Rows of one array, in chunks of ``CHUNK_ROWS``."""
 
-    Attributes
-    ----------
-    rows : ndarray of shape (n_rows, n_features)
-        Any real dtype; a dtype that cannot be computed with is converted chunk by chunk.
-    weights : ndarray of shape (n_rows,) or None
-        Checked sample weights.
-    feature_names : ndarray of str, or None
-        Column names.
-    wrap : callable or None
-        Converts the array of results that `map` returns.
-    """
-
-    rows: NDArray[Any]
+    rows: NDArray[Any]  # (n_rows, n_features) of any real dtype, converted chunk by chunk if need be
     weights: NDArray[np.float64] | None = None
     feature_names: NDArray[np.object_] | None = None
-    wrap: Callable[[NDArray[Any]], Any] | None = None
+    wrap: Callable[[NDArray[Any]], Any] | None = None  # converts the array of results of `map`
     repeatable: bool = field(default=True, init=False)
 
     @property

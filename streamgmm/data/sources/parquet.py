@@ -23,24 +23,12 @@ from streamgmm.errors import InputError, InputTypeError
 
 @dataclass(frozen=True, eq=False)
 class ParquetRows:
-    """Array-like over row groups, with the shape, dtype and slicing that dask needs.
+    """Array-like over row groups, with the shape, dtype and slicing that dask needs."""
 
-    Attributes
-    ----------
-    columns : tuple of str
-        Columns to read, in the order of the first file.
-    groups : tuple of (str, int)
-        File and number of every row group, in order.
-    offsets : ndarray of int
-        Rows before each row group, and after the last.
-    dtype : numpy.dtype
-        Common dtype of the columns. Integers with missing values become float64 with NaN.
-    """
-
-    columns: tuple[str, ...]
-    groups: tuple[tuple[str, int], ...]
-    offsets: NDArray[np.int64]
-    dtype: np.dtype[Any]
+    columns: tuple[str, ...]  # in the order of the first file
+    groups: tuple[tuple[str, int], ...]  # file and number of every row group
+    offsets: NDArray[np.int64]  # rows before each row group, and after the last
+    dtype: np.dtype[Any]  # of all columns; integers with missing values become float64 with NaN
     ndim: int = 2
 
     @property
