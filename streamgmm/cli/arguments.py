@@ -32,6 +32,7 @@ examples:
   streamgmm info pixels.gmm                        describe the model
   streamgmm predict pixels.gmm pixels.zarr -o labels.zarr
   streamgmm update pixels.gmm more.zarr            learn new rows
+  streamgmm segment scan.zarr -k 6 -o labels.zarr  label the pixels of an image
 """,
     "fit": """\
 examples:

@@ -10,7 +10,7 @@ from streamgmm.cli import main
 
 @pytest.fixture
 def rows():
-    """Three clusters that nobody could confuse."""
+    """Three well-separated clusters."""
     random = np.random.default_rng(0)
     return (random.standard_normal((5_000, 3)) + 20 * random.integers(0, 3, (5_000, 1))).astype(np.float32)
 
@@ -26,7 +26,7 @@ def source(rows, tmp_path):
 
 @pytest.fixture(scope="session")
 def fitted(tmp_path_factory):
-    """A file that is only copied: the model of the first of these rows that were asked for, which all are alike."""
+    """Path of a model that is fitted once and then copied."""
     return tmp_path_factory.mktemp("fitted") / "model.gmm"
 
 

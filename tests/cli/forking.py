@@ -1,6 +1,6 @@
-"""Runs every command line that it is told in a fork of itself, which has imported everything: a start takes seconds.
+"""Run command lines in forks of a process that has imported everything, since a start takes seconds.
 
-A program of its own, without threads. Reads lines of JSON; says the process id of each fork, and then its exit code.
+A program without threads. It reads lines of JSON, and prints the process id of each fork and then its exit code.
 """
 
 import importlib

@@ -11,8 +11,13 @@ import pytest
 import zarr
 
 from streamgmm import Checkpoint, GaussianMixture, __version__, load, select
+from streamgmm.cli.arguments import EXAMPLES
+from streamgmm.data.sources.paths import FORMATS as ROW_FORMATS
 from streamgmm.errors import ResultError
 from streamgmm.estimator.keeping import CheckpointSession
+from streamgmm.images.reading import FORMATS as IMAGE_FORMATS
+from streamgmm.model.covariances import STRUCTURES
+from streamgmm.model.information_criteria import CRITERIA
 from streamgmm.results.stored_array import check
 
 
@@ -37,7 +42,7 @@ def stopped():
         process.stdin.close()
 
 
-def test_fit_gives_the_model_that_the_library_gives(run, source, tmp_path):
+def test_fit_saves_the_model_that_the_library_fits(run, source, tmp_path):
     options = [
         "--covariance",
         "diag",
@@ -69,7 +74,7 @@ def test_fit_gives_the_model_that_the_library_gives(run, source, tmp_path):
     np.testing.assert_array_equal(saved.covariances_, expected.covariances_)
 
 
-def test_select_saves_the_model_that_the_library_chooses_and_prints_every_candidate(run, source, tmp_path):
+def test_select_saves_the_librarys_choice_and_prints_every_candidate(run, source, tmp_path):
     picture = tmp_path / "curve.png"
     options = ["-k", "1:3", "--covariance", "spherical,diag", "--seed", 3, "--plot", picture]
     code, out, _ = run("select", source, *options, "-o", tmp_path / "m")
@@ -87,7 +92,7 @@ def test_select_saves_the_model_that_the_library_chooses_and_prints_every_candid
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_select_by_rows_held_out_shows_them(run, source, tmp_path):
+def test_select_by_held_out_rows_prints_their_scores(run, source, tmp_path):
     code, out, _ = run("select", source, "-k", "2,3", "--criterion", "heldout", "-o", tmp_path / "m")
     assert code == 0
     assert "heldout" in out.splitlines()[0]
@@ -105,20 +110,20 @@ def test_select_by_rows_held_out_shows_them(run, source, tmp_path):
         (["--effective-n", "0.5"], "'0.5' is not a number of at least 1"),
     ],
 )
-def test_select_names_what_cannot_be_used(run, source, tmp_path, options, message):
+def test_select_refuses_unusable_options_by_name(run, source, tmp_path, options, message):
     code, _, err = run("select", source, "-o", tmp_path / "m", *options)
     assert code == 2
     assert message in err
 
 
-def test_select_takes_rows_for_as_many_as_they_are_worth(run, source, tmp_path):
+def test_select_uses_the_effective_number_of_rows(run, source, tmp_path):
     options = ["-k", "1:4", "--effective-n", 10, "-o", tmp_path / "m"]
     assert run("select", source, *options)[0] == 0
     expected = select(source, range(1, 5), effective_n=10, random_state=0).best.n_components
     assert load(tmp_path / "m").n_components == expected < 3
 
 
-def test_a_select_that_is_stopped_goes_on_with_the_same_command(run, source, tmp_path, monkeypatch):
+def test_an_interrupted_select_resumes_with_the_same_command(run, source, tmp_path, monkeypatch):
     watch, seen, folder = CheckpointSession.watch, [], tmp_path / "choice.ckpt"
 
     def watched(guard, fit_state):
@@ -153,7 +158,7 @@ def test_a_select_that_is_stopped_goes_on_with_the_same_command(run, source, tmp
     np.testing.assert_array_equal(load(tmp_path / "m").means_, expected.means_)
 
 
-def test_select_says_before_the_work_that_a_picture_needs_matplotlib(run, source, tmp_path, monkeypatch):
+def test_select_fails_before_the_work_if_a_picture_needs_matplotlib(run, source, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     code, _, err = run("select", source, "-o", tmp_path / "m", "--plot", tmp_path / "curve.png")
@@ -164,7 +169,7 @@ def test_select_says_before_the_work_that_a_picture_needs_matplotlib(run, source
     assert not (tmp_path / "m").exists()
 
 
-def test_info_tells_what_was_tried_for_the_start(run, source, tmp_path):
+def test_info_prints_the_restarts_of_a_fit(run, source, tmp_path):
     assert run("fit", source, "-k", 4, "-o", tmp_path / "m")[0] == 0
     assert f"start: {load(tmp_path / 'm').restarts_}" in run("info", tmp_path / "m")[1]
 
@@ -185,7 +190,7 @@ def test_update_learns_the_new_rows_of_a_grown_array_and_saves_the_model(run, so
     assert err.startswith("streamgmm: error: --token names rows that are all new")
 
 
-def test_update_learns_other_files_once_by_their_names(run, model, rows, tmp_path):
+def test_update_learns_other_files_once_per_token(run, model, rows, tmp_path):
     np.save(tmp_path / "monday.npy", rows[:100])
     for expected in ("100 rows learnt", "were learnt before"):
         assert expected in run("update", model, tmp_path / "monday.npy")[1]
@@ -195,7 +200,7 @@ def test_update_learns_other_files_once_by_their_names(run, model, rows, tmp_pat
     assert load(model).n_samples_seen_ == 5200
 
 
-def test_an_update_that_fails_leaves_the_model(run, model, tmp_path):
+def test_a_failed_update_leaves_the_model_unchanged(run, model, tmp_path):
     before = model.read_bytes()
     np.save(tmp_path / "bad.npy", np.full((10, 3), np.nan))
     code, out, err = run("update", model, tmp_path / "bad.npy")
@@ -204,7 +209,7 @@ def test_an_update_that_fails_leaves_the_model(run, model, tmp_path):
     assert model.read_bytes() == before
 
 
-def test_a_model_never_replaces_the_rows_and_a_folder_is_refused_at_once(run, model, rows, tmp_path):
+def test_a_model_never_replaces_its_input_or_a_folder(run, model, rows, tmp_path):
     np.save(tmp_path / "x.npy", rows)
     before = (tmp_path / "x.npy").read_bytes()
     for command in (("fit", tmp_path / "x.npy", "-k", 2), ("update", model, tmp_path / "x.npy")):
@@ -222,7 +227,7 @@ def test_the_version_is_printed(run):
     assert run("--version") == (0, f"streamgmm {__version__}\n", "")
 
 
-def test_a_model_that_waits_for_rows_is_saved_described_and_goes_on(run, rows, tmp_path):
+def test_a_model_with_too_few_rows_is_saved_described_and_updated(run, rows, tmp_path):
     model = tmp_path / "m"
     GaussianMixture(3, random_state=0).partial_fit(rows[:10]).save(model)
     assert "not fitted yet; 10 rows wait" in run("info", model)[1]
@@ -235,7 +240,7 @@ def test_a_model_that_waits_for_rows_is_saved_described_and_goes_on(run, rows, t
     assert "5,000 rows seen" in run("update", model, tmp_path / "b.npy")[1]
 
 
-def test_fit_says_what_it_found_and_quiet_says_nothing(run, source, tmp_path):
+def test_fit_prints_a_summary_and_quiet_prints_nothing(run, source, tmp_path):
     _, out, err = run("fit", source, "-k", 3, "-o", tmp_path / "m")
     assert "3 components (full) of 3 features, 5,000 rows seen, converged" in out
     assert "pass 1: 5,000 rows read, log-likelihood" in err
@@ -256,7 +261,7 @@ def test_a_fit_that_does_not_converge_is_saved_and_warns_in_one_line(run, source
 )
 @pytest.mark.parametrize("suffix", [".zarr", ".npy"])
 @pytest.mark.parametrize("mapped", [False, True])
-def test_predict_writes_what_the_model_says(run, rows, source, model, tmp_path, option, verb, dtype, suffix, mapped):
+def test_predict_writes_predictions(run, rows, source, model, tmp_path, option, verb, dtype, suffix, mapped):
     if mapped:
         source = tmp_path / "rows.npy"
         np.save(source, rows)
@@ -269,7 +274,7 @@ def test_predict_writes_what_the_model_says(run, rows, source, model, tmp_path, 
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_predict_of_rows_of_another_width_leaves_nothing(run, model, tmp_path):
+def test_predict_of_rows_with_other_features_leaves_no_file(run, model, tmp_path):
     np.save(tmp_path / "narrow.npy", np.zeros((10, 2)))
     code, out, err = run("predict", model, tmp_path / "narrow.npy", "-o", tmp_path / "labels.zarr")
     assert (code, out) == (1, "")
@@ -278,7 +283,7 @@ def test_predict_of_rows_of_another_width_leaves_nothing(run, model, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".zarr", ".npy"])
-def test_a_predict_that_fails_half_way_leaves_nothing(run, rows, model, tmp_path, suffix):
+def test_a_predict_that_fails_half_way_leaves_no_file(run, rows, model, tmp_path, suffix):
     rows[-1, 1] = np.nan
     np.save(tmp_path / "bad.npy", rows)
     code, _, err = run("predict", model, tmp_path / "bad.npy", "-o", tmp_path / f"labels{suffix}")
@@ -301,7 +306,7 @@ def begun(run, model, source, tmp_path, monkeypatch):
     return out.rename(tmp_path / "labels.zarr.partial")
 
 
-def test_predict_goes_on_where_it_was_and_says_so(run, model, source, rows, begun):
+def test_predict_resumes_a_partial_result_and_reports_it(run, model, source, rows, begun):
     out = begun.with_name("labels.zarr")
     code, said, err = run("predict", model, source, "-o", out)
     assert (code, said, err) == (0, f"{out}: labels of 5,000 rows, uint8; 2,800 of them were there already\n", "")
@@ -317,7 +322,7 @@ def test_predict_goes_on_where_it_was_and_says_so(run, model, source, rows, begu
         (["rows"], "other rows: other values"),
     ],
 )
-def test_predict_never_goes_on_with_what_was_made_of_other_things(run, model, source, rows, begun, change, reason):
+def test_predict_never_resumes_a_result_of_another_kind_model_or_rows(run, model, source, rows, begun, change, reason):
     out = begun.with_name("labels.zarr")
     if change == ["model"]:
         assert run("fit", source, "-k", 2, "-o", model)[0] == 0
@@ -332,7 +337,7 @@ def test_predict_never_goes_on_with_what_was_made_of_other_things(run, model, so
     np.testing.assert_array_equal(zarr.open_array(out, mode="r")[:], expected(zarr.open_array(source)[:]))
 
 
-def test_info_of_a_result_says_of_which_model_it_is_and_whether_it_is_whole(run, model, source, begun):
+def test_info_of_a_result_names_its_model_and_its_missing_chunks(run, model, source, begun):
     digest = next(line for line in run("info", model)[1].splitlines() if line.startswith("digest: "))
     code, said, err = run("info", begun)
     assert code == 1
@@ -356,7 +361,7 @@ def test_info_of_a_result_says_of_which_model_it_is_and_whether_it_is_whole(run,
     assert "is no result of streamgmm" in err
 
 
-def test_predict_replaces_nothing_unless_told_to(run, rows, source, model, tmp_path):
+def test_predict_replaces_a_file_only_with_overwrite(run, rows, source, model, tmp_path):
     out = tmp_path / "labels.zarr"
     assert run("predict", model, source, "-o", out)[0] == 0
     code, _, err = run("predict", model, source, "-o", out, "--proba")
@@ -389,8 +394,8 @@ def test_info_shows_settings_criteria_and_parameters_by_falling_weight(run, mode
     assert f"{fitted.means_[heaviest, 0]:.4g} ± {deviation:.3g}" in first
 
 
-@pytest.mark.parametrize("covariance", ["tied", "diag", "spherical"])
-def test_info_knows_every_covariance_type(run, source, tmp_path, covariance):
+@pytest.mark.parametrize("covariance", STRUCTURES)
+def test_info_shows_the_deviations_of_every_covariance_type(run, source, tmp_path, covariance):
     run("fit", source, "-k", 3, "-o", tmp_path / "m", "--covariance", covariance, "--quiet")
     _, out, _ = run("info", tmp_path / "m")
     assert out.count(" ± 1") + out.count(" ± 0.9") == 9  # three components of unit variance in three features
@@ -405,7 +410,7 @@ def test_info_breaks_wide_tables_into_blocks(run, model, monkeypatch):
     assert table.count("feature 2") == 3
 
 
-def test_info_uses_the_names_of_columns(run, rows, tmp_path):
+def test_info_prints_feature_names(run, rows, tmp_path):
     pandas = pytest.importorskip("pandas")
     pandas.DataFrame(rows, columns=["red", "green", "blue"]).to_parquet(tmp_path / "rows.parquet")
     assert run("fit", tmp_path / "rows.parquet", "-k", 2, "-o", tmp_path / "m", "--quiet")[0] == 0
@@ -424,7 +429,7 @@ def test_info_uses_the_names_of_columns(run, rows, tmp_path):
         (["predict", "rows.txt", "rows.zarr", "-o", "labels.zarr"], "rows.txt is not a model"),
     ],
 )
-def test_what_cannot_be_used_is_said_in_one_sentence(run, source, tmp_path, monkeypatch, arguments, said):
+def test_unusable_input_is_reported_in_one_line(run, source, tmp_path, monkeypatch, arguments, said):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rows.txt").write_text("this is no model, nor is it rows")
     code, out, err = run(*arguments)
@@ -449,18 +454,38 @@ def test_what_cannot_be_used_is_said_in_one_sentence(run, source, tmp_path, monk
         ["predict", "m", "rows.zarr", "-o", "labels.zarr", "--proba", "--log-density"],
     ],
 )
-def test_a_command_line_that_makes_no_sense_exits_with_2(run, arguments):
+def test_a_usage_error_exits_with_2(run, arguments):
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")
     assert err.startswith("usage: streamgmm")
 
 
-@pytest.mark.parametrize("verb", ["fit", "select", "update", "predict", "info", "demo"])
+@pytest.mark.parametrize("verb", [name for name in EXAMPLES if name])
 def test_help_of_each_verb_ends_with_examples(run, verb):
     code, out, _ = run(verb, "--help")
     assert code == 0
     assert f"\nexamples:\n  streamgmm {verb}" in out
     assert f"  streamgmm {verb}" in run("--help")[1]
+
+
+def test_help_lists_every_covariance_type_algorithm_criterion_and_format(run):
+    fit, select, segment = (run(verb, "--help")[1] for verb in ("fit", "select", "segment"))
+    (algorithms,) = [c.options for c in GaussianMixture._parameter_constraints["algorithm"] if hasattr(c, "options")]
+    for text, names in [
+        (fit, [*STRUCTURES, *algorithms, *ROW_FORMATS]),
+        (select, [*STRUCTURES, *CRITERIA]),
+        (segment, [*STRUCTURES, *IMAGE_FORMATS]),
+    ]:
+        assert [name for name in names if name not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("option", "known"), [("--covariance", STRUCTURES), ("--algorithm", ["stepwise"]), ("--init", ["kmeans"])]
+)
+def test_an_unknown_name_is_refused_with_the_known_ones(run, option, known):
+    code, _, err = run("fit", "rows.zarr", "-k", 2, "-o", "m", option, "unknown")
+    assert code == 2
+    assert all(name in err for name in known)
 
 
 def test_help_loads_neither_numba_nor_dask_nor_matplotlib():
@@ -470,7 +495,7 @@ def test_help_loads_neither_numba_nor_dask_nor_matplotlib():
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
-def test_run_as_a_module_a_missing_file_is_an_exit_code_and_a_line_for_the_shell(tmp_path):
+def test_as_a_module_a_missing_file_is_an_exit_code_and_one_line(tmp_path):
     command = [sys.executable, "-m", "streamgmm", "info", tmp_path / "none"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 1
@@ -480,7 +505,7 @@ def test_run_as_a_module_a_missing_file_is_an_exit_code_and_a_line_for_the_shell
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
-def test_a_predict_that_is_stopped_leaves_what_is_never_taken_for_a_result(stopped, model, tmp_path, number, code):
+def test_an_interrupted_predict_leaves_no_complete_result(stopped, model, tmp_path, number, code):
     # 4 GB of rows that take no room on disk: nobody labels them before the signal comes
     rows, out = tmp_path / "endless.zarr", tmp_path / "labels.zarr"
     zarr.create_array(rows, shape=(400_000_000, 3), chunks=(100_000, 3), dtype=np.float32)
@@ -499,7 +524,7 @@ def check_fails(path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-def test_a_fit_that_is_stopped_goes_on_with_the_same_command(stopped, run, tmp_path):
+def test_an_interrupted_fit_resumes_with_the_same_command(stopped, run, tmp_path):
     rows = np.random.default_rng(0).normal(size=(20_000, 4))
     np.save(tmp_path / "rows.npy", rows)
     command = ["fit", tmp_path / "rows.npy", "-k", 3, "--tol", 0, "--algorithm", "batch", "--max-iter", 120]
@@ -518,7 +543,7 @@ def test_a_fit_that_is_stopped_goes_on_with_the_same_command(stopped, run, tmp_p
     assert "a fit that has ended" in run("info", tmp_path / "fit.ckpt")[1]
 
 
-def test_info_tells_valid_generations_from_damaged_ones(run, tmp_path):
+def test_info_distinguishes_valid_and_damaged_generations(run, tmp_path):
     folder = tmp_path / "stream.ckpt"
     model = GaussianMixture(1, checkpoint=Checkpoint(folder, batches=1))
     for number in range(4):
@@ -533,7 +558,7 @@ def test_info_tells_valid_generations_from_damaged_ones(run, tmp_path):
     assert "older one" in err
 
 
-def test_a_checkpoint_of_another_fit_is_refused_in_one_sentence(run, source, tmp_path):
+def test_a_checkpoint_of_another_fit_is_refused_in_one_line(run, source, tmp_path):
     folder = tmp_path / "fit.ckpt"
     assert run("fit", source, "-k", 2, "--checkpoint", folder, "-o", tmp_path / "m", "--quiet")[0] == 0
     code, _, err = run("fit", source, "-k", 3, "--checkpoint", folder, "-o", tmp_path / "m", "--quiet")

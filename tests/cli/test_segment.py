@@ -8,7 +8,7 @@ from streamgmm.results.stored_array import check
 
 @pytest.fixture
 def image():
-    """Three stripes of different colours, and a line without."""
+    """Three stripes of different colours, and a row of nodata."""
     random = np.random.default_rng(0)
     stripes = np.repeat([[20, 30, 40], [90, 80, 100], [160, 170, 150]], 20, axis=0)
     values = (stripes[None] + random.normal(scale=5, size=(50, 60, 3))).astype(np.uint8)
@@ -23,7 +23,7 @@ def stored(image, tmp_path):
     return path
 
 
-def test_segment_writes_the_labels_that_the_library_gives(run, image, stored, tmp_path):
+def test_segment_writes_the_labels_that_the_library_returns(run, image, stored, tmp_path):
     labels, saved = tmp_path / "labels.zarr", tmp_path / "model.gmm"
     options = ["--axes", "CYX", "--bands", "2,0", "--nodata", "255", "--order", "weight", "--covariance", "diag"]
     code, out, err = run("segment", stored, "-k", 3, "-o", labels, *options, "--seed", 5, "--save", saved)
@@ -39,7 +39,7 @@ def test_segment_writes_the_labels_that_the_library_gives(run, image, stored, tm
     assert f"    1  {expected.table['pixels'][0]:15,} pixels" in out
 
 
-def test_features_are_those_of_the_library(run, image, stored, tmp_path):
+def test_options_of_features_match_the_library(run, image, stored, tmp_path):
     labels = tmp_path / "labels.zarr"
     options = ["--axes", "CYX", "--window", "3", "--coordinates", "2.5", "--scaling", "standard", "--quiet"]
     assert run("segment", stored, "-k", 3, "-o", labels, *options) == (0, "", "")
@@ -57,7 +57,7 @@ def test_a_volume_is_segmented(run, image, tmp_path):
     assert "labels of 60 x 50 x 1 pixels, uint8" in out
 
 
-def test_another_image_is_labelled_by_a_saved_model(run, stored, tmp_path):
+def test_a_saved_model_labels_another_image(run, stored, tmp_path):
     saved, one, other = tmp_path / "model.gmm", tmp_path / "one.zarr", tmp_path / "other.zarr"
     assert run("segment", stored, "-k", 3, "--axes", "CYX", "-o", one, "--save", saved, "--quiet") == (0, "", "")
     again = ("segment", stored, "--model", saved, "--axes", "CYX", "-o", other, "--quiet")
@@ -69,7 +69,7 @@ def test_another_image_is_labelled_by_a_saved_model(run, stored, tmp_path):
     assert "segments, shape (50, 60), uint8" in run("info", other)[1]
 
 
-def test_the_number_of_segments_is_chosen_and_the_curve_is_printed(run, stored, tmp_path):
+def test_the_number_of_segments_is_chosen_and_every_candidate_is_printed(run, stored, tmp_path):
     options = ["--axes", "CYX", "--nodata", 255]
     for number, text in enumerate(("auto", "2:4", "3,4")):
         labels, sheet = tmp_path / f"{number}.zarr", tmp_path / f"{number}.png"
@@ -91,7 +91,7 @@ def test_probabilities_are_written_beside_the_labels(run, stored, tmp_path):
     assert code == 1 and "--probabilities are written beside labels in .zarr" in err
 
 
-def test_what_cannot_be_segmented_is_one_line(run, stored, model, tmp_path):
+def test_an_unusable_image_is_reported_in_one_line(run, stored, model, tmp_path):
     for arguments, expected in [
         (["-k", 3, "--axes", "YX"], "does not name the axes"),
         (["--model", model, "--axes", "CYX", "--bands", "0"], "The model is of 3 bands"),
@@ -103,7 +103,7 @@ def test_what_cannot_be_segmented_is_one_line(run, stored, model, tmp_path):
         assert run("segment", stored, "-o", tmp_path / "labels.zarr", *arguments)[0] == 2
 
 
-def test_help_has_examples(run):
+def test_help_ends_with_examples(run):
     assert "streamgmm segment scan.zarr -k 6 -o labels.zarr" in run("segment", "--help")[1]
 
 

@@ -30,7 +30,7 @@ def files_of(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_several_images_get_one_model_and_labels_each_in_a_folder_that_is_made(run, images, tmp_path):
+def test_several_images_share_a_model_and_get_labels_in_a_new_folder(run, images, tmp_path):
     folder = tmp_path / "labels"
     code, out, err = run("segment", *images, "-k", 3, "-o", folder, "--save", tmp_path / "all.gmm")
     assert code == 0, err
@@ -46,7 +46,7 @@ def test_several_images_get_one_model_and_labels_each_in_a_folder_that_is_made(r
         np.testing.assert_array_equal(zarr.open_array(tmp_path / "again" / name)[:], zarr.open_array(folder / name)[:])
 
 
-def test_a_place_for_the_name_says_the_kind_of_each_output_and_of_each_picture(run, images, tmp_path):
+def test_a_pattern_names_the_labels_and_the_picture_of_each_image(run, images, tmp_path):
     (tmp_path / "sheets").mkdir()
     images = images[:2]
     options = ["-k", "2:4", "-o", tmp_path / "labels" / "{}_segments.png", "--plot", tmp_path / "sheets" / "{}.png"]
@@ -73,7 +73,7 @@ def test_one_image_may_go_to_a_folder_too(run, images, tmp_path):
     np.testing.assert_array_equal(labels, expected(images[1:2])[0].labels)
 
 
-def test_files_of_one_band_are_the_bands_of_one_image_or_images_as_the_output_says(run, images, tmp_path):
+def test_files_of_one_band_are_bands_of_one_image_unless_the_output_is_a_folder(run, images, tmp_path):
     with Image.open(images[0]) as picture:
         values = np.asarray(picture)
     bands = [tmp_path / f"B{number}.npy" for number in range(3)]
@@ -90,7 +90,7 @@ def test_files_of_one_band_are_the_bands_of_one_image_or_images_as_the_output_sa
         np.testing.assert_array_equal(zarr.open_array(tmp_path / "each" / f"{path.stem}.zarr")[:], one.labels)
 
 
-def test_what_cannot_be_done_with_several_images_is_one_line_and_leaves_nothing(run, images, tmp_path):
+def test_unusable_arguments_are_reported_in_one_line_and_leave_no_file(run, images, tmp_path):
     (tmp_path / "other").mkdir()
     same = tmp_path / "other" / "a.png"
     same.write_bytes(images[0].read_bytes())
@@ -118,7 +118,7 @@ def test_what_cannot_be_done_with_several_images_is_one_line_and_leaves_nothing(
     assert code == 1 and "is the image, or holds it" in err
 
 
-def test_what_was_stopped_between_images_is_gone_on_with_by_overwriting(run, images, tmp_path, monkeypatch):
+def test_a_failure_between_images_is_resumed_with_overwrite(run, images, tmp_path, monkeypatch):
     put, calls = _BlockSink.__call__, []
 
     def failing(self, number, values):
