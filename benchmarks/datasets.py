@@ -18,7 +18,7 @@ FAITHFUL = Path(__file__).parents[1] / "tests" / "reference" / "faithful.csv"
 ROWS, HELD_OUT = 20_000, 500_000  # of what is generated: of heavy tails one row in 50,000 may be 5e-3 nats of the mean
 
 Rows = NDArray[np.float64]
-KeyedRows = tuple[Rows, Rows]
+TrainingAndHeldOut = tuple[Rows, Rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class DataSet:
 
     name: str
     k: int
-    drawn: Callable[[int], KeyedRows]
+    drawn: Callable[[int], TrainingAndHeldOut]
 
 
 def data_sets(n: int = ROWS, held_out: int = HELD_OUT) -> list[DataSet]:
@@ -94,7 +94,7 @@ def faithful() -> Rows:
     return standardised(eruptions())
 
 
-def halves(load: Callable[[], Rows], most: int, seed: int) -> KeyedRows:
+def halves(load: Callable[[], Rows], most: int, seed: int) -> TrainingAndHeldOut:
     """A random half, and the other; ``most`` rows of each at most."""
     rows = load()
     order = np.random.default_rng(seed).permutation(len(rows))
@@ -108,7 +108,7 @@ def picture(name: str) -> NDArray[np.uint8]:
     return datasets.load_sample_image(name).reshape(-1, 3)
 
 
-def pixels(name: str, n: int, seed: int) -> KeyedRows:
+def pixels(name: str, n: int, seed: int) -> TrainingAndHeldOut:
     """Random pixels of a photograph, each with noise as wide as a level, so that no two are equal."""
     random = np.random.default_rng(seed)
     rows = picture(name)
@@ -121,7 +121,7 @@ def pixels(name: str, n: int, seed: int) -> KeyedRows:
 
 def drawn(
     make: Callable[[np.random.Generator], Population], shape: tuple[int, ...], n: int, held_out: int, seed: int
-) -> KeyedRows:
+) -> TrainingAndHeldOut:
     """Both from one population, which depends on the seed."""
     random = np.random.default_rng([seed, *shape])
     population = make(random)
@@ -144,7 +144,7 @@ def crossing(random: np.random.Generator) -> Population:
     return Population(np.full(4, 0.25), 3.0 * random.normal(size=(4, 2)), factors)
 
 
-def heavy_tails(n: int, held_out: int, seed: int) -> KeyedRows:
+def heavy_tails(n: int, held_out: int, seed: int) -> TrainingAndHeldOut:
     """Four clusters in 3-d whose features are t with three degrees of freedom: no mixture of Gaussians."""
     random = np.random.default_rng(seed)
     means = 4.0 * random.normal(size=(4, 3))

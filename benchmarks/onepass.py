@@ -69,19 +69,19 @@ class Workload:
     def __str__(self) -> str:
         return f"{self.n:,} x {self.d}, k = {self.k}"
 
-    def drawn(self, seed: int) -> KeyedRows:
+    def drawn(self, seed: int) -> SampledRows:
         """Rows of it and everyone's start, found on the first of them, which are as good as any."""
         random = np.random.default_rng([seed, self.d, self.k])
         population = Population.overlapping(self.d, self.k, self.separation, random)
         rows, labels = population.draw(self.n, random)
         held_out, _ = population.draw(min(HELD_OUT, self.n), random)
-        return KeyedRows(
+        return SampledRows(
             rows, labels, held_out, Start.converged(rows[: min(ROWS_TO_START, self.n // 10)], self.k, seed)
         )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class KeyedRows:
+class SampledRows:
     """Rows in random order with the components that they are of, rows to judge by, and a start."""
 
     rows: NDArray[np.float64]
@@ -158,7 +158,7 @@ def batch_passes(rows: NDArray[np.float64], start: Start, held_out: NDArray[np.f
     return found
 
 
-def arranged(layout: str, drawn: KeyedRows, random: np.random.Generator) -> NDArray[np.float64]:
+def arranged(layout: str, drawn: SampledRows, random: np.random.Generator) -> NDArray[np.float64]:
     """Rows in the order in which they shall be stored."""
     if layout == "random":
         return drawn.rows

@@ -37,7 +37,7 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True)
-class RaceState:
+class PeerComparison:
     """Ours on some rows, theirs on the same."""
 
     workload: Workload
@@ -125,18 +125,18 @@ def measure(
     assert reference is not None
     capable = [peer for peer in peers if family in peer.families]
     if rows.dtype == np.uint8:
-        contest = RaceState(workload, rows, start, reference, rounds, table)
-        contest.against(SHUFFLED, streamgmm, np.random.default_rng(0).permutation(rows), judged=family == "full")
+        comparison = PeerComparison(workload, rows, start, reference, rounds, table)
+        comparison.against(SHUFFLED, streamgmm, np.random.default_rng(0).permutation(rows), judged=family == "full")
         for peer in capable:
-            contest.against(peer.name, peer.fit, peer.converted(rows), judged=False)
+            comparison.against(peer.name, peer.fit, peer.converted(rows), judged=False)
         return
     for dtype in dtypes:
-        contest = RaceState(workload, rows.astype(dtype), start, reference, rounds, table)
+        comparison = PeerComparison(workload, rows.astype(dtype), start, reference, rounds, table)
         if dtype == "float32":
-            contest.against(DOUBLE, streamgmm, rows, judged=family == "full")
+            comparison.against(DOUBLE, streamgmm, rows, judged=family == "full")
         for peer in capable:
             judged = (family, dtype) == ("full", "float64")
-            contest.against(peer.name, peer.fit, peer.converted(contest.rows), judged=judged)
+            comparison.against(peer.name, peer.fit, peer.converted(comparison.rows), judged=judged)
 
 
 if __name__ == "__main__":

@@ -226,7 +226,7 @@ ROUNDING = 1e-9  # nats a row that the likelihood may fall in a pass; more is ad
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Climb:
-    """Log-likelihoods of one run, nats a row: pass by pass what was read, and what was gone on from; and its end.
+    """Log-likelihoods of one run, nats a row: of each pass and of each accepted pass; and the end.
 
     A fit would have ended after ``settled`` passes.
     """
@@ -248,7 +248,7 @@ class Climb:
 
     @property
     def largest_fall(self) -> float:
-        """How far what was gone on from was ever below what it had been."""
+        """Largest fall of the accepted log-likelihood."""
         return float((np.maximum.accumulate(self.kept) - self.kept).max())
 
     def passes(self, level: float) -> int | None:
@@ -260,7 +260,7 @@ class Climb:
 def climb(rows: Rows, start: Parameters, algorithm: Algorithm[Any], reg_covar: float, passes: int) -> Climb:
     """So many passes, whatever they gain.
 
-    A stride that led down is among what was read; its pass is lost, and what was known before is gone on from.
+    A rejected step costs its pass; the fit continues from the last accepted one.
     """
     source = as_source(rows)
     settings = EMSettings(FULL, reg_covar)

@@ -539,7 +539,7 @@ def test_passes_are_counted_up_to_where_little_remains_of_the_higher_end():
     assert Ascents(plain, climbing(-2.0, -1.0, settled=2)).settled
 
 
-def test_a_stride_that_led_down_is_no_fall_if_it_is_taken_back():
+def test_a_rejected_step_is_no_fall():
     assert climbing(-3.0, -2.0, -5.0, -1.0, kept=(-3.0, -2.0, -2.0, -1.0)).largest_fall == 0.0
     assert climbing(-3.0, -2.0, -2.5, -1.0).largest_fall == 0.5
 
