@@ -133,7 +133,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         Iterations of the best start.
     lower_bound_ : float
         Mean log-likelihood before the last M-step, nats a row.
-    lower_bounds_ : list of float of length n_iter_
+    lower_bounds_ : list of float, one for each iteration
         The same before every M-step.
     n_samples_seen_ : int
         Rows that were learnt, by `fit`, `partial_fit` or `update`; each counts once.
