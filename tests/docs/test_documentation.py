@@ -10,6 +10,7 @@ The blocks of a page run in order, in one namespace and one temporary folder.
 import contextlib
 import doctest
 import io
+import re
 import shlex
 import shutil
 import subprocess
@@ -103,6 +104,12 @@ def test_internal_links_of_a_page_have_targets(page):
         is_found = target.exists() and (not anchor or target.suffix != ".md" or anchor in pages.anchors_of(target))
         broken += [] if is_found else [f"{name_of(page)}:{line}: {link}"]
     assert broken == []
+
+
+@pytest.mark.parametrize("page", pages.PAGES, ids=name_of)
+def test_paths_of_tests_that_a_page_names_exist(page):
+    named = set(re.findall(r"\b(?:tests|benchmarks)/[\w/.]*\w", page.read_text()))
+    assert [path for path in sorted(named) if not (pages.ROOT / path).exists()] == []
 
 
 def test_the_readme_has_at_most_150_lines():
