@@ -80,8 +80,8 @@ def find_starts(
     structure = user_start.structure
     if init_params == "split":
         split = ValidationSplit.from_all_rows(subsample, structure, reg_covar)
-        one = estimate_start(subsample, np.ones((len(subsample.rows), 1)), structure, reg_covar)
-        return [user_start.override(resize_mixture(one, n_components, split))], None
+        single = estimate_start(subsample, np.ones((len(subsample.rows), 1)), structure, reg_covar)
+        return [user_start.override(resize_mixture(single, n_components, split))], None
     if init_params == "auto" and user_start.is_empty and n_components > 1:
         settings = (subsample, structure, n_components, n_init, random, reg_covar)
         n_sampled, n_features = subsample.rows.shape
@@ -104,8 +104,8 @@ def _draw_starts(
     reg_covar: float,
 ) -> list[Parameters]:
     method, structure = START_METHODS["kmeans" if init_params == "auto" else init_params], user_start.structure
-    responsibilities = (method(subsample, n_components, random) for _ in range(n_init))
-    return [user_start.override(estimate_start(subsample, one, structure, reg_covar)) for one in responsibilities]
+    drawn = (method(subsample, n_components, random) for _ in range(n_init))
+    return [user_start.override(estimate_start(subsample, part, structure, reg_covar)) for part in drawn]
 
 
 def is_small_problem(n_rows: int, n_features: int, n_components: int, structure: CovarianceStructure) -> bool:
@@ -120,6 +120,6 @@ def is_small_problem(n_rows: int, n_features: int, n_components: int, structure:
 def run_em_on_subsample(
     subsample: Subsample, starts: Sequence[Parameters], structure: CovarianceStructure, reg_covar: float
 ) -> list[Trajectory]:
-    """Run EM on the rows of the starts, before algorithms of which one pass leads not far."""
+    """Run EM on the subsample, before an algorithm whose single pass moves parameters little."""
     search = search_settings.SEARCH
     return run_em(starts, subsample, structure, reg_covar, passes=search.em_passes, tol=search.em_tolerance)

@@ -88,19 +88,12 @@ def run_multistart(
     reg_covar: float,
     budget: SearchBudget,
 ) -> tuple[list[Parameters], Restarts]:
-    """Find the ``n_init`` best starts, best first.
-
-    Raises
-    ------
-    DegenerateError
-        All starts degenerate.
-    """
+    """Find the ``n_init`` best starts, best first; raise DegenerateError if all degenerate."""
     seed = int(random.randint(2**31 - 1))
     split = ValidationSplit.from_subsample(subsample, structure, n_components, reg_covar, seed)
     free = n_parameters(structure, n_components, subsample.rows.shape[1])
-    certain = len(subsample.rows) >= search_settings.SEARCH.uncertain_rows_per_parameter * free
-    uses_all = certain and len(subsample.rows) >= len(split.training.rows)
-    whole = ValidationSplit.from_all_rows(subsample, structure, reg_covar) if uses_all else split
+    is_certain = len(subsample.rows) >= search_settings.SEARCH.uncertain_rows_per_parameter * free
+    whole = ValidationSplit.from_all_rows(subsample, structure, reg_covar) if is_certain else split
     return run_multistart_on(split, whole, n_components, n_init, random, budget)
 
 
@@ -153,36 +146,32 @@ def run_repeated_kmeans(
     """Run EM to its end from k-means ten times; return the ``n_init`` best different starts, best first.
 
     This is what scikit-learn does with ``n_init=10``: the same starts, stopping rule and score. With few rows per free
-    parameter nothing more is tried, because the mixture with the best likelihood is often bad for new rows.
-
-    Raises
-    ------
-    DegenerateError
-        All starts degenerate.
+    parameter nothing more is tried, because the mixture with the best likelihood is often bad for new rows. Raise
+    DegenerateError if all starts degenerate.
     """
     search = search_settings.SEARCH
     n_rows, n_features = subsample.rows.shape
     affordable = search.max_repeat_work // (n_rows * n_parameters(structure, n_components, n_features))
     times = max(n_init, min(search.kmeans_repeats, affordable))
-    partitions, found = repeat_kmeans(subsample, n_components, random, times)
+    partitions, partition_of_run = repeat_kmeans(subsample, n_components, random, times)
     split = ValidationSplit.from_all_rows(subsample, structure, reg_covar)
-    estimated = enumerate(split.estimate_start(subsample, responsibilities) for responsibilities in partitions)
-    starts = {index: start for index, start in estimated if start is not None}
+    estimated = [split.estimate_start(subsample, responsibilities) for responsibilities in partitions]
+    starts = {index: start for index, start in enumerate(estimated) if start is not None}
     scores = np.full(len(partitions), -np.inf)
     if len(starts) == 1:  # nothing to compare
         mixtures = starts
         scores[list(starts)] = split.score_on_validation(list(starts.values()))
     else:
         ended = split.run_em_until(list(starts.values()), search.repeat_tolerance, search.repeat_passes)
-        sound = {index: one for index, one in zip(starts, ended, strict=True) if one is not None}
-        mixtures = {index: one.parameters for index, one in sound.items()}
-        scores[list(sound)] = [one.lower_bound for one in sound.values()]
+        sound = {index: trajectory for index, trajectory in zip(starts, ended, strict=True) if trajectory is not None}
+        mixtures = {index: trajectory.parameters for index, trajectory in sound.items()}
+        scores[list(sound)] = [trajectory.lower_bound for trajectory in sound.values()]
     order = [index for index in rank_by_score(scores) if np.isfinite(scores[index])]
     if not order:
         raise DegenerateError(ILL_DEFINED)
     best, *others = (mixtures[index] for index in order)
     disagreement = max((measure_disagreement(best, other, subsample) for other in others), default=0.0)
-    restarts = Restarts(("kmeans",) * times, tuple(scores[found].tolist()), False, (), disagreement)
+    restarts = Restarts(("kmeans",) * times, tuple(scores[partition_of_run].tolist()), False, (), disagreement)
     return [starts[index] for index in order[:n_init]], restarts
 
 

@@ -113,13 +113,13 @@ def repeat_kmeans(
     """Run k-means several times; return its different partitions, and which of them each run found."""
     rows = scale_to_square(subsample.rows).astype(np.float64)
     partitions: dict[bytes, tuple[int, Array]] = {}
-    found = []
+    partition_of_run = []
     for _ in range(times):
         responsibilities = kmeans(Subsample(rows, subsample.weights), n_components, random)
         _, first_rows, names = np.unique(responsibilities.argmax(axis=1), return_index=True, return_inverse=True)
         key = np.argsort(np.argsort(first_rows))[names].tobytes()  # labels in the order of their first rows
-        found.append(partitions.setdefault(key, (len(partitions), responsibilities))[0])
-    return [responsibilities for _, responsibilities in partitions.values()], found
+        partition_of_run.append(partitions.setdefault(key, (len(partitions), responsibilities))[0])
+    return [responsibilities for _, responsibilities in partitions.values()], partition_of_run
 
 
 def estimate_start(

@@ -37,13 +37,7 @@ def run_em(
     tol: float,
     accelerated: bool = False,
 ) -> list[Trajectory]:
-    """Run EM on a subsample from all starts, until a pass gains less than ``tol``, nats a row.
-
-    Raises
-    ------
-    DegenerateError
-        One of the mixtures degenerates.
-    """
+    """Run EM on a subsample until a pass gains less than ``tol``, nats a row; DegenerateError if one degenerates."""
     source = as_source(subsample.rows, subsample.weights)
     stage = Stage(
         "subsample",
@@ -94,8 +88,8 @@ class ValidationSplit:
         if subsample.weights is not None and np.count_nonzero(subsample.weights) >= n_components:
             usable = np.flatnonzero(subsample.weights)
         order = np.random.default_rng(seed).permutation(usable)
-        wanted = search.training_rows_per_parameter * n_parameters(structure, n_components, subsample.rows.shape[1])
-        largest = max(search.training_rows, min(wanted, search.max_training_rows))
+        needed = search.training_rows_per_parameter * n_parameters(structure, n_components, subsample.rows.shape[1])
+        largest = max(search.training_rows, min(needed, search.max_training_rows))
         if subsample.weights is not None and not hold_out:
             return cls.from_all_rows(subsample.take(order).thin(largest), structure, reg_covar)
         size = min(largest, len(order) // 2 if hold_out else len(order))
@@ -135,17 +129,8 @@ class ValidationSplit:
         if not starts:
             return []
         try:
-            return list(
-                run_em(
-                    starts,
-                    self.training,
-                    self.structure,
-                    self.reg_covar,
-                    passes=passes,
-                    tol=tol,
-                    accelerated=accelerated,
-                )
-            )
+            settings = (self.training, self.structure, self.reg_covar)
+            return list(run_em(starts, *settings, passes=passes, tol=tol, accelerated=accelerated))
         except DegenerateError:
             if len(starts) == 1:
                 return [None]

@@ -1,4 +1,4 @@
-"""The sample that a fit begins with: rows as likely as their weights, and standing for all of them."""
+"""The random subsample: rows drawn by their weights, standing for all rows."""
 
 import dask.array as da
 import numpy as np

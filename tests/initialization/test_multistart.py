@@ -1,4 +1,4 @@
-"""Many starts, tried on a sample: what they lead to, and what is told of them."""
+"""Many starts, tried on a sample: what they lead to, and what is restarts of them."""
 
 import pickle
 from collections import Counter
@@ -19,7 +19,7 @@ from streamgmm.data.subsample import Subsample
 from streamgmm.errors import StreamGMMError
 from streamgmm.estimator.fitted_state import parameters_of
 from streamgmm.initialization import find_starts as finding
-from streamgmm.initialization import multistart as restarts
+from streamgmm.initialization import multistart
 from streamgmm.initialization.multistart import Restarts, measure_disagreement, run_multistart
 from streamgmm.initialization.search_settings import SearchBudget, choose_budget
 from streamgmm.initialization.start_methods import MULTISTART_METHODS, estimate_start, whiten
@@ -41,13 +41,13 @@ def never_little(patch):
 
 @pytest.fixture
 def many(monkeypatch):
-    """Many starts however few the rows are."""
+    """Run multi-start however few the rows are."""
     never_little(monkeypatch)
 
 
 @cache
-def after_many(draw, k):
-    """A fit by many starts; not to be changed."""
+def searched_fit(draw, k):
+    """Fit by multi-start; not to be changed."""
     with pytest.MonkeyPatch.context() as patch:
         never_little(patch)
         return GaussianMixture(k, random_state=0).fit(draw())
@@ -88,16 +88,16 @@ def crossing(seed):
 
 def on_a_grid(seed):
     """Nine clusters, each beside others."""
-    places = np.stack(np.meshgrid(*[4.0 * np.arange(3)] * 2), axis=-1).reshape(-1, 2)
-    return drawn(places, 1500, np.random.default_rng(seed))
+    centres = np.stack(np.meshgrid(*[4.0 * np.arange(3)] * 2), axis=-1).reshape(-1, 2)
+    return drawn(centres, 1500, np.random.default_rng(seed))
 
 
 def given(k=4):
     return {"weights_init": np.full(k, 1 / k), "means_init": easy()[:k], "precisions_init": np.stack([np.eye(2)] * k)}
 
 
-def found_by(rows, k, n_init=1, seed=0, weights=None, family="full", moved=True):
-    """What a search finds; unless it is `moved` after the starts were compared, which changes nothing told of them."""
+def search_starts(rows, k, n_init=1, seed=0, weights=None, family="full", moved=True):
+    """Run multi-start, with moves after it if `moved`: they do not change the restarts."""
     budget = choose_budget(STRUCTURES[family], k, rows.shape[1], len(rows))
     budget = budget if moved else budget._replace(move_rounds=0)
     return run_multistart(Subsample(rows, weights), STRUCTURES[family], k, n_init, RandomState(seed), 1e-6, budget)
@@ -115,13 +115,13 @@ def assert_valid(parameters, k, d):
         assert np.isfinite(array).all()
 
 
-# ---------------------------------------------------------------------- the same again
+# ---------------------------------------------------------------------- reproducibility
 
 
 def test_calls_and_threads_give_the_same_bits(many, monkeypatch):
     # scikit-learn's k-means adds up in the order in which its threads are done
-    ways = {name: way for name, way in MULTISTART_METHODS.items() if not name.startswith("kmeans")}
-    monkeypatch.setattr(restarts, "MULTISTART_METHODS", ways)
+    methods = {name: method for name, method in MULTISTART_METHODS.items() if not name.startswith("kmeans")}
+    monkeypatch.setattr(multistart, "MULTISTART_METHODS", methods)
     rows, found = hard(n=6000), []
     for n_threads in (1, 2, 2, 3):
         with threads.limit(n_threads), threadpool_limits(n_threads):
@@ -131,17 +131,17 @@ def test_calls_and_threads_give_the_same_bits(many, monkeypatch):
 
 
 def test_the_same_seed_gives_the_same_scores(many):
-    one, other = (found_by(easy(), 4, n_init=2)[1] for _ in range(2))
+    one, other = (search_starts(easy(), 4, n_init=2)[1] for _ in range(2))
     assert one.methods == other.methods
     np.testing.assert_allclose(one.scores, other.scores, rtol=1e-6)
 
 
 def test_another_seed_gives_other_starts():
-    one, other = (found_by(hard(), 6, seed=seed, moved=False)[1] for seed in (0, 1))
+    one, other = (search_starts(hard(), 6, seed=seed, moved=False)[1] for seed in (0, 1))
     assert one.scores != other.scores
 
 
-# ---------------------------------------------------------------------- how many
+# ---------------------------------------------------------------------- number of starts
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -172,56 +172,56 @@ def test_n_init_starts_are_fitted_and_the_best_fit_is_kept(many):
 
 def test_every_start_that_is_kept_scores_above_the_median():
     rows = hard()
-    mixtures, told = found_by(rows, 6, n_init=3)
-    trials = ValidationSplit.from_all_rows(Subsample(rows, None), STRUCTURES["full"], 1e-6)
-    assert trials.score_on_validation(mixtures).min() > np.median(told.scores) - 0.01
+    mixtures, restarts = search_starts(rows, 6, n_init=3)
+    split = ValidationSplit.from_all_rows(Subsample(rows, None), STRUCTURES["full"], 1e-6)
+    assert split.score_on_validation(mixtures).min() > np.median(restarts.scores) - 0.01
 
 
 def test_starts_are_scored_on_all_rows_even_if_the_first_round_learns_from_few(tune):
     tune(training_rows=300)
     for seed in range(3):
         rows = unequal(seed)
-        (best,), told = found_by(rows, 5, seed=seed)
+        (best,), restarts = search_starts(rows, 5, seed=seed)
         (score,) = ValidationSplit.from_all_rows(Subsample(rows, None), STRUCTURES["full"], 1e-6).score_on_validation(
             [best]
         )
-        assert score == pytest.approx(max(told.scores) + sum(told.gains), abs=1e-9)
-        assert not told.is_held_out
+        assert score == pytest.approx(max(restarts.scores) + sum(restarts.gains), abs=1e-9)
+        assert not restarts.is_held_out
 
 
 def test_starts_are_scored_on_validation_rows_where_rows_per_parameter_are_few(tune):
     tune(training_rows=300)
     tune(uncertain_rows_per_parameter=2000 / n_parameters(STRUCTURES["full"], 6, 2))
-    assert not found_by(hard(n=2000), 6, moved=False)[1].is_held_out
-    assert found_by(hard(n=1999), 6, moved=False)[1].is_held_out
+    assert not search_starts(hard(n=2000), 6, moved=False)[1].is_held_out
+    assert search_starts(hard(n=1999), 6, moved=False)[1].is_held_out
 
 
 def test_fewer_starts_are_tried_on_very_large_input(many, tune):
     rows = hard()
-    before = len(after_many(hard, 6).restarts_.methods)
+    before = len(searched_fit(hard, 6).restarts_.methods)
     tune(large_rows=len(rows))
     model = GaussianMixture(6, random_state=0, max_iter=1).fit(rows)
     assert len(model.restarts_.methods) <= len(MULTISTART_METHODS) < before
     assert model.restarts_.gains == ()
 
 
-# ---------------------------------------------------------------------- what is told
+# ---------------------------------------------------------------------- restarts
 
 
 def test_every_start_that_was_tried_has_a_method_and_a_score():
-    model = after_many(hard, 6)
-    told = model.restarts_
-    assert len(told.methods) == len(told.scores) > 1
-    assert set(told.methods) <= set(MULTISTART_METHODS)
-    assert np.isfinite(told.scores).all()
-    assert not told.is_held_out
-    assert max(told.scores) + sum(told.gains) <= model.lower_bound_ + 1e-9
-    assert repr(told).startswith(f"Restarts({len(told.methods)} starts, best by ")
-    assert "\n" not in repr(told)
+    model = searched_fit(hard, 6)
+    restarts = model.restarts_
+    assert len(restarts.methods) == len(restarts.scores) > 1
+    assert set(restarts.methods) <= set(MULTISTART_METHODS)
+    assert np.isfinite(restarts.scores).all()
+    assert not restarts.is_held_out
+    assert max(restarts.scores) + sum(restarts.gains) <= model.lower_bound_ + 1e-9
+    assert repr(restarts).startswith(f"Restarts({len(restarts.methods)} starts, best by ")
+    assert "\n" not in repr(restarts)
 
 
 def test_restarts_survive_files_and_pickles(tmp_path):
-    model = deepcopy(after_many(hard, 6))
+    model = deepcopy(searched_fit(hard, 6))
     model.restarts_ = replace(model.restarts_, scores=(-np.inf, *model.restarts_.scores[1:]))
     model.save(tmp_path / "model")
     assert load(tmp_path / "model").restarts_ == model.restarts_
@@ -231,11 +231,11 @@ def test_restarts_survive_files_and_pickles(tmp_path):
 @pytest.mark.parametrize("n_rows", [60, 1500])
 @pytest.mark.parametrize("k", [1, 2, 4])
 def test_restarts_are_finite_however_few_starts_were_tried(n_rows, k, many):
-    told = getattr(GaussianMixture(k, random_state=0).fit(easy(n=n_rows)), "restarts_", None)
-    assert k == 1 or told is not None
-    if told is not None:
-        assert np.isfinite(told.scores).all()
-        assert "nan" not in repr(told)
+    restarts = getattr(GaussianMixture(k, random_state=0).fit(easy(n=n_rows)), "restarts_", None)
+    assert k == 1 or restarts is not None
+    if restarts is not None:
+        assert np.isfinite(restarts.scores).all()
+        assert "nan" not in repr(restarts)
 
 
 @pytest.mark.parametrize(
@@ -250,21 +250,22 @@ def test_restarts_are_finite_however_few_starts_were_tried(n_rows, k, many):
     ids=lambda settings: ", ".join(settings),
 )
 def test_a_fit_without_multistart_has_no_restarts(settings, many):
-    model = deepcopy(after_many(easy, 4))
+    model = deepcopy(searched_fit(easy, 4))
     assert isinstance(model.restarts_, Restarts)
     model.set_params(**settings).fit(easy())
     assert not hasattr(model, "restarts_")
 
 
 def test_a_fit_to_an_iterator_replaces_the_restarts_of_the_fit_before(many):
-    model = deepcopy(after_many(easy, 4))
+    model = deepcopy(searched_fit(easy, 4))
     before = model.restarts_
     model.fit(iter([hard(), hard(1)]))
     assert getattr(model, "restarts_", None) != before
 
 
 def test_the_parts_of_a_start_that_are_not_given_come_from_k_means():
-    models = [GaussianMixture(4, init_params=way, means_init=easy()[:4], random_state=0) for way in ("auto", "kmeans")]
+    settings = {"means_init": easy()[:4], "random_state": 0}
+    models = [GaussianMixture(4, init_params=method, **settings) for method in ("auto", "kmeans")]
     np.testing.assert_allclose(*(model.fit(easy()).means_ for model in models), atol=1e-6)
 
 
@@ -276,11 +277,11 @@ def test_degenerate_starts_are_left_out(monkeypatch):
         return responsibilities
 
     monkeypatch.setattr(
-        restarts, "MULTISTART_METHODS", {"on one row": (on_one_row, False), "kmeans": MULTISTART_METHODS["kmeans"]}
+        multistart, "MULTISTART_METHODS", {"on one row": (on_one_row, False), "kmeans": MULTISTART_METHODS["kmeans"]}
     )
     settings = Subsample(hard(), None), STRUCTURES["full"], 4, 1, RandomState(0), 0.0, SearchBudget(12, 1)
     assert set(run_multistart(*settings)[1].methods) == {"kmeans"}
-    monkeypatch.setattr(restarts, "MULTISTART_METHODS", {"on one row": (on_one_row, False)})
+    monkeypatch.setattr(multistart, "MULTISTART_METHODS", {"on one row": (on_one_row, False)})
     with pytest.raises(StreamGMMError):
         run_multistart(*settings)
 
@@ -289,9 +290,9 @@ def test_degenerate_starts_are_left_out(monkeypatch):
 def test_a_halving_round_that_would_drop_no_start_is_skipped(monkeypatch, n_starts, runs):
     ran, run = [], ValidationSplit.run_em
 
-    def noted(trials, starts, passes, **how):
+    def noted(split, starts, passes, **how):
         ran.append(len(starts))
-        return run(trials, starts, passes, **how)
+        return run(split, starts, passes, **how)
 
     monkeypatch.setattr(ValidationSplit, "run_em", noted)
     run_multistart(Subsample(hard(), None), STRUCTURES["full"], 4, 1, RandomState(0), 1e-6, SearchBudget(n_starts, 0))
@@ -306,14 +307,14 @@ def test_moves_are_tried_even_if_all_starts_reach_one_optimum(monkeypatch):
     random = np.random.default_rng(0)
     long, small = [20.0, 2.0] * random.normal(size=(1400, 2)), 0.1 * random.normal(size=(600, 2))
     rows = np.concatenate([long, small + [100.0, 0.0] + [0.0, 1.0] * (np.arange(600) % 2)[:, None]])
-    monkeypatch.setattr(restarts, "MULTISTART_METHODS", {"kmeans": MULTISTART_METHODS["kmeans"]})
-    (best,), told = found_by(rows, 3)
-    assert told.disagreement < 0.05
-    assert sum(told.gains) > 0.1
+    monkeypatch.setattr(multistart, "MULTISTART_METHODS", {"kmeans": MULTISTART_METHODS["kmeans"]})
+    (best,), restarts = search_starts(rows, 3)
+    assert restarts.disagreement < 0.05
+    assert sum(restarts.gains) > 0.1
     np.testing.assert_allclose(sorted(best.weights), [0.15, 0.15, 0.7], atol=0.01)
 
 
-# ---------------------------------------------------------------------- agreement
+# ---------------------------------------------------------------------- disagreement
 
 
 def at(middles):
@@ -324,29 +325,29 @@ def at(middles):
 
 def test_disagreement_is_measured_after_matching_components():
     rows = np.linspace(0.0, 1.0, 1001)[:, None]
-    trials = Subsample(rows, None)
-    assert measure_disagreement(at([0.1, 0.5, 0.9]), at([0.9, 0.1, 0.5]), trials) == 0.0
-    assert measure_disagreement(at([0.25, 0.75]), at([0.85, 0.35]), trials) == pytest.approx(0.1, abs=0.002)
+    split = Subsample(rows, None)
+    assert measure_disagreement(at([0.1, 0.5, 0.9]), at([0.9, 0.1, 0.5]), split) == 0.0
+    assert measure_disagreement(at([0.25, 0.75]), at([0.85, 0.35]), split) == pytest.approx(0.1, abs=0.002)
     one, other = at([0.1, 0.5, 0.9]), at([0.1, 0.6, 5.0])  # bounds 0.3, 0.7 and 0.35, none
-    assert measure_disagreement(one, other, trials) == pytest.approx(0.05 + 0.3, abs=0.002)
-    assert measure_disagreement(one, other, trials) == measure_disagreement(other, one, trials)
+    assert measure_disagreement(one, other, split) == pytest.approx(0.05 + 0.3, abs=0.002)
+    assert measure_disagreement(one, other, split) == measure_disagreement(other, one, split)
 
 
 def test_starts_agree_on_separated_clusters_only(many):
     for seed in range(4):
-        assert found_by(easy(seed), 4, seed=seed, moved=False)[1].disagreement == 0.0
-        assert found_by(hard(seed), 8, seed=seed, moved=False)[1].disagreement > 0.01
+        assert search_starts(easy(seed), 4, seed=seed, moved=False)[1].disagreement == 0.0
+        assert search_starts(hard(seed), 8, seed=seed, moved=False)[1].disagreement > 0.01
 
 
 def test_the_last_round_has_two_starts_to_compare(many):
     # a square of clusters is two columns or two rows, which are as good where the rows are symmetric
     squares = [np.concatenate([easy(seed), easy(seed)[:, ::-1]]) for seed in range(8)]
-    told = [found_by(square, 2, seed=seed, moved=False)[1].disagreement for seed, square in enumerate(squares)]
-    assert max(told) == pytest.approx(0.5, abs=0.05)
-    assert min(told) < 0.01
+    restarts = [search_starts(square, 2, seed=seed, moved=False)[1].disagreement for seed, square in enumerate(squares)]
+    assert max(restarts) == pytest.approx(0.5, abs=0.05)
+    assert min(restarts) < 0.01
 
 
-# ---------------------------------------------------------------------- every way, of any rows
+# ---------------------------------------------------------------------- start methods on any rows
 
 
 def peculiar():
@@ -368,20 +369,20 @@ def peculiar():
     }
 
 
-@pytest.mark.parametrize("way", MULTISTART_METHODS)
+@pytest.mark.parametrize("method", MULTISTART_METHODS)
 @pytest.mark.parametrize("name", peculiar())
-def test_every_start_method_gives_a_start_on_any_rows(way, name):
+def test_every_start_method_gives_a_start_on_any_rows(method, name):
     rows, weights = peculiar()[name]
     subsample = Subsample(rows, weights)
-    method, is_whitened = MULTISTART_METHODS[way]
-    responsibilities = method(whiten(subsample) if is_whitened else subsample, 3, RandomState(0))
+    function, is_whitened = MULTISTART_METHODS[method]
+    responsibilities = function(whiten(subsample) if is_whitened else subsample, 3, RandomState(0))
     assert responsibilities.shape == (len(rows), 3)
     np.testing.assert_allclose(responsibilities.sum(axis=1), 1.0)
     for structure in STRUCTURES.values():
         assert_valid(estimate_start(subsample, responsibilities, structure, 1e-6), 3, rows.shape[1])
 
 
-# ---------------------------------------------------------------------- readings
+# ---------------------------------------------------------------------- passes
 
 
 class CountingSource:
@@ -427,7 +428,7 @@ def extremes():
         "as many rows as components": (rows[:3], 3),
         "two rows": (rows[:2], 2),
         "all rows equal": (np.full((50, 2), 3.0), 3),
-        "fewer places than components": (np.repeat(rows[:2], 30, axis=0), 3),
+        "fewer centres than components": (np.repeat(rows[:2], 30, axis=0), 3),
         "as large as can be squared": (rows / np.abs(rows).max() * 1e150, 3),
         "too large": (1e160 * rows, 3),
         "too small to be squared": (1e-200 * rows, 3),
@@ -470,7 +471,7 @@ def test_fewer_rows_with_weight_than_components_are_fitted_or_refused_with_a_mes
     assert_valid(parameters_of(model), 8, 2)
 
 
-# ---------------------------------------------------------------------- as good as many of scikit-learn's
+# ---------------------------------------------------------------------- beside the best of ten starts of scikit-learn
 
 
 SETS = {"overlapping": (hard, 8), "unequal": (unequal, 5), "crossing": (crossing, 3), "on a grid": (on_a_grid, 9)}

@@ -79,7 +79,7 @@ def without_relocation(monkeypatch, rows, *arguments, **settings):
         return GaussianMixture(*arguments, **settings).fit(rows)
 
 
-# ---------------------------------------------------------------------- what is found
+# ---------------------------------------------------------------------- rare components
 
 
 def test_a_component_too_rare_for_the_subsample_is_found(monkeypatch):
@@ -141,7 +141,7 @@ def test_weights_count_as_repeated_rows():
     assert not found(GaussianMixture(4, random_state=0).fit(rows, sample_weight=weights), (30.0, 0.0), 30)
 
 
-# ---------------------------------------------------------------------- what is not
+# ---------------------------------------------------------------------- rows that are no component
 
 
 def sentinels(rows, random):
@@ -187,8 +187,8 @@ def test_rows_that_can_hardly_be_squared_make_no_difference(size, monkeypatch):
             return str(error)
 
     settings = {"random_state": 0, "max_iter": 3}
-    looked = outcome(lambda: GaussianMixture(4, **settings).fit(rows))
-    assert looked == outcome(lambda: without_relocation(monkeypatch, rows, 4, **settings))
+    sampled = outcome(lambda: GaussianMixture(4, **settings).fit(rows))
+    assert sampled == outcome(lambda: without_relocation(monkeypatch, rows, 4, **settings))
 
 
 def test_given_and_warm_starts_and_complete_subsamples_are_not_relocated(monkeypatch):
@@ -207,7 +207,7 @@ def test_given_and_warm_starts_and_complete_subsamples_are_not_relocated(monkeyp
     model.set_params(means_init=None).fit(rows)
 
 
-# ---------------------------------------------------------------------- what it costs, and on what it depends
+# ---------------------------------------------------------------------- cost and determinism
 
 
 class ValueCounts:
@@ -299,7 +299,7 @@ def test_few_outliers_are_all_kept_with_their_own_weights():
     np.testing.assert_allclose(found_.weights, 1.0)
 
 
-# ---------------------------------------------------------------------- killed and gone on with
+# ---------------------------------------------------------------------- resuming
 
 
 class Killed(BaseException):
@@ -348,7 +348,7 @@ def test_a_fit_killed_while_outliers_are_drawn_or_relocated_resumes_to_the_same_
         assert to_bytes(*record(model)) == to_bytes(*record(whole))
 
 
-# ---------------------------------------------------------------------- the race
+# ---------------------------------------------------------------------- competition with the first start
 
 
 def test_a_relocation_that_is_worse_on_all_rows_is_dropped(monkeypatch):

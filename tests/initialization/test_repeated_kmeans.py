@@ -98,21 +98,21 @@ def test_fewer_distinct_rows_than_clusters_give_partitions_too(rows, weighted):
         np.testing.assert_array_equal(np.sort(one, axis=1), np.tile([0.0, 0.0, 1.0], (len(rows), 1)))
 
 
-# ---------------------------------------------------------------------- the best of them
+# ---------------------------------------------------------------------- the best start
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_start_with_the_best_end_comes_first(seed):
     rows = drawn(seed, 120, 2)
-    found, told = run_repeated_kmeans(Subsample(rows, None), FULL, 4, 3, RandomState(seed), 1e-3)
+    found, restarts = run_repeated_kmeans(Subsample(rows, None), FULL, 4, 3, RandomState(seed), 1e-3)
     assert 1 <= len(found) <= 3
     ends = [
         one.lower_bound
         for one in ValidationSplit.from_all_rows(Subsample(rows, None), FULL, 1e-3).run_em_until(found, 1e-3, 100)
     ]
     assert ends == sorted(ends, reverse=True)
-    assert ends[0] == pytest.approx(max(told.scores), abs=1e-12)
-    assert len(told.scores) == len(told.methods) == 10
+    assert ends[0] == pytest.approx(max(restarts.scores), abs=1e-12)
+    assert len(restarts.scores) == len(restarts.methods) == 10
 
 
 def test_the_best_score_is_the_lower_bound_of_the_fit(tmp_path):
@@ -128,9 +128,9 @@ def test_rounding_does_not_order_equal_starts(monkeypatch):
     rows, ends = drawn(2, 120, 2), ValidationSplit.run_em_until
     begun = []
 
-    def rounded_up(trials, starts, tol, passes):
+    def rounded_up(split, starts, tol, passes):
         begun[:] = starts
-        ended = ends(trials, starts, tol, passes)
+        ended = ends(split, starts, tol, passes)
         bound = max(one.lower_bound for one in ended)
         return [replace(one, lower_bounds=(bound + 1e-15 * place,)) for place, one in enumerate(ended)]
 
@@ -142,18 +142,18 @@ def test_rounding_does_not_order_equal_starts(monkeypatch):
 def test_a_start_that_degenerates_is_dropped(monkeypatch):
     rows = drawn(2, 120, 2)
     subsample, ends = Subsample(rows, None), ValidationSplit.run_em_until
-    found, told = run_repeated_kmeans(subsample, FULL, 4, 2, RandomState(2), 1e-3)
+    found, restarts = run_repeated_kmeans(subsample, FULL, 4, 2, RandomState(2), 1e-3)
 
-    def without_the_best(trials, starts, tol, passes):
-        ended = ends(trials, starts, tol, passes)
+    def without_the_best(split, starts, tol, passes):
+        ended = ends(split, starts, tol, passes)
         best = max(range(len(ended)), key=lambda place: ended[place].lower_bound)
         return [None if place == best else one for place, one in enumerate(ended)]
 
     monkeypatch.setattr(ValidationSplit, "run_em_until", without_the_best)
     second, less = run_repeated_kmeans(subsample, FULL, 4, 1, RandomState(2), 1e-3)
     np.testing.assert_array_equal(second[0].means, found[1].means)
-    assert less.scores == tuple(-np.inf if score == max(told.scores) else score for score in told.scores)
-    monkeypatch.setattr(ValidationSplit, "run_em_until", lambda trials, starts, tol, passes: [None] * len(starts))
+    assert less.scores == tuple(-np.inf if score == max(restarts.scores) else score for score in restarts.scores)
+    monkeypatch.setattr(ValidationSplit, "run_em_until", lambda split, starts, tol, passes: [None] * len(starts))
     with pytest.raises(DegenerateError):
         run_repeated_kmeans(subsample, FULL, 4, 1, RandomState(2), 1e-3)
 

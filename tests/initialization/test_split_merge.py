@@ -1,4 +1,4 @@
-"""Splits and mergers of components: what their moments say, and what the rows say."""
+"""Split and merge moves: losses from moments, gains from rows."""
 
 import sys
 from itertools import combinations
@@ -111,7 +111,7 @@ def test_joint_densities_agree_with_the_oracle(family, seed, k, d):
     np.testing.assert_allclose(log_joint(rows, parameters), oracle.log_densities(rows, parameters), rtol=1e-9)
 
 
-# ---------------------------------------------------------------------- what a merger loses
+# ---------------------------------------------------------------------- losses of merges
 
 
 @law
@@ -293,7 +293,7 @@ def test_a_move_that_is_better_on_training_rows_only_is_rejected():
     assert np.linalg.norm(better.means - [40.0, 0.0], axis=1).min() < 0.5
 
 
-# ---------------------------------------------------------------------- another number of components
+# ---------------------------------------------------------------------- resizing
 
 
 @pytest.mark.parametrize("family", FAMILIES)

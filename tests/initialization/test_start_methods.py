@@ -1,4 +1,4 @@
-"""The ways in which a start is drawn."""
+"""Start methods."""
 
 import numpy as np
 import pytest

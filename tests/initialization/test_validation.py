@@ -1,4 +1,4 @@
-"""Rows to learn from and to judge by, and mixtures that are tried on them."""
+"""Training and validation rows, and mixtures that are fitted and scored on them."""
 
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,7 +19,7 @@ from streamgmm.testing.examples import assert_same_parameters, mixture
 FAMILIES = list(STRUCTURES)
 
 
-def dealt(n, seed, weighted=False, d=1, k=1, hold_out=False):
+def split_rows(n, seed, weighted=False, d=1, k=1, hold_out=False):
     """Rows that are all different, with weights that say which they are."""
     rows = np.arange(float(n * d)).reshape(n, d)
     weights = rows[:, 0] + 0.5 if weighted else None
@@ -52,7 +52,7 @@ def collapsing(place, step):
 def test_training_and_validation_rows_are_disjoint_where_there_are_enough(n, seed, weighted):
     n += 2
     with few_training_rows(50):
-        one, again = (dealt(n, seed, weighted, hold_out=weighted and n >= 100) for _ in range(2))
+        one, again = (split_rows(n, seed, weighted, hold_out=weighted and n >= 100) for _ in range(2))
     if weighted and n < 100:
         return  # as below
     learnt, judged = (source.rows[:, 0] for source in (one.training, one.validation))
@@ -78,9 +78,9 @@ def test_heavy_rows_are_always_drawn_and_light_rows_stand_for_equal_weights(n, s
     rows, weights = np.arange(float(n))[:, None], np.exp(np.random.default_rng(seed).normal(scale=3, size=n))
     weights[:: max(2, n // 7)] = 0
     with few_training_rows(50):
-        trials = ValidationSplit.from_subsample(Subsample(rows, weights), STRUCTURES["full"], 1, 1e-6, seed)
-    assert not trials.is_held_out
-    found = trials.training
+        split = ValidationSplit.from_subsample(Subsample(rows, weights), STRUCTURES["full"], 1, 1e-6, seed)
+    assert not split.is_held_out
+    found = split.training
     there = found.rows[:, 0].astype(int)
     usable = np.count_nonzero(weights)
     assert len(set(there)) == len(there) == min(50, usable)
@@ -94,21 +94,21 @@ def test_heavy_rows_are_always_drawn_and_light_rows_stand_for_equal_weights(n, s
 
 def test_few_rows_are_all_used_for_training_and_validation():
     for n, d, k in ((12, 1, 1), (200, 4, 20)):  # 300 parameters
-        trials = dealt(n, 0, d=d, k=k)
-        assert not trials.is_held_out
-        np.testing.assert_array_equal(np.sort(trials.validation.rows[:, 0]), d * np.arange(float(n)))
+        split = split_rows(n, 0, d=d, k=k)
+        assert not split.is_held_out
+        np.testing.assert_array_equal(np.sort(split.validation.rows[:, 0]), d * np.arange(float(n)))
 
 
 def test_another_seed_splits_otherwise():
-    one, other = dealt(50_000, 0), dealt(50_000, 1)
+    one, other = split_rows(50_000, 0), split_rows(50_000, 1)
     assert not np.array_equal(one.training.rows, other.training.rows)
 
 
 def test_from_all_rows_holds_out_none():
     rows = blobs()
-    trials = ValidationSplit.from_all_rows(Subsample(rows, None), STRUCTURES["full"], 1e-6)
-    assert not trials.is_held_out
-    np.testing.assert_array_equal(trials.training.rows, rows)
+    split = ValidationSplit.from_all_rows(Subsample(rows, None), STRUCTURES["full"], 1e-6)
+    assert not split.is_held_out
+    np.testing.assert_array_equal(split.training.rows, rows)
 
 
 def test_chunks_do_not_change_the_scores(monkeypatch):
@@ -116,36 +116,36 @@ def test_chunks_do_not_change_the_scores(monkeypatch):
     subsample = Subsample(rows, np.arange(1.0, len(rows) + 1))
     (before,) = ValidationSplit.from_all_rows(subsample, STRUCTURES["full"], 1e-6).score_on_validation([one])
     monkeypatch.setattr("streamgmm.data.sources.in_memory.CHUNK_ROWS", 64)
-    trials = ValidationSplit.from_all_rows(subsample, STRUCTURES["full"], 1e-6)
-    np.testing.assert_array_equal(trials.validation.rows, rows)
-    np.testing.assert_array_equal(trials.validation.weights, subsample.weights)
-    assert trials.score_on_validation([one])[0] == pytest.approx(before, rel=1e-12)
-    assert trials.run_em([one], 3)[0].n_components == 3
+    split = ValidationSplit.from_all_rows(subsample, STRUCTURES["full"], 1e-6)
+    np.testing.assert_array_equal(split.validation.rows, rows)
+    np.testing.assert_array_equal(split.validation.weights, subsample.weights)
+    assert split.score_on_validation([one])[0] == pytest.approx(before, rel=1e-12)
+    assert split.run_em([one], 3)[0].n_components == 3
 
 
 @pytest.mark.parametrize("dtype", ["float32", "uint8", "int64"])
 def test_rows_keep_their_dtype(dtype):
     rows = np.arange(100).reshape(50, 2).astype(dtype)
-    trials = ValidationSplit.from_subsample(Subsample(rows, None), STRUCTURES["full"], 1, 1e-6, 0)
-    assert trials.training.rows.dtype == dtype
+    split = ValidationSplit.from_subsample(Subsample(rows, None), STRUCTURES["full"], 1, 1e-6, 0)
+    assert split.training.rows.dtype == dtype
 
 
-# ---------------------------------------------------------------------- trials
+# ---------------------------------------------------------------------- split
 
 
 @pytest.mark.parametrize("accelerated", [False, True])
 def test_a_degenerate_mixture_is_none_and_leaves_the_others_as_they_are(accelerated):
     rows, narrow = collapsing(np.array([50.0, 50.0]), 0.3)
-    trials = ValidationSplit.from_all_rows(Subsample(rows, None), STRUCTURES["full"], 0.0)
+    split = ValidationSplit.from_all_rows(Subsample(rows, None), STRUCTURES["full"], 0.0)
     wide = mixture(STRUCTURES["full"], 2, 2, np.random.default_rng(0))
-    found = trials.run_em([narrow, wide, narrow], 4, accelerated=accelerated)
+    found = split.run_em([narrow, wide, narrow], 4, accelerated=accelerated)
     assert found[0] is None
     assert found[2] is None
-    (alone,) = trials.run_em([wide], 4, accelerated=accelerated)
+    (alone,) = split.run_em([wide], 4, accelerated=accelerated)
     assert drop_degenerate(found) == [found[1]]
     assert_same_parameters(found[1], alone)
-    assert trials.run_em([narrow, narrow], 4, accelerated=accelerated) == [None, None]
-    assert trials.run_em([], 4, accelerated=accelerated) == []
+    assert split.run_em([narrow, narrow], 4, accelerated=accelerated) == [None, None]
+    assert split.run_em([], 4, accelerated=accelerated) == []
 
 
 FLOOR = "exp counts arguments below -650 as -650, so that rows far away leave a variance of 1e-278 where there is none"
@@ -154,8 +154,8 @@ FLOOR = "exp counts arguments below -650 as -650, so that rows far away leave a 
 @pytest.mark.xfail(reason=FLOOR, strict=True)
 def test_a_component_that_starts_on_repeated_rows_degenerates():
     rows, narrow = collapsing(np.array([50.0, 50.0]), 0.0)
-    trials = ValidationSplit.from_all_rows(Subsample(rows, None), STRUCTURES["full"], 0.0)
-    assert trials.run_em([narrow], 4) == [None]
+    split = ValidationSplit.from_all_rows(Subsample(rows, None), STRUCTURES["full"], 0.0)
+    assert split.run_em([narrow], 4) == [None]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -164,10 +164,10 @@ def test_scores_are_mean_log_likelihoods_of_the_validation_rows(family, weighted
     tune(training_rows=100)
     rows, random, structure = blobs(2_000), np.random.default_rng(1), STRUCTURES[family]
     weights = random.integers(0, 3, len(rows)).astype(float) if weighted else None
-    trials = ValidationSplit.from_subsample(Subsample(rows, weights), structure, 3, 1e-6, 0, hold_out=weighted)
-    assert trials.is_held_out
+    split = ValidationSplit.from_subsample(Subsample(rows, weights), structure, 3, 1e-6, 0, hold_out=weighted)
+    assert split.is_held_out
     candidates = [mixture(structure, 3, 2, random) for _ in range(3)]
-    judged, expected = trials.validation, []
+    judged, expected = split.validation, []
     for one in candidates:
         precisions = structure.invert(one.precision_factors)[0].reshape(structure.public_shape(3, 2))
         model = GaussianMixture(
@@ -179,27 +179,27 @@ def test_scores_are_mean_log_likelihoods_of_the_validation_rows(family, weighted
             max_iter=0,
         ).fit(judged.rows)
         expected.append(np.average(model.score_samples(judged.rows), weights=judged.weights))
-    np.testing.assert_allclose(trials.score_on_validation(candidates), expected, rtol=1e-9)
+    np.testing.assert_allclose(split.score_on_validation(candidates), expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("accelerated", [False, True])
 def test_more_passes_score_higher(family, accelerated):
     structure = STRUCTURES[family]
-    trials = ValidationSplit.from_all_rows(Subsample(blobs(), None), structure, 0.0)
+    split = ValidationSplit.from_all_rows(Subsample(blobs(), None), structure, 0.0)
     start = mixture(structure, 3, 2, np.random.default_rng(2))
     scores = [
-        trials.score_on_validation(trials.run_em([start], passes, accelerated=accelerated))[0]
+        split.score_on_validation(split.run_em([start], passes, accelerated=accelerated))[0]
         for passes in (1, 2, 4, 8, 16, 32)
     ]
-    assert trials.score_on_validation([start])[0] < scores[0]
+    assert split.score_on_validation([start])[0] < scores[0]
     assert np.diff(scores).min() >= -1e-9
 
 
 def test_no_passes_return_the_start():
     start = mixture(STRUCTURES["full"], 2, 2, np.random.default_rng(0))
-    trials = ValidationSplit.from_all_rows(Subsample(blobs(), None), STRUCTURES["full"], 0.0)
-    assert trials.run_em([start], 0)[0] is start
+    split = ValidationSplit.from_all_rows(Subsample(blobs(), None), STRUCTURES["full"], 0.0)
+    assert split.run_em([start], 0)[0] is start
 
 
 def test_rows_without_weight_are_left_out_of_the_split(tune):
@@ -207,9 +207,9 @@ def test_rows_without_weight_are_left_out_of_the_split(tune):
     rows, weights = blobs(2_000), np.zeros(2_000)
     weights[::7] = 1.0
     for hold_out in (False, True):
-        trials = ValidationSplit.from_subsample(Subsample(rows, weights), STRUCTURES["full"], 3, 1e-6, 0, hold_out)
-        assert trials.is_held_out == hold_out
-        assert all(source.weights.all() for source in (trials.training, trials.validation))
+        split = ValidationSplit.from_subsample(Subsample(rows, weights), STRUCTURES["full"], 3, 1e-6, 0, hold_out)
+        assert split.is_held_out == hold_out
+        assert all(source.weights.all() for source in (split.training, split.validation))
 
 
 def test_a_fit_to_few_rows_with_weight_is_a_fit_to_these_rows():
