@@ -58,7 +58,7 @@ def puzzle(seed: int, n: int) -> Puzzle:
 def reference(rows: Rows, sizes: Sequence[int], n_init: int, seed: int, kind: type = GaussianMixture) -> BICs:
     """BIC of the best of several fits of every size, from scikit-learn's starts.
 
-    By our own batch EM, which takes scikit-learn's steps several times as fast (`tests/test_reference.py`), or by
+    By our own batch EM, which takes scikit-learn's steps several times as fast (`tests/estimator/test_agreement_with_scikit_learn.py`), or by
     scikit-learn.
     """
     settings = {"n_init": n_init, "tol": TOL, "max_iter": 500, "init_params": "kmeans", "random_state": seed}

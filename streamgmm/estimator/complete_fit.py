@@ -33,7 +33,7 @@ from streamgmm.fitting.driver import run_phases
 from streamgmm.fitting.final_pass import FinalPassState
 from streamgmm.fitting.partition_statistics import PartitionStatistics
 from streamgmm.fitting.phases import make_fit_phases
-from streamgmm.fitting.plan import choose_algorithm
+from streamgmm.fitting.plan import choose_algorithm, ends_with_whole_passes
 from streamgmm.fitting.progress import Progress
 from streamgmm.fitting.starts_phase import StartsState
 from streamgmm.fitting.storage_order import StorageOrderMonitor
@@ -97,7 +97,7 @@ def _check_fit(model: GaussianMixture, source: Source, algorithm: str) -> None:
             "(max_iter=0) is a reading of its own; X is an iterator that can be read only once. Pass a function "
             "that returns a fresh iterator for each pass, or an array, or choose algorithm='stepwise'."
         )
-    if model.split_merge and algorithm in ("stepwise", "incremental"):
+    if model.split_merge and not ends_with_whole_passes(algorithm):
         which = f"algorithm={algorithm!r}" if source.repeatable else "an iterator that can be read only once"
         raise InputError(
             f"split_merge tries other optima by passes of batch EM, of which {which} has none; set "

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+from streamgmm.algorithms import ALGORITHMS
 from streamgmm.algorithms.schedules import Schedule
 from streamgmm.estimator import learning, prediction
 from streamgmm.estimator.fitted_state import (
@@ -35,10 +36,11 @@ from streamgmm.persistence.writer import Checkpoint, CheckpointWriter
 
 
 class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
-    """Gaussian mixture, fitted by exact EM to data of any size.
+    """Gaussian mixture, fitted by EM to data of any size.
 
     A drop-in for :class:`sklearn.mixture.GaussianMixture`: the same constructor, fitted attributes, methods and
-    messages; more kinds of input (`fit`), sample weights, and passes that run out of core on every core.
+    messages. It reads more kinds of input (`fit`), takes sample weights, works out of core on all processors, and
+    learns from streams (`partial_fit`).
 
     Parameters
     ----------
@@ -47,26 +49,22 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
     covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
         Each component has its own matrix; all share one matrix; each has its own variances; each has one variance.
     tol : float or 'auto', default='auto'
-        Stop once the mean log-likelihood gains less than this in an iteration, nats a row, as scikit-learn does. 'auto'
-        is scikit-learn's 1e-3, but where ``algorithm`` is 'auto' a bound of what is left to gain.
+        Stop once the mean log-likelihood gains less than this in an iteration, in nats a row. 'auto' is scikit-learn's
+        1e-3; with ``algorithm='auto'`` it is an estimated remaining gain of at most max(0.1, ν/100) nats in total, of
+        ν free parameters.
     reg_covar : float, default=1e-6
-        Added to every variance, squared units of the data.
+        Added to every variance, in squared units of the data.
     max_iter : int, default=100
         Largest number of EM iterations, each one pass over the data. With 0 the starting parameters are kept.
     n_init : int, default=1
-        Fits to try, each from its own start; the best by log-likelihood is kept. All of them share every reading of the
-        data.
+        Number of fits from different starts, which share every pass; the one of the highest likelihood is kept.
     init_params : {'auto', 'split', 'kmeans', 'k-means++', 'random', 'random_from_data'}, default='auto'
-        How the starts are found, on a uniform sample of the rows (on all rows where there are no more than 32,768,
-        or 100·k·d if that is more). 'auto': k-means and other starts, ten to forty; a few passes of EM from each, more
-        from the better half, and again from the best; splits and mergers of components; judged by rows that were held
-        out where there are enough (``restarts_``). Of little data (rows·d·k below 16,384, fewer than two rows for each
-        free parameter, or fewer than 20 of fewer than 16,384 rows) the best of ten times 'kmeans', each carried to its
-        end: the draws, and the choice, of scikit-learn with ``n_init=10``; one where 50 rows for each free parameter
-        leave little to choose. 'split': one component, then each by a split of another. The others are scikit-learn's;
-        of all rows of a small array they are its own draws. Where the sample is not all rows, batch EM and 'auto' look
-        again: their first pass over all rows alike also draws rows that no component explains, and where they are worth
-        a component, two others that lose little become one; whether that is better the next passes tell.
+        Method that finds the starts, on a uniform subsample of max(32,768, 100·k·d) rows. 'auto': multi-start by
+        successive halving with split and merge moves, scored on validation rows (``restarts_``). On little data it is
+        the best of ten k-means starts, the draws and the choice of scikit-learn with ``n_init=10``. 'split': one
+        component, whose parts are split until there are k. The others are scikit-learn's; if all rows are in the
+        subsample they are its own draws. If not, batch EM and 'auto' also sample poorly explained rows in their first
+        full pass, and try components there.
     weights_init : array-like of shape (n_components,), optional
         Starting weights.
     means_init : array-like of shape (n_components, n_features), optional
@@ -82,40 +80,37 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         ``verbose_interval`` iterations.
     verbose_interval : int, default=10
         Iterations between lines.
-    algorithm : {'auto', 'batch', 'stepwise', 'incremental'}, default='auto'
-        What `fit` does with the rows. 'batch': exact EM, an update a pass. 'stepwise': an update a batch, good after
-        one pass, and the only one for an iterator that can be read only once. 'incremental': an update for each piece
-        of the rows, whose statistics are kept. 'auto': batch EM, accelerated by quasi-Newton strides unless
-        ``tol`` is a number, there is little data, or the start is a warm one, until by its own estimate at most
-        max(0.1, ν/100) nats remain to be gained in total; from 1,048,576 rows on, a stepwise pass and up to two
-        incremental ones come before; stepwise for an iterator. ``algorithm_`` names what ran: also 'accelerated', or
-        'staged'.
+    algorithm : {'auto', 'batch', 'accelerated', 'stepwise', 'incremental'}, default='auto'
+        Algorithm of `fit`. 'batch': exact EM, one update a pass. 'accelerated': batch EM with safeguarded quasi-Newton
+        steps. 'stepwise': one update a batch; good after one pass, and the only one for an iterator that can be read
+        only once. 'incremental': one update for a few partitions of the rows, whose statistics are kept. 'auto':
+        'accelerated', or 'batch' if ``tol`` is a number, the data are few or the start is a warm one. From 1,048,576
+        rows on, a stepwise pass and up to two incremental passes come before it. ``algorithm_`` names the algorithm
+        that ran, 'staged' for the last case.
     batch_size : int or 'auto', default='auto'
-        Rows of an update of stepwise EM, incremental EM and `partial_fit`; batch EM has no need of it. 'auto' is a
-        300th of the rows, at least 1,000 and at most 100,000; 1,000 where their number is unknown. Batches are drawn
-        from all over the rows read together (128 MiB), whatever the chunks of the storage. A batch is held in memory.
+        Rows of an update of stepwise EM, incremental EM and `partial_fit`; a batch is held in memory. 'auto' is a 300th
+        of the rows, between 1,000 and 100,000, and 1,000 if their number is unknown. Batches mix rows from all chunks
+        that are read together (128 MiB).
     step_size : float, `Schedule` or None, default=None
-        Step of a batch in stepwise EM and `partial_fit`: a constant, or a value of `streamgmm.algorithms.schedules`.
-        None is ``PowerDecay(0.6)`` in stepwise EM; `partial_fit` is then variance-reduced EM, without steps.
+        Step size of stepwise EM and `partial_fit`: a constant, or a value of `streamgmm.algorithms.schedules`. None is
+        ``PowerDecay(0.6)`` in stepwise EM; `partial_fit` is then variance-reduced EM, without steps.
     averaging : bool or 'auto', default='auto'
-        Whether the parameters come from the sum over all batches, not from the latest statistics. 'auto' where steps
-        shrink.
+        Report the parameters of the sum over all batches instead of the latest statistics. 'auto': if steps shrink.
     half_life : float, optional
-        Rows after which stepwise EM and `partial_fit` have forgotten half of what a row said; instead of ``step_size``.
-        Rows are then taken in their order, as with ``window``, not mixed.
+        Rows after which stepwise EM and `partial_fit` have forgotten half of a row; instead of ``step_size``. Rows are
+        then read in their order, as with ``window``, and not shuffled.
     window : int, optional
-        Rows that `partial_fit` learns from: the latest. Exact to a 20th of it.
+        Number of latest rows that `partial_fit` learns from, exact to a 20th.
     split_merge : bool, default=False
-        Whether `fit`, once it has converged, tries to make two components one and one two (Ueda et al., 2000), as long
-        as the likelihood of all rows gains; each try is fitted on a sample first. Half of the ``max_iter`` passes are
-        left for it where EM has not converged before, and what moves leave of them is EM's again. With ``warm_start``
-        and another ``n_components`` than before, it is split or merged to as many. For batch EM and 'auto'.
+        Try split and merge moves (Ueda et al., 2000) once EM has converged, as long as the likelihood of all rows
+        gains; each move is first fitted on a subsample. If EM has not converged after half of ``max_iter``, the other
+        half is left for moves and for EM after them. With ``warm_start`` and another ``n_components``, components are
+        split or merged to that number. For algorithms that end with whole passes.
     checkpoint : str, path-like or `Checkpoint`, optional
-        Folder in which `fit` and `partial_fit` keep what they have come to, so that a process that is killed loses
-        nothing: a later one with the same settings goes on, to the same bits. One at a time may use it.
+        Folder in which `fit` and `partial_fit` keep their progress. After a kill, the same call with the same settings
+        goes on to the same bits. One process at a time may use it.
     resume : {'auto', 'never', 'must'}, default='auto'
-        Whether to go on with what the checkpoint holds: where there is something, without looking, or it is an error
-        that there is nothing.
+        Go on with the contents of the checkpoint if there are any; never; or raise an error if there are none.
 
     Attributes
     ----------
@@ -128,40 +123,39 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         (d, d) for 'tied', (k, d) for 'diag', (k,) for 'spherical'. As in scikit-learn, attributes are float32 for
         float32 data; they stay float64 where float32 could not hold them.
     converged_ : bool
-        Whether the best start converged.
+        True if the best start converged.
     n_iter_ : int
         Iterations of the best start.
     lower_bound_ : float
-        Mean log-likelihood before the last M-step, nats a row.
+        Mean log-likelihood before the last M-step, in nats a row.
     lower_bounds_ : list of float, one for each iteration
         The same before every M-step.
     n_samples_seen_ : int
-        Rows that were learnt, by `fit`, `partial_fit` or `update`; each counts once.
+        Rows that were learnt by `fit`, `partial_fit` or `update`; each counts once.
     criteria_ : dict
-        What is known of the log-likelihood of the parameters, by its kind. ``"exact"``: over all rows, with BIC, AIC
-        and ICL; after `fit`. ``"bound"``: a lower bound of it, from what was said of each row when it was read; always.
-        ``"prequential"``: of rows before they were learnt; after `partial_fit`. ``"heldout"``: of rows that were never
-        learnt; after `judge`, until more is learnt. ``n_samples`` of each is what it covers: the number of rows, with
-        sample weights their sum (frequency weights: a weight of 2 is two rows), and of the bound with ``half_life`` the
-        sum of what is remembered of each row, since nothing is claimed of what was forgotten.
+        Log-likelihoods of the parameters by kind. ``"exact"``: over all rows, with BIC, AIC and ICL; after `fit`.
+        ``"bound"``: a lower bound of it from the statistics of each row when it was read; always. ``"prequential"``:
+        of rows before they were learnt; after `partial_fit`. ``"heldout"``: of rows that were never learnt; after
+        `judge`. ``n_samples`` of each is the number of rows it covers, or the sum of their weights; with ``half_life``
+        the sum of what is remembered of each row.
     restarts_ : Restarts
-        What ``init_params="auto"`` tried: how good each start was, and how much the best of them disagree; after `fit`.
+        Scores of the starts that ``init_params="auto"`` tried, and the disagreement of the best; after `fit`.
     history_ : History
-        A record for each update, or for runs of old ones, for each repair of a component without use or of rows that
-        no component explained, and each split and merge: stage, rows, their log-likelihood before they were learnt,
-        shares of the components, and drift. ``history_.columns()`` for a table, `streamgmm.plot.history` for a picture.
+        One record for each update, or for a run of old ones, and for each repair, split and merge: stage, rows, their
+        log-likelihood before they were learnt, weights and drift. ``history_.columns()`` is a table,
+        `streamgmm.plot.history` a picture.
     algorithm_ : str
-        The algorithm that ran.
+        Algorithm that ran; 'none' for a model of `from_parameters`.
     durable_token_ : int, str or bytes
-        The latest token of `partial_fit` whose rows, and all before, the checkpoint holds.
+        Latest token of `partial_fit` whose rows, and all before, the checkpoint holds.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str
-        Column names, where the input has them.
+        Column names, if the input has them.
 
     See Also
     --------
-    sklearn.mixture.GaussianMixture : The estimator whose manners this follows.
+    sklearn.mixture.GaussianMixture : The estimator whose conventions this one follows.
 
     References
     ----------
@@ -217,7 +211,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
-        "algorithm": [StrOptions({"auto", "batch", "stepwise", "incremental"})],
+        "algorithm": [StrOptions({"auto", *ALGORITHMS})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "step_size": [Interval(Real, 0.0, 1.0, closed="right"), HasMethods(["__call__"]), None],
         "averaging": ["boolean", StrOptions({"auto"})],

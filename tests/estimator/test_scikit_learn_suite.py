@@ -25,9 +25,9 @@ sklearn.mixture._gaussian_mixture.GaussianMixture = streamgmm.GaussianMixture
 # Tests of what is private to scikit-learn, each with the reason.
 DESELECTED = {
     "test_gaussian_mixture_precisions_init": "calls gmm._set_parameters() and gmm._initialize(X, resp); "
-    "tests/test_reference.py compares fits from given precisions",
+    "tests/estimator/test_agreement_with_scikit_learn.py compares fits from given precisions",
     "test_gaussian_mixture_all_init_does_not_estimate_gaussian_parameters": "counts calls of the private function "
-    "_estimate_gaussian_parameters; tests/test_estimator.py counts the readings of the data",
+    "_estimate_gaussian_parameters; tests/estimator/test_scikit_learn_conventions.py counts the readings of the data",
     "test_score[float32]": "compares the score, which is float64 here, to 7 decimals with a mean rounded to float32",
     "test_gaussian_mixture_array_api_compliance": "needs array API dispatch, for arrays of torch and the like",
     "test_gaussian_mixture_raises_where_array_api_not_implemented": "needs array API dispatch",

@@ -24,8 +24,9 @@ from streamgmm.data.sources import Chunk
 from streamgmm.errors import InputError, SinglePassError
 from streamgmm.estimator.fitted_state import parameters_of
 from streamgmm.kernels.e_step import expect
+from streamgmm.model.covariances import STRUCTURES
 
-FAMILIES = ["full", "tied", "diag", "spherical"]
+FAMILIES = list(STRUCTURES)
 
 
 def blobs(n=300, seed=0, dtype="float64"):

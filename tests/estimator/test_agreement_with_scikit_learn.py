@@ -9,8 +9,9 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from streamgmm import GaussianMixture
+from streamgmm.model.covariances import STRUCTURES
 
-FAMILIES = ["full", "tied", "diag", "spherical"]
+FAMILIES = list(STRUCTURES)
 FITTED = ["weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_"]
 DTYPES = ["float64", "float32", "int64", "uint8"]
 REL = 1e-8

@@ -27,8 +27,9 @@ from streamgmm.data.partitions import Partitions
 from streamgmm.data.shuffling import iter_shuffled_batches
 from streamgmm.data.sources import as_source
 from streamgmm.errors import InputError, OrderWarning
+from streamgmm.model.covariances import STRUCTURES
 
-FAMILIES = ["full", "tied", "diag", "spherical"]
+FAMILIES = list(STRUCTURES)
 
 
 def overlapping(n, seed=0, d=3):
@@ -460,7 +461,7 @@ def test_what_was_learnt_before_the_order_was_noticed_does_not_stay(order):
             model.partial_fit(part)
             covered = model._state.stream.state.accumulated
             if covered is not None:  # every row is in the sum once, whatever was replaced in it
-                n_waiting = sum(held.likelihood.rows for _, held in model._state.stream.state.batch)
+                n_waiting = sum(held.likelihood.rows for _, held in model._state.stream.state.partial_sums)
                 assert covered.likelihood.rows + n_waiting == model.n_samples_seen_
                 np.testing.assert_allclose(covered.statistics.counts.sum(), covered.likelihood.rows, rtol=1e-12)
     assert model._state.stream.state.monitor.drifted == (order == "sorted")

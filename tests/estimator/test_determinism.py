@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from streamgmm import GaussianMixture
 from streamgmm.data import execution, threads
 from streamgmm.data.sources import LEAF_ROWS
+from streamgmm.model.covariances import STRUCTURES
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -124,7 +125,7 @@ def one_step(family):
 
 @settings(max_examples=40)
 @given(
-    family=st.sampled_from(["full", "tied", "diag", "spherical"]),
+    family=st.sampled_from(list(STRUCTURES)),
     lengths=st.lists(st.integers(0, 200), min_size=1, max_size=12),
 )
 def test_rechunking_changes_one_step_by_rounding_only(family, lengths):
