@@ -17,8 +17,7 @@ from streamgmm.data.source import Reading, Source
 from streamgmm.data.sources import as_source
 from streamgmm.errors import InputError, SinglePassError
 from streamgmm.estimator import keeping
-from streamgmm.estimator.fitted_state import Criteria, FittedState, parameters_of, public_arrays
-from streamgmm.estimator.settings import (
+from streamgmm.estimator.estimator_settings import (
     check_settings,
     draw_seed,
     em_settings,
@@ -26,6 +25,7 @@ from streamgmm.estimator.settings import (
     read_features,
     user_start,
 )
+from streamgmm.estimator.fitted_state import Criteria, FittedState, parameters_of, public_arrays
 from streamgmm.estimator.updates import make_restart, start_stream, summarize_stream
 from streamgmm.fitting import streaming
 from streamgmm.fitting.context import FitContext, FitState, FitTask

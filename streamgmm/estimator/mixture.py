@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from streamgmm.algorithms import ALGORITHMS
 from streamgmm.algorithms.schedules import Schedule
 from streamgmm.estimator import learning, prediction
+from streamgmm.estimator.estimator_settings import RESUME
 from streamgmm.estimator.fitted_state import (
     FROM_PARAMETERS,
     Criteria,
@@ -25,7 +26,6 @@ from streamgmm.estimator.fitted_state import (
     check_parameters,
     public_arrays,
 )
-from streamgmm.estimator.settings import RESUME
 from streamgmm.initialization.find_starts import INIT_METHODS
 from streamgmm.initialization.multistart import Restarts
 from streamgmm.iteration.history import History

@@ -14,10 +14,10 @@ from sklearn.utils import check_random_state
 
 from streamgmm.data import execution
 from streamgmm.errors import InputError
+from streamgmm.estimator.estimator_settings import check_fitted, check_settings, fitted_source, float_dtype
 from streamgmm.estimator.fitted_state import parameters_of
 from streamgmm.estimator.model_file import record
 from streamgmm.estimator.restoring import read_model
-from streamgmm.estimator.settings import check_fitted, check_settings, fitted_source, float_dtype
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.criteria import Criterion, HeldOut, n_parameters
 from streamgmm.model.likelihood import LogLikelihood

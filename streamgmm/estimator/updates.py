@@ -17,8 +17,7 @@ from streamgmm.data.source import Reading, Source
 from streamgmm.data.sources import as_source
 from streamgmm.data.subsample import Subsample
 from streamgmm.errors import DegenerateError, InputError, InputTypeError
-from streamgmm.estimator.fitted_state import FROM_PARAMETERS, Criteria, FittedState, parameters_of, public_arrays
-from streamgmm.estimator.settings import (
+from streamgmm.estimator.estimator_settings import (
     check_features,
     check_fitted,
     check_settings,
@@ -29,6 +28,7 @@ from streamgmm.estimator.settings import (
     rows_to_start,
     user_start,
 )
+from streamgmm.estimator.fitted_state import FROM_PARAMETERS, Criteria, FittedState, parameters_of, public_arrays
 from streamgmm.fitting import partition_statistics, streaming
 from streamgmm.fitting.partition_statistics import PartitionStatistics
 from streamgmm.fitting.storage_order import warn_of_drift

@@ -21,8 +21,8 @@ from streamgmm.data.sources import Source, as_source
 from streamgmm.errors import DegenerateError, InputError, SinglePassError
 from streamgmm.estimator import GaussianMixture
 from streamgmm.estimator.complete_fit import summarize_fit
+from streamgmm.estimator.estimator_settings import RESUME, check_settings, draw_seed, em_settings
 from streamgmm.estimator.keeping import CheckpointSession
-from streamgmm.estimator.settings import RESUME, check_settings, draw_seed, em_settings
 from streamgmm.fitting import streaming as online
 from streamgmm.fitting.context import FitTask
 from streamgmm.fitting.driver import run_phases

@@ -464,7 +464,7 @@ def test_what_was_learnt_before_the_order_was_noticed_does_not_stay(order):
                 n_waiting = sum(held.likelihood.rows for _, held in model._state.stream.state.partial_sums)
                 assert covered.likelihood.rows + n_waiting == model.n_samples_seen_
                 np.testing.assert_allclose(covered.statistics.counts.sum(), covered.likelihood.rows, rtol=1e-12)
-    assert model._state.stream.state.monitor.drifted == (order == "sorted")
+    assert model._state.stream.state.monitor.has_drifted == (order == "sorted")
     exact = np.sum(model.score_samples(X))
     assert model.criteria_["bound"].log_likelihood <= exact
     assert model.score(X) >= converged_score(60_000) - 5e-4
