@@ -6,7 +6,6 @@ The compiled loops load numba, which takes longer than everything else; they are
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate as accumulate_sizes
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,8 +97,11 @@ def unpack_expectations(kernels: Sequence[Kernel], sums: Array) -> tuple[Expecta
 
 
 def _split(kernels: Sequence[Kernel], sums: Array) -> list[Array]:
-    ends = list(accumulate_sizes(kernel.size for kernel in kernels))
-    return [sums[end - kernel.size : end] for kernel, end in zip(kernels, ends, strict=True)]
+    parts, start = [], 0
+    for kernel in kernels:
+        parts.append(sums[start : start + kernel.size])
+        start += kernel.size
+    return parts
 
 
 def _unpack_expectation(kernel: Kernel, accumulator: Array) -> Expectation:

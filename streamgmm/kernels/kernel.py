@@ -15,7 +15,7 @@ A `Kernel` is made once per set of parameters and may be used from many threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -43,6 +43,11 @@ class Kernel:
     origin: Array
     width: int
     model: Any
+    size: int = field(init=False)  # of an accumulator: totals (4), counts (k), sums (k, width) and products
+
+    def __post_init__(self) -> None:
+        n_values = N_TOTALS + len(self.model.means) + self.model.means.size + self.model.factors.size
+        object.__setattr__(self, "size", int(n_values))
 
     @classmethod
     def from_parameters(cls, parameters: Parameters, origin: Array | None = None) -> Kernel:
@@ -73,11 +78,6 @@ class Kernel:
     def __reduce__(self) -> tuple[Callable[..., Kernel], tuple[Any, ...]]:
         """Return a recipe that copies the arrays: read-only ones of a message would compile the loops anew."""
         return _receive, (self.parameters, self.origin, self.width, self.model)
-
-    @property
-    def size(self) -> int:
-        """Length of an accumulator: totals (4), counts (k), sums (k, width), products, one after the other."""
-        return N_TOTALS + self.parameters.n_components * (1 + self.width) + int(self.model.factors.size)
 
     def _split(self, accumulator: Array) -> tuple[Array, Array, Array, Array]:
         k, width = self.model.means.shape
