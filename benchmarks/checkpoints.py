@@ -26,8 +26,8 @@ from benchmarks.timing import Rounds, Table, describe_machine, seconds, verdict
 from benchmarks.workloads import mixture
 from streamgmm import GaussianMixture
 from streamgmm.errors import OrderWarning
-from streamgmm.estimator import keeping
-from streamgmm.estimator.keeping import CheckpointSession
+from streamgmm.estimator import complete_fit
+from streamgmm.persistence.session import CheckpointSession
 from streamgmm.persistence.writer import CheckpointWriter
 
 BAR = 0.02
@@ -64,7 +64,7 @@ class Spent:
 
         with (
             mock.patch.object(CheckpointSession, "_write", self.counted(CheckpointSession._write)),
-            mock.patch.object(keeping, "write_generation", self.counted(keeping.write_generation)),
+            mock.patch.object(complete_fit, "write_content", self.counted(complete_fit.write_content)),
             mock.patch.object(CheckpointWriter, "write", written),
         ):
             begun = perf_counter()

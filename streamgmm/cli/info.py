@@ -15,14 +15,14 @@ import numpy as np
 from streamgmm import GaussianMixture, Selection, load
 from streamgmm.errors import CheckpointError, CheckpointMismatch
 from streamgmm.estimator.fitted_state import parameters_of
-from streamgmm.estimator.keeping import CheckpointContents
+from streamgmm.estimator.model_checkpoint import ModelGeneration
 from streamgmm.model.criteria import Criterion, HeldOut
 from streamgmm.model.information_criteria import likelihood_criteria
+from streamgmm.persistence.session import SavedContent, read_generation_content
 from streamgmm.persistence.store import generations, read_generation
 from streamgmm.results.provenance import digest_parameters
 from streamgmm.results.stored_array import StoredArray
-from streamgmm.selection.checkpoints import SelectionContents, held_choice
-from streamgmm.selection.files import held_parts
+from streamgmm.selection.saved_selection import SelectionGeneration, load_running_selection
 
 
 def info(arguments: Namespace) -> int:
@@ -31,8 +31,8 @@ def info(arguments: Namespace) -> int:
     is_checkpoint = path.is_dir() and bool(generations(path))
     if path.is_dir() and not is_checkpoint:
         _print_result(path)
-    elif is_checkpoint and (contents := held_choice(path)) is not None:
-        _print_running_selection(path, contents)
+    elif is_checkpoint and (content := load_running_selection(path)) is not None:
+        _print_running_selection(path, content)
     else:
         try:
             _print_selection(path, Selection.load(path), is_checkpoint)
@@ -62,7 +62,7 @@ def describe_model(model: Any) -> str:
 def _print_model(path: Path, model: GaussianMixture, is_checkpoint: bool) -> None:
     print(f"{path}: {describe_model(model)}")
     if is_checkpoint:
-        _print_generations(path, lambda *parts: _progress(CheckpointContents.of(GaussianMixture, path, *parts)))
+        _print_generations(path, lambda saved: _describe_fit(saved.content))
     print(f"settings: {_format_settings(model.get_params(deep=False))}")
     if not hasattr(model, "means_"):
         return
@@ -75,48 +75,41 @@ def _print_model(path: Path, model: GaussianMixture, is_checkpoint: bool) -> Non
     print(_format_components(model, shutil.get_terminal_size((120, 24)).columns))
 
 
-def _progress(contents: CheckpointContents) -> str:
-    token = getattr(contents.model, "durable_token_", None)
-    ended = "a stream" if contents.task is None else "a fit that has ended"
-    position = ended if contents.fit_state is None else f"a fit, {contents.fit_state.describe()}"
-    return position + ("" if token is None else f"; the latest token whose rows it holds is {token!r}")
+def _describe_fit(content: ModelGeneration) -> str:
+    ended = "a stream" if content.task is None else "a fit that has ended"
+    position = ended if content.progress is None else f"a fit, {content.progress.describe()}"
+    return position + ("" if content.token is None else f"; the latest token whose rows it holds is {content.token!r}")
 
 
 def _print_selection(path: Path, selection: Selection, is_checkpoint: bool) -> None:
     print(f"{path}: {selection!r}")
     if is_checkpoint:
-        names = ("best", "table", "criterion", "models", "worth")
-
-        def describe(*generation: Any) -> str:
-            parts = held_parts(path, *generation)
-            return repr(Selection(**{name: parts[name] for name in names}))
-
-        _print_generations(path, describe)
+        _print_generations(path, lambda saved: repr(Selection(**saved.content.arguments())))
     print(f"best: {describe_model(selection.best)}")
 
 
-def _print_running_selection(folder: Path, contents: SelectionContents) -> None:
-    sizes = ", ".join(str(size) for size in contents.settings["n_components"])
-    families = ", ".join(contents.settings["covariance_types"])
-    print(f"{folder}: a selection by {contents.settings['criterion']} among {sizes} components ({families})")
-    _print_generations(folder, lambda *parts: f"a selection, {SelectionContents.of(folder, *parts).choice.describe()}")
-    print(f"settings: {_format_settings(contents.settings)}")
+def _print_running_selection(folder: Path, content: SelectionGeneration) -> None:
+    sizes = ", ".join(str(size) for size in content.settings["n_components"])
+    families = ", ".join(content.settings["covariance_types"])
+    print(f"{folder}: a selection by {content.settings['criterion']} among {sizes} components ({families})")
+    _print_generations(folder, lambda saved: f"a selection, {saved.content.progress.describe()}")
+    print(f"settings: {_format_settings(content.settings)}")
 
 
-def _print_generations(folder: Path, describe: Callable[..., str]) -> None:
+def _print_generations(folder: Path, describe: Callable[[SavedContent], str]) -> None:
     """Print which generations are valid, and a description of the newest of these."""
     is_described = False
     for generation in generations(folder):
         line = f"generation {generation.number:,}"
         try:
             status = (folder / generation.name).stat()
-            description = describe(generation, *read_generation(folder, generation))
+            saved = read_generation_content(folder, generation, *read_generation(folder, generation))
         except CheckpointError as error:
             print(f"{line}: not valid. {error}")
             continue
         print(f"{line}: valid, {status.st_size:,} bytes, {datetime.fromtimestamp(status.st_mtime):%Y-%m-%d %H:%M:%S}")
         if not is_described:
-            print(f"  {description}")
+            print(f"  {describe(saved)}")
             is_described = True
 
 

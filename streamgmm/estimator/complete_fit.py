@@ -16,7 +16,6 @@ from streamgmm.algorithms.settings import EMSettings
 from streamgmm.data.source import Reading, Source
 from streamgmm.data.sources import as_source
 from streamgmm.errors import InputError, SinglePassError
-from streamgmm.estimator import keeping
 from streamgmm.estimator.estimator_settings import (
     check_settings,
     draw_seed,
@@ -26,6 +25,14 @@ from streamgmm.estimator.estimator_settings import (
     user_start,
 )
 from streamgmm.estimator.fitted_state import Criteria, FittedState, parameters_of, public_arrays
+from streamgmm.estimator.model_checkpoint import (
+    ModelGeneration,
+    make_generation,
+    mark_written,
+    open_model_writer,
+    restore_state,
+    resume_fit,
+)
 from streamgmm.estimator.updates import make_restart, start_stream, summarize_stream
 from streamgmm.fitting import streaming
 from streamgmm.fitting.context import FitContext, FitState, FitTask
@@ -43,6 +50,7 @@ from streamgmm.iteration.loop import Event
 from streamgmm.iteration.run import Trajectory
 from streamgmm.model.criteria import Criterion, n_parameters
 from streamgmm.model.em import NO_WEIGHT, Expectation, compute_bound
+from streamgmm.persistence.session import CheckpointSession, write_content
 from streamgmm.persistence.store import Generation
 from streamgmm.persistence.writer import CheckpointWriter
 
@@ -81,7 +89,7 @@ def fit(model: GaussianMixture, source: Source) -> None:
         return
     before, previous = (parameters_of(model), model.lower_bound_) if is_warm else (None, -np.inf)
     task = FitTask(None, algorithm, draw_seed(model.random_state), (), before, previous)
-    writer = keeping.open_writer(model, least=1.0)
+    writer = open_model_writer(model, min_seconds=1.0)
     try:
         _fit_repeatable(model, source, settings, task, writer)
     finally:
@@ -118,15 +126,14 @@ def _fit_repeatable(
     progress: FitState = StartsState()
     random = check_random_state(model.random_state)
     start = user_start(model, source.n_features)
-    written: Generation | None = None
     if writer is not None:
-        held, task = keeping.begin_fit(model, writer, source, task, random)
-        if held is not None and held.fit_state is None:
-            model._state = held.model._state
+        saved, task = resume_fit(model, writer, source, task, random)
+        if saved is not None and saved.content.progress is None:
+            model._state = restore_state(saved)
             _warn_unless_converged(model)
             return
-        if held is not None and held.fit_state is not None:
-            progress, random = held.fit_state, np.random.RandomState()
+        if saved is not None:
+            progress, random = saved.content.progress, np.random.RandomState()
             random.set_state(task.random)
     context = FitContext(
         source=source,
@@ -149,19 +156,15 @@ def _fit_repeatable(
         accumulated = trajectory.accumulated
         return summarize_fit(source, settings, trajectory, accumulated, task.algorithm, restarts, generation)
 
-    def write(state: FittedState, progress: FitState) -> Generation:
-        nonlocal written
-        assert writer is not None  # or nothing is due
-        written = None
-        written = keeping.write_generation(model, state, writer, task, progress)
-        return written
+    def make_content(progress: FitState) -> ModelGeneration:
+        return make_generation(model, interim(progress), task, progress)
 
-    def adopt(state: FittedState) -> None:
-        model._state = keeping.mark_written(state, writer, written)
+    def leave(progress: FitState, written: Generation | None) -> None:
+        model._state = mark_written(interim(progress), writer, written)
 
     with (
         Progress(source.n_rows, model.verbose, model.verbose_interval) as display,
-        keeping.CheckpointSession("fit", writer, progress, interim, write, adopt) as session,
+        CheckpointSession("fit", writer, progress, make_content, leave) as session,
     ):
 
         def watch(event: Event | None, progress: FitState) -> None:
@@ -177,7 +180,8 @@ def _fit_repeatable(
         state = replace(state, partition_statistics=kept)
     model._state = state
     if writer is not None:
-        model._state = keeping.mark_written(state, writer, keeping.write_generation(model, state, writer, task))
+        generation_written = write_content(writer, make_generation(model, state, task))
+        model._state = mark_written(state, writer, generation_written)
     if task.algorithm == "stepwise":
         StorageOrderMonitor(final.notes.segments).warn()
     _warn_unless_converged(model)

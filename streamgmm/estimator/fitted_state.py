@@ -19,15 +19,19 @@ from streamgmm.model.covariances import STRUCTURES, CovarianceStructure
 from streamgmm.model.criteria import Criterion, HeldOut, Prequential, n_parameters
 from streamgmm.model.em import Expectation, compute_bound, make_parameters
 from streamgmm.model.parameters import Array, Parameters
+from streamgmm.persistence.codec import persistent
 
 Value = TypeVar("Value")
 Criteria = dict[str, Criterion | Prequential | HeldOut]
 
 FROM_PARAMETERS = "none"  # the algorithm of a model that was made from numbers
 PARAMETERS = ("weights", "means", "covariances", "precisions", "precisions_cholesky")
+FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+CRITERION_CLASSES = {"exact": Criterion, "bound": Criterion, "prequential": Prequential, "heldout": HeldOut}
 WEIGHT_TOLERANCE = 1e-6  # float32 weights sum to 1 within it
 
 
+@persistent("fitted-state-1")
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class FittedState:
     """Outcome of a fit, a stream or an update; without arguments that of a new model.
@@ -65,11 +69,11 @@ class FittedState:
         Run and number of the checkpoint generation that holds this state.
     """
 
-    weights: Array | None = None
-    means: Array | None = None
-    covariances: Array | None = None
-    precisions: Array | None = None
-    precisions_cholesky: Array | None = None
+    weights: NDArray[Any] | None = None
+    means: NDArray[Any] | None = None
+    covariances: NDArray[Any] | None = None
+    precisions: NDArray[Any] | None = None
+    precisions_cholesky: NDArray[Any] | None = None
     converged: bool | None = None
     n_iter: int | None = None
     lower_bound: float | None = None
@@ -79,7 +83,7 @@ class FittedState:
     history: History | None = None
     restarts: Restarts | None = None
     algorithm: str | None = None
-    durable_token: int | str | bytes | None = None
+    durable_token: Any = None
     n_features_in: int | None = None
     feature_names_in: NDArray[Any] | None = None
     accumulated: Expectation | None = None
@@ -87,10 +91,35 @@ class FittedState:
     partition_statistics: PartitionStatistics | None = None
     pending: PendingRows = field(default_factory=PendingRows)
     tokens: Tokens = field(default_factory=Tokens)
-    latest_token: int | str | bytes | None = None
+    latest_token: Any = None
     order_warned: bool = False
     preprocessing: str | None = None
     generation: tuple[str, int] | None = None
+
+    def validate(self) -> None:
+        """Raise ValueError unless this is the state of a fitted model, or of one that has pending rows at most."""
+        arrays = [array for array in (getattr(self, name) for name in PARAMETERS) if array is not None]
+        outcome = (self.converged, self.n_iter, self.lower_bound, self.lower_bounds, self.criteria, self.algorithm)
+        pending = self.pending.rows
+        if self.pending.n_rows != sum(map(len, pending)) or {rows.shape[1] for rows in pending} - {self.n_features_in}:
+            raise ValueError("the pending rows contradict their number")
+        if not (is_token(self.durable_token) and is_token(self.latest_token)):
+            raise ValueError("a token is none")
+        names = self.feature_names_in
+        if names is not None and (names.dtype.kind != "O" or names.shape != (self.n_features_in,)):
+            raise ValueError("it has not one name for each feature")
+        if not arrays and all(value is None for value in outcome):
+            if (self.n_samples_seen or 0) != self.pending.n_rows:
+                raise ValueError("the pending rows contradict their number")
+            return
+        numbers = (*outcome, self.n_samples_seen, self.n_features_in)
+        if len(arrays) < len(PARAMETERS) or any(value is None for value in numbers):
+            raise ValueError("it is neither fitted nor new")
+        if self.pending.n_rows or any(array.dtype not in FLOATS or not np.isfinite(array).all() for array in arrays):
+            raise ValueError("its arrays contradict each other or are not finite")
+        for kind, criterion in (self.criteria or {}).items():
+            if type(criterion) is not CRITERION_CLASSES.get(kind):
+                raise ValueError("a criterion is of another kind")
 
     @property
     def is_fitted(self) -> bool:
@@ -139,6 +168,11 @@ class FittedState:
         )
         likelihood = replace(likelihood, version=other.parameters(structure).version)
         return replace(other, accumulated=Expectation(moments, likelihood))
+
+
+def is_token(token: Any) -> bool:
+    """Return True for None, an integer of 64 bits, a string or bytes."""
+    return token is None or type(token) in (str, bytes) or (type(token) is int and abs(token) < 2**63)
 
 
 class FittedAttribute(Generic[Value]):

@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 
 from streamgmm.errors import SinglePassError
-from streamgmm.estimator import complete_fit, keeping, updates
+from streamgmm.estimator import complete_fit, updates
 from streamgmm.estimator.fitted_state import parameters_of
+from streamgmm.estimator.model_checkpoint import adopt_state, attach_checkpoint
 
 if TYPE_CHECKING:
     from streamgmm.estimator.mixture import GaussianMixture
@@ -185,10 +186,10 @@ def partial_fit(
     >>> model.n_samples_seen_, bool(abs(model.means_[0, 0] - rows.mean()) < 1e-12)
     (1000, True)
     """
-    keeping.attach(self)
+    attach_checkpoint(self)
     state = updates.partial_fit(self, X, sample_weight, token)
     if state is not self._state:
-        keeping.adopt(self, state)
+        adopt_state(self, state)
     return self
 
 
@@ -238,10 +239,10 @@ def update(self: Mixture, X: Any, sample_weight: ArrayLike | None = None, *, row
     >>> model.update(rows).n_samples_seen_, bool(abs(model.means_[0, 0] - rows.mean()) < 1e-12)
     (3000, True)
     """
-    keeping.attach(self)
+    attach_checkpoint(self)
     state = updates.update(self, X, sample_weight, rows)
     if state is not self._state:
-        keeping.adopt(self, state)
+        adopt_state(self, state)
     return self
 
 
@@ -283,6 +284,6 @@ def withdraw(self: Mixture, rows: Any, X: Any = None, sample_weight: ArrayLike |
     >>> model.withdraw((0, 1000), rows).n_samples_seen_, bool(abs(model.means_[0, 0] - rows[1000:].mean()) < 1e-12)
     (2000, True)
     """
-    keeping.attach(self)
-    keeping.adopt(self, updates.withdraw(self, rows, X, sample_weight))
+    attach_checkpoint(self)
+    adopt_state(self, updates.withdraw(self, rows, X, sample_weight))
     return self

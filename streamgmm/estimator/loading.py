@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from streamgmm.errors import CheckpointError
 from streamgmm.estimator import GaussianMixture
-from streamgmm.estimator.keeping import CheckpointContents
-from streamgmm.estimator.restoring import read_model
-from streamgmm.persistence.container import load_file
-from streamgmm.persistence.store import read_newest
+from streamgmm.estimator.model_checkpoint import check_is_fit, restore_state
+from streamgmm.estimator.saved_model import SavedModel
+from streamgmm.persistence.session import load_saved
+from streamgmm.persistence.writer import Checkpoint
 
 
 def load(path: str | os.PathLike[str]) -> GaussianMixture:
@@ -47,12 +48,15 @@ def load(path: str | os.PathLike[str]) -> GaussianMixture:
     >>> load(path).means_
     array([[0.5]])
     """
+    saved = load_saved(path)
     if os.path.isdir(path):
         folder = Path(path)
-        held: CheckpointContents | None = read_newest(
-            folder, lambda *found: CheckpointContents.of(GaussianMixture, folder, *found)
-        )
-        if held is None:
-            raise CheckpointError(f"{path} is a folder without a generation of a checkpoint; there is nothing to load.")
-        return held.model
-    return read_model(GaussianMixture, Path(path), *load_file(Path(path)))
+        check_is_fit(folder, saved)
+        model: GaussianMixture = saved.content.model.to_model()
+        setting, model._state = model.checkpoint, restore_state(saved)
+        # the folder may have been moved
+        model.checkpoint = replace(setting, path=folder) if isinstance(setting, Checkpoint) else str(folder)
+        return model
+    if not isinstance(saved.content, SavedModel):
+        raise CheckpointError(f"{path} holds a selection; Selection.load reads it.")
+    return saved.content.to_model()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,13 +14,12 @@ from streamgmm.data import execution
 from streamgmm.errors import InputError
 from streamgmm.estimator.estimator_settings import check_fitted, check_settings, fitted_source, float_dtype
 from streamgmm.estimator.fitted_state import parameters_of
-from streamgmm.estimator.model_file import record
-from streamgmm.estimator.restoring import read_model
+from streamgmm.estimator.saved_model import SavedModel
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.criteria import Criterion, HeldOut, n_parameters
 from streamgmm.model.likelihood import LogLikelihood
 from streamgmm.model.parameters import Array
-from streamgmm.persistence.container import save_file
+from streamgmm.persistence.session import save_object
 
 if TYPE_CHECKING:
     from streamgmm.estimator.mixture import GaussianMixture
@@ -372,7 +369,7 @@ def save(self: GaussianMixture, path: str | PathLike[str]) -> None:
     if self._state.n_samples_seen is None:
         check_fitted(self)
     check_settings(self)
-    save_file(path, *record(self), partial(read_model, type(self), Path(path)))
+    save_object(path, SavedModel.from_model(self))
 
 
 def _log_likelihood(model: GaussianMixture, X: Any) -> LogLikelihood:

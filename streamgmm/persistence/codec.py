@@ -7,7 +7,7 @@ made from a file, only from fields of their annotated types, and only if they ac
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from itertools import groupby
 from types import UnionType
@@ -81,6 +81,8 @@ def encode(value: Any, name: str, arrays: Arrays) -> Any:
 
     Floats become hexadecimal strings, which come back to the bit. TypeError where a class has no tag.
     """
+    if isinstance(value, np.ndarray) and value.dtype.kind in "UO":
+        return {"strings": [value.dtype.kind, _encode_runs(value.tolist())]}
     if isinstance(value, np.ndarray):
         arrays[name] = value
         return {"array": name}
@@ -95,9 +97,11 @@ def encode(value: Any, name: str, arrays: Arrays) -> Any:
     if isinstance(value, tuple) and len(value) > 1 and all(type(part) is float for part in value):
         return {"floats": encode(np.array(value), name, arrays)}  # thousands of strings would take longer
     if isinstance(value, tuple) and len(value) > 1 and all(type(part) is str for part in value):
-        return {"repeated": [[word, len(list(run))] for word, run in groupby(value)]}
+        return {"repeated": _encode_runs(value)}
     if isinstance(value, tuple | list) and not is_dataclass(value):
         return {"list": [encode(part, f"{name}.{index}", arrays) for index, part in enumerate(value)]}
+    if isinstance(value, dict):
+        return {"mapping": [[str(key), encode(part, f"{name}.{key}", arrays)] for key, part in value.items()]}
     if type(value) in _TAGS:
         stored, (_, annotations) = value.to_columns() if hasattr(value, "to_columns") else value, _form(type(value))
         parts = {part: encode(getattr(stored, part), f"{name}.{part}", arrays) for part in annotations}
@@ -129,6 +133,8 @@ def is_of_type(value: Any, kind: Any) -> bool:
         return type(value) is tuple and all(is_of_type(part, parts[0]) for part in value)
     if origin is tuple:
         return type(value) is tuple and len(value) == len(parts) and all(map(is_of_type, value, parts))
+    if origin is dict:
+        return type(value) is dict and all(is_of_type(part, parts[1]) for part in value.values())
     if origin is np.ndarray:
         (dtype,) = get_args(parts[1])
         return type(value) is np.ndarray and (dtype is Any or value.dtype == dtype)
@@ -157,7 +163,11 @@ def _decode(value: Any, arrays: Arrays) -> Any:
         case "floats", _:
             return tuple(decode(inner, arrays, NDArray[np.float64]).ravel().tolist())
         case "repeated", list():
-            return _expand_runs(inner)
+            return tuple(_expand_runs(inner))
+        case "strings", ["U" | "O" as dtype, list(runs)]:
+            return np.array(_expand_runs(runs), dtype=dtype)
+        case "mapping", list():
+            return _decode_mapping(inner, arrays)
     raise ValueError(f"unknown form {form!r}")
 
 
@@ -184,8 +194,21 @@ def _form(cls: type[Any]) -> tuple[type[Any], dict[str, Any]]:
     return _FORMS[cls]
 
 
-def _expand_runs(runs: list[Any]) -> tuple[str, ...]:
+def _decode_mapping(items: list[Any], arrays: Arrays) -> dict[str, Any]:
+    decoded = {key: _decode(part, arrays) for key, part in items}
+    if len(decoded) != len(items) or not all(type(key) is str for key in decoded):
+        raise ValueError("keys are not unique strings")
+    return decoded
+
+
+def _encode_runs(words: Sequence[str]) -> list[list[Any]]:
+    if not all(type(word) is str for word in words):
+        raise TypeError("an array of objects that are not strings cannot be saved")
+    return [[word, len(list(run))] for word, run in groupby(words)]
+
+
+def _expand_runs(runs: list[Any]) -> list[str]:
     valid = all(type(word) is str and type(number) is int and number > 0 for word, number in runs)
     if not valid or sum(number for _, number in runs) > MAX_RUN_LENGTH:
         raise ValueError("not run lengths of strings")
-    return tuple(word for word, number in runs for _ in range(number))
+    return [word for word, number in runs for _ in range(number)]

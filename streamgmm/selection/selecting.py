@@ -22,7 +22,6 @@ from streamgmm.errors import DegenerateError, InputError, SinglePassError
 from streamgmm.estimator import GaussianMixture
 from streamgmm.estimator.complete_fit import summarize_fit
 from streamgmm.estimator.estimator_settings import RESUME, check_settings, draw_seed, em_settings
-from streamgmm.estimator.keeping import CheckpointSession
 from streamgmm.fitting import streaming as online
 from streamgmm.fitting.context import FitTask
 from streamgmm.fitting.driver import run_phases
@@ -32,14 +31,14 @@ from streamgmm.iteration.loop import Event
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.em import ILL_DEFINED
 from streamgmm.model.information_criteria import CRITERIA, DEFAULT_CRITERION, find_criterion
-from streamgmm.persistence.store import Generation
+from streamgmm.persistence.session import CheckpointSession
 from streamgmm.persistence.writer import Checkpoint
-from streamgmm.selection.checkpoints import MOST_STARTS, SelectionCheckpoint
 from streamgmm.selection.comparison import Key, Outcome, make_table
 from streamgmm.selection.context import SelectionContext, SelectionStartsState
 from streamgmm.selection.leaderboard import Leaderboard
 from streamgmm.selection.race_state import RaceState, SelectionState
 from streamgmm.selection.racing import SelectionFinalState, make_selection_phases
+from streamgmm.selection.saved_selection import MAX_STARTS, SelectionCheckpoint, SelectionGeneration
 from streamgmm.selection.selection import Selection
 
 NOT_CONVERGED = (
@@ -186,7 +185,7 @@ def select(
     else:
         with _kept(checkpoint, resume, asked, settings, source, task) as kept:
             found = _chosen(source, source, asked, settings, learning, kept.task, kept)
-        found.checkpoint, found._place = checkpoint, kept.place
+        found.checkpoint, found._position = checkpoint, kept.position
     if not found.best.converged_ and max_iter > 0 and found.criterion in CRITERIA:
         warnings.warn(NOT_CONVERGED, ConvergenceWarning, stacklevel=2)
     return found
@@ -239,9 +238,9 @@ def _kept(
 ) -> SelectionCheckpoint:
     """The checkpoint of a selection, which is not yet open."""
     n_starts = len(asked.keys) * settings["n_init"]
-    if n_starts > MOST_STARTS:
+    if n_starts > MAX_STARTS:
         raise InputError(
-            f"{len(asked.keys)} candidates from {settings['n_init']} starts each are more than the {MOST_STARTS} "
+            f"{len(asked.keys)} candidates from {settings['n_init']} starts each are more than the {MAX_STARTS} "
             "starts that a checkpoint keeps; give fewer of them, or checkpoint=None."
         )
     seed = settings["random_state"]
@@ -284,24 +283,23 @@ def _chosen(
         seed=task.seed,
         random=random,
     )
-    begin = SelectionStartsState() if kept is None else kept.choice
+    begin = SelectionStartsState() if kept is None else kept.progress
 
-    def write(made: SelectionState, _: SelectionState) -> Generation:
-        assert kept is not None  # or nothing is due
-        return kept.write(made)
+    def make_content(progress: SelectionState) -> SelectionGeneration | None:
+        return None if kept is None else kept.make_content(progress)
 
-    checkpoint_writer = None if kept is None else kept.checkpoint_writer
+    writer = None if kept is None else kept.writer
     with (
         Progress(source.n_rows, settings["verbose"], 10) as progress,
         Leaderboard(context, settings["verbose"]) as leaderboard,
-        CheckpointSession("selection", checkpoint_writer, begin, lambda made: made, write, lambda made: None) as guard,
+        CheckpointSession("selection", writer, begin, make_content) as session,
     ):
 
         def watch(event: Event | None, made: SelectionState) -> None:
             if event is not None:
                 progress.watch(event)
                 leaderboard.watch(event, made)
-            guard.watch(made)
+            session.watch(made)
 
         final: SelectionFinalState = run_phases(make_selection_phases(context), begin, watch)
     if kept is not None and begin is not final:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, field
 from math import nan
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -21,8 +22,9 @@ from streamgmm.errors import DegenerateError
 from streamgmm.estimator import GaussianMixture
 from streamgmm.model.criteria import Prequential
 from streamgmm.model.information_criteria import CRITERIA
+from streamgmm.persistence.session import save_object, write_content
 from streamgmm.persistence.writer import Checkpoint, CheckpointWriter
-from streamgmm.selection import files as saving
+from streamgmm.selection.saved_selection import SavedSelection, load_selection, open_selection_writer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,8 +91,8 @@ class Selection:
     models: tuple[GaussianMixture | None, ...]
     worth: float = 1.0
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None
-    _place: tuple[str, int] = field(default=("", 0), init=False)  # which generation of the checkpoint it goes on from
-    _keeper: CheckpointWriter | None = field(default=None, init=False)
+    _position: tuple[str, int] = field(default=("", 0), init=False)  # run and number of the generation it goes on from
+    _writer: CheckpointWriter | None = field(default=None, init=False)
 
     def partial_fit(self, X: Any, sample_weight: ArrayLike | None = None, token: Any = None) -> Self:
         """Learn rows that have arrived, every candidate in the same reading, and choose anew.
@@ -140,11 +142,13 @@ class Selection:
             return self
         if self.checkpoint is None:
             return self._learn(as_source(X, sample_weight), token)
-        checkpoint_writer = self._keeper if self._keeper is not None and self._keeper.store.is_open else None
-        checkpoint_writer = self._keeper = checkpoint_writer or saving.opened(self.checkpoint, self._place)
+        if self._writer is None or not self._writer.store.is_open:
+            self._writer = open_selection_writer(self.checkpoint, self._position)
+        writer = self._writer
         after = copy(self)._learn(as_source(X, sample_weight), token)
-        if checkpoint_writer.is_due(retry=True):
-            after._place = saving.write(checkpoint_writer, after)
+        if writer.is_due(retry=True):
+            generation = write_content(writer, SavedSelection.from_selection(after))
+            after._position = (writer.run, generation.number)
         self.__dict__ = after.__dict__
         return self
 
@@ -170,7 +174,7 @@ class Selection:
         >>> Selection.load(path).best.n_components
         2
         """
-        saving.save_selection(self, path)
+        save_object(path, SavedSelection.from_selection(self))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -196,11 +200,10 @@ class Selection:
         CheckpointWarning
             The newest generation was damaged, and an older one was read; or it was written in another environment.
         """
-        parts = saving.load_parts(path)
-        place = parts.pop("place", ("", 0))
-        found = cls(**parts)
-        found._place = place
-        return found
+        arguments, position = load_selection(Path(path))
+        selection = cls(**arguments)
+        selection._position = position
+        return selection
 
     def _learn(self, reading: Reading, token: Any = None) -> Self:
         """`partial_fit` of rows whose name was not seen before."""

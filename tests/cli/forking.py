@@ -13,16 +13,17 @@ import traceback
 from functools import partial
 
 from streamgmm.cli import main
-from streamgmm.estimator import keeping
+from streamgmm.estimator import complete_fit
+from streamgmm.persistence.session import CheckpointSession
 
 LATER = ("dask.threaded", "distributed", "streamgmm.cli.verbs", "tqdm.auto", "zarr")  # imported where first used
 
 
 def dawdle():
     """A fit keeps generations at once, not after a second, and rests after each step, so that it can be stopped."""
-    open_writer, watch = keeping.open_writer, keeping.CheckpointSession.watch
-    keeping.open_writer = lambda model, least=0.0: open_writer(model)
-    keeping.CheckpointSession.watch = lambda guard, fit_state: (watch(guard, fit_state), time.sleep(0.05))
+    open_writer, watch = complete_fit.open_model_writer, CheckpointSession.watch
+    complete_fit.open_model_writer = lambda model, min_seconds: open_writer(model)
+    CheckpointSession.watch = lambda guard, fit_state: (watch(guard, fit_state), time.sleep(0.05))
 
 
 def run(command, errors, slowly):

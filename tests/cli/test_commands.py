@@ -14,10 +14,10 @@ from streamgmm import Checkpoint, GaussianMixture, __version__, load, select
 from streamgmm.cli.arguments import EXAMPLES
 from streamgmm.data.sources.paths import FORMATS as ROW_FORMATS
 from streamgmm.errors import ResultError
-from streamgmm.estimator.keeping import CheckpointSession
 from streamgmm.images.reading import FORMATS as IMAGE_FORMATS
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.information_criteria import CRITERIA
+from streamgmm.persistence.session import CheckpointSession
 from streamgmm.results.stored_array import check
 
 

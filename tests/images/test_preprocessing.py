@@ -113,12 +113,16 @@ def test_a_model_passed_by_the_caller_is_not_changed(tmp_path):
 
 
 def test_a_file_whose_preprocessing_is_no_text_is_refused(tmp_path):
-    from streamgmm.estimator.model_file import record
+    from streamgmm.estimator.saved_model import SavedModel
     from streamgmm.persistence.container import to_bytes
+    from streamgmm.persistence.session import encode_content
 
-    manifest, arrays = record(segment(PHOTOGRAPH, 2, random_state=0, max_iter=5, tol=1.0).model)
-    assert json.loads(manifest["learning"]["preprocessing"])["dtype"] == "uint8"
-    manifest["learning"]["preprocessing"] = 3
+    manifest, arrays = encode_content(
+        SavedModel.from_model(segment(PHOTOGRAPH, 2, random_state=0, max_iter=5, tol=1.0).model)
+    )
+    fields = manifest["content"]["fields"]["state"]["fields"]
+    assert json.loads(fields["preprocessing"])["dtype"] == "uint8"
+    fields["preprocessing"] = 3
     (tmp_path / "m").write_bytes(to_bytes(manifest, arrays))
-    with pytest.raises(CheckpointError, match="not a valid model"):
+    with pytest.raises(CheckpointError, match="is not valid"):
         load(tmp_path / "m")

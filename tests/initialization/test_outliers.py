@@ -16,14 +16,14 @@ from streamgmm.algorithms.accelerated import Accelerated
 from streamgmm.data import execution
 from streamgmm.data.sources import as_source
 from streamgmm.errors import DegenerateError
-from streamgmm.estimator.keeping import CheckpointSession
-from streamgmm.estimator.model_file import record
+from streamgmm.estimator.saved_model import SavedModel
 from streamgmm.fitting.context import FitContext
 from streamgmm.fitting.em_phase import LEAST_PASSES, EMPhase
 from streamgmm.initialization.outliers import OutlierSampler, outlier_radius, squared_distances
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.em import make_parameters
 from streamgmm.persistence.container import to_bytes
+from streamgmm.persistence.session import CheckpointSession, encode_content
 from streamgmm.testing.examples import law
 
 FAMILIES = list(STRUCTURES)
@@ -172,7 +172,7 @@ def test_rows_that_are_no_component_change_no_bit(spoil, monkeypatch):
         model = GaussianMixture(4, random_state=seed, max_iter=10).fit(rows)
         assert repairs(model) == []
         whole = without_relocation(monkeypatch, rows, 4, random_state=seed, max_iter=10)
-        assert to_bytes(*record(model)) == to_bytes(*record(whole))
+        assert to_bytes(*encode_content(SavedModel.from_model(model))) == to_bytes(*encode_content(SavedModel.from_model(whole)))
 
 
 @pytest.mark.parametrize("size", [1e20, 1e60, 1e140])
@@ -345,7 +345,7 @@ def test_a_fit_killed_while_outliers_are_drawn_or_relocated_resumes_to_the_same_
             GaussianMixture(**settings, checkpoint=checkpoint).fit(again())
         model = GaussianMixture(**settings, checkpoint=checkpoint, resume="must").fit(again())
         model.set_params(checkpoint=None, resume="auto")
-        assert to_bytes(*record(model)) == to_bytes(*record(whole))
+        assert to_bytes(*encode_content(SavedModel.from_model(model))) == to_bytes(*encode_content(SavedModel.from_model(whole)))
 
 
 # ---------------------------------------------------------------------- competition with the first start

@@ -140,24 +140,43 @@ def test_a_forgery_that_changes_nothing_is_a_model(content, tmp_path):
     assert load(tmp_path / "model").n_components == 2
 
 
+def state(manifest):
+    return manifest["content"]["fields"]["state"]["fields"]
+
+
+def settings(manifest, **changed):
+    pairs = manifest["content"]["fields"]["settings"]["mapping"]
+    pairs[:] = [pair for pair in pairs if pair[0] not in changed] + [[name, value] for name, value in changed.items()]
+
+
 FORGERIES = {
-    "an unknown setting": lambda m, a: m["settings"].update(evil=1),
-    "a setting out of range": lambda m, a: m["settings"].update(n_components=-1),
-    "a setting of another type": lambda m, a: m["settings"].update(covariance_type=["full"]),
-    "more components than arrays": lambda m, a: m["settings"].update(n_components=3),
-    "another family": lambda m, a: m["settings"].update(covariance_type="full"),
-    "no settings": lambda m, a: m.pop("settings"),
-    "settings that are a list": lambda m, a: m.update(settings=[1]),
-    "no array of means": lambda m, a: a.pop("means"),
-    "means that are NaN": lambda m, a: a.update(means=np.full((2, 2), np.nan)),
-    "means of another shape": lambda m, a: a.update(means=np.zeros((2, 3))),
-    "weights of another shape": lambda m, a: a.update(weights=np.ones(3) / 3),
-    "precision factors of another shape": lambda m, a: a.update(precisions_cholesky=np.ones((2, 3))),
-    "another number of features": lambda m, a: m["fitted"].update(n_features_in=7),
-    "a number that is none": lambda m, a: m["fitted"].update(lower_bound={"float": "zero"}),
-    "a criterion with another field": lambda m, a: m["criteria"]["exact"].update(evil=1),
-    "more names than features": lambda m, a: m.update(feature_names=["a", "b", "c"]),
-    "names that are none": lambda m, a: m.update(feature_names=3),
+    "an unknown setting": lambda m, a: settings(m, evil=1),
+    "a setting out of range": lambda m, a: settings(m, n_components=-1),
+    "a setting of another type": lambda m, a: settings(m, covariance_type=["full"]),
+    "a setting twice": lambda m, a: m["content"]["fields"]["settings"]["mapping"].append(["n_components", 2]),
+    "more components than arrays": lambda m, a: settings(m, n_components=3),
+    "another family": lambda m, a: settings(m, covariance_type="full"),
+    "no settings": lambda m, a: m["content"]["fields"].pop("settings"),
+    "settings that are a list": lambda m, a: m["content"]["fields"].update(settings=[1]),
+    "an unknown tag": lambda m, a: m["content"].update(type="model-99"),
+    "the tag of another class": lambda m, a: m["content"].update(type="selection-1"),
+    "no array of means": lambda m, a: a.pop("content.state.means"),
+    "no means": lambda m, a: state(m).update(means=None),
+    "means that are NaN": lambda m, a: a.update({"content.state.means": np.full((2, 2), np.nan)}),
+    "means of another shape": lambda m, a: a.update({"content.state.means": np.zeros((2, 3))}),
+    "weights of another shape": lambda m, a: a.update({"content.state.weights": np.ones(3) / 3}),
+    "weights below 0": lambda m, a: a.update({"content.state.weights": np.array([1.5, -0.5])}),
+    "precision factors of another shape": lambda m, a: a.update({"content.state.precisions_cholesky": np.ones((2, 3))}),
+    "another number of features": lambda m, a: state(m).update(n_features_in=7),
+    "a number that is none": lambda m, a: state(m).update(lower_bound={"float": "zero"}),
+    "a field that no class has": lambda m, a: state(m).update(evil=1),
+    "a criterion of another kind": lambda m, a: state(m)["criteria"]["mapping"][0].__setitem__(0, "heldout"),
+    "more names than features": lambda m, a: state(m).update(
+        feature_names_in={"strings": ["O", [["a", 1], ["b", 1], ["c", 1]]]}
+    ),
+    "names that are none": lambda m, a: state(m).update(feature_names_in=3),
+    "pending rows of a fitted model": lambda m, a: state(m)["pending"]["fields"].update(n_rows=3),
+    "a token that is none": lambda m, a: state(m).update(latest_token=True),
 }
 
 

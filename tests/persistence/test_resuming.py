@@ -27,7 +27,7 @@ from streamgmm.errors import (
     InputError,
     SinglePassError,
 )
-from streamgmm.estimator.interruption import Interruption
+from streamgmm.persistence.session import Interruption
 from streamgmm.persistence.store import generations
 
 CASES = int(os.environ.get("STREAMGMM_RESUMED", "16"))  # 300 in full

@@ -12,8 +12,9 @@ import pytest
 from streamgmm import Checkpoint, GaussianMixture, Selection, load, select
 from streamgmm.cli import main
 from streamgmm.errors import CheckpointError, CheckpointLocked, CheckpointMismatch, CheckpointWriteError
-from streamgmm.estimator.model_file import record
+from streamgmm.estimator.saved_model import SavedModel
 from streamgmm.persistence.container import from_bytes, to_bytes
+from streamgmm.persistence.session import encode_content
 from streamgmm.persistence.store import Generation, generations
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -50,7 +51,9 @@ def content_of_a_stream():
 
 def content(found):
     """All that a selection is."""
-    models = [None if model is None else to_bytes(*record(model)) for model in found.models]
+    models = [
+        None if model is None else to_bytes(*encode_content(SavedModel.from_model(model))) for model in found.models
+    ]
     columns = {name: (column.dtype, column.tolist()) for name, column in found.table.items()}
     return models, repr(columns), found.criterion, found.models.index(found.best), found.worth
 
@@ -174,9 +177,9 @@ def test_a_file_that_contradicts_itself_is_no_selection(tmp_path, name, value):
     path = tmp_path / "choice.safetensors"
     made().save(path)
     manifest, arrays = from_bytes(path.read_bytes(), path)
-    manifest["selected"][name] = value
+    manifest["content"]["fields"][name] = value
     path.write_bytes(to_bytes(manifest, arrays))
-    with pytest.raises(CheckpointError, match="is not a valid selection"):
+    with pytest.raises(CheckpointError, match="is not valid"):
         Selection.load(path)
 
 
@@ -189,5 +192,5 @@ def test_a_generation_that_does_not_say_whose_it_is_is_no_checkpoint(tmp_path, f
     for one in (newest, *others):
         (tmp_path / one.name).unlink()
     (tmp_path / Generation(newest.number, sha256(forged).hexdigest()).name).write_bytes(forged)
-    with pytest.raises(CheckpointError, match=r"is not a valid checkpoint|names no selection"):
+    with pytest.raises(CheckpointError, match=r"is not valid"):
         Selection.load(tmp_path)

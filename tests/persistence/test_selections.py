@@ -13,8 +13,7 @@ from streamgmm import Checkpoint, GaussianMixture, load, select
 from streamgmm.algorithms.settings import EMSettings
 from streamgmm.data.sources import as_source
 from streamgmm.errors import CheckpointError, CheckpointLocked, CheckpointMismatch, CheckpointWarning
-from streamgmm.estimator.keeping import CheckpointSession
-from streamgmm.estimator.model_file import record
+from streamgmm.estimator.saved_model import SavedModel
 from streamgmm.initialization.starts_per_size import StartsOfSize
 from streamgmm.iteration.run import start_run
 from streamgmm.model.covariances import STRUCTURES
@@ -22,11 +21,12 @@ from streamgmm.model.em import make_parameters
 from streamgmm.model.information_criteria import CRITERIA
 from streamgmm.persistence.codec import decode, encode
 from streamgmm.persistence.container import to_bytes
+from streamgmm.persistence.session import CheckpointSession, encode_content
 from streamgmm.persistence.store import generations
-from streamgmm.selection.checkpoints import held_choice
 from streamgmm.selection.context import SelectionContext
 from streamgmm.selection.race_state import RaceState
 from streamgmm.selection.racing import RacePhase
+from streamgmm.selection.saved_selection import load_running_selection
 
 
 def rows_of(n=900, seed=0, d=2):
@@ -55,7 +55,9 @@ def selected(case, checkpoint=None, rows=None, **settings):
 
 def content(found):
     """All that a selection is."""
-    models = [None if model is None else to_bytes(*record(model)) for model in found.models]
+    models = [
+        None if model is None else to_bytes(*encode_content(SavedModel.from_model(model))) for model in found.models
+    ]
     columns = {name: column.tobytes() for name, column in found.table.items()}
     return models, columns, found.criterion, found.models.index(found.best)
 
@@ -164,7 +166,7 @@ def test_an_ended_selection_reads_nothing_again(tmp_path):
         ({"max_iter": 10}, "max_iter=9, not 10"),
         ({"random_state": 1}, "random_state=0, not 1"),
         ({"effective_n": 100}, "effective_n=None, not 100"),
-        ({"rows": rows_of(seed=1)}, "selection by other rows: X has other values"),
+        ({"rows": rows_of(seed=1)}, "selection of other rows: X has other values"),
         ({"rows": rows_of(899)}, "899 rows, not 900"),
         ({"sample_weight": np.ones(900)}, "other values"),
     ],
@@ -195,7 +197,7 @@ def test_resume_never_begins_anew_and_must_needs_something(tmp_path, killed):
     with killed_after(None) as seen:
         selected("bic", folder, resume="never", criterion="aic", init_params="kmeans")
     assert seen[0] == "SelectionStartsState"
-    assert held_choice(folder).settings["criterion"] == "aic"
+    assert load_running_selection(folder).settings["criterion"] == "aic"
 
 
 def test_the_checkpoint_of_a_fit_is_not_that_of_a_selection(tmp_path, killed):
@@ -203,7 +205,7 @@ def test_the_checkpoint_of_a_fit_is_not_that_of_a_selection(tmp_path, killed):
     GaussianMixture(2, checkpoint=tmp_path / "fit.ckpt", random_state=0).fit(rows)
     with pytest.raises(CheckpointMismatch, match="holds a fit or a stream, not a selection"):
         selected("bic", tmp_path / "fit.ckpt")
-    assert held_choice(tmp_path / "fit.ckpt") is None
+    assert load_running_selection(tmp_path / "fit.ckpt") is None
     killed(tmp_path / "choice.ckpt")
     for use in (load, lambda folder: GaussianMixture(2, checkpoint=folder).fit(rows)):
         with pytest.raises(CheckpointMismatch, match="holds a selection, not a fit"):
@@ -215,7 +217,7 @@ def test_a_damaged_generation_is_passed_over_loudly(tmp_path, killed):
     killed(folder)
     (folder / generations(folder)[0].name).write_bytes(b"torn")
     with pytest.warns(CheckpointWarning, match="older one"):
-        assert held_choice(folder) is not None
+        assert load_running_selection(folder) is not None
     assert content(selected("bic", folder)) == whole("bic")[0]
 
 

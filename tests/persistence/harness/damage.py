@@ -33,8 +33,8 @@ from safetensors.numpy import save as save_arrays
 
 from streamgmm import GaussianMixture, Selection, load
 from streamgmm.errors import CheckpointError, CheckpointWarning
-from streamgmm.estimator.keeping import CheckpointContents
 from streamgmm.persistence import container
+from streamgmm.persistence.session import read_generation_content
 from streamgmm.persistence.store import Generation, Store, generations, read_newest
 from streamgmm.persistence.writer import Checkpoint
 
@@ -322,7 +322,7 @@ def _deep() -> bytes:
     value: Any = 1
     for _ in range(400):
         value = {"list": [value]}
-    manifest["learning"]["tokens"] = value
+    manifest["content"]["fields"]["state"]["fields"]["tokens"] = value
     return sealed(manifest, _arrays())
 
 
@@ -351,10 +351,13 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 OTHERS: list[Any] = [
     *(None, True, 0, -1, 2**70, "", "text", "full", "%(x)s", [], [1], {}, {"x": 1}),
     *({"list": []}, {"list": [1, "a"]}, {"list": 3}, {"float": "nan"}, {"float": "0x1p+5000"}, {"float": 1}),
-    *({"bytes": "00"}, {"bytes": "xyz"}, {"array": "means"}, {"array": "none"}, {"array": []}),
-    *({"type": "Constant", "fields": {"step": {"float": "0x1p-1"}}}, {"type": "os.system", "fields": {}}),
-    *({"type": "HalfLife", "fields": {"rows": "a"}}, {"type": "Reciprocal", "fields": {}}, {"type": [], "fields": 1}),
-    *({"tokens": {}}, {"entries": {}}, {"history": {}}, {"ranges": {"array": "means"}}, {"ranges": 3}),
+    *({"bytes": "00"}, {"bytes": "xyz"}, {"array": "content.state.means"}, {"array": "none"}, {"array": []}),
+    *({"mapping": []}, {"mapping": 3}, {"mapping": [["a", 1], ["a", 2]]}, {"strings": ["U", []]}, {"strings": 3}),
+    {"type": "schedule-constant-1", "fields": {"step": {"float": "0x1p-1"}}},
+    {"type": "schedule-half-life-1", "fields": {"rows": "a"}},
+    {"type": "ranges-1", "fields": {"ends": {"array": "content.state.means"}}},
+    *({"type": "schedule-reciprocal-1", "fields": {}}, {"type": "tokens-1", "fields": {}}),
+    *({"type": "os.system", "fields": {}}, {"type": [], "fields": 1}),
 ]
 
 
@@ -410,7 +413,7 @@ def unfinished() -> Iterator[tuple[bytes, Callable[[bytes], Any]]]:
         for generation, content in contents[1 :: max(1, len(contents) // 4)]:
 
             def read(damaged, generation=generation, folder=folder):
-                CheckpointContents.of(GaussianMixture, folder, generation, *container.from_bytes(damaged, folder))
+                read_generation_content(folder, generation, *container.from_bytes(damaged, folder))
 
             yield content, read
 

@@ -55,10 +55,13 @@ def fit(folder, settings, acknowledged=None):
 
 
 def digest(model):
-    from streamgmm.estimator.model_file import record
+    from streamgmm.estimator.saved_model import SavedModel
     from streamgmm.persistence.container import to_bytes
+    from streamgmm.persistence.session import encode_content
 
-    return hashlib.sha256(to_bytes(*record(model.set_params(checkpoint=None)))).hexdigest()
+    return hashlib.sha256(
+        to_bytes(*encode_content(SavedModel.from_model(model.set_params(checkpoint=None))))
+    ).hexdigest()
 
 
 def child(work):
@@ -96,14 +99,14 @@ def whole(settings):
 
 def look(folder, say):
     """What the newest valid generation holds, without a lock."""
-    from streamgmm import GaussianMixture
-    from streamgmm.estimator.keeping import CheckpointContents
-    from streamgmm.persistence.store import read_newest
+    from streamgmm.persistence.session import load_saved
+    from streamgmm.persistence.store import generations
 
-    held = read_newest(folder, lambda *found: (found[0].number, CheckpointContents.of(GaussianMixture, folder, *found)))
-    if held is not None:
-        say("newest", held[0])
-        say("place", "ended" if held[1].fit_state is None else held[1].fit_state.place.split(",")[0])
+    if generations(folder):
+        saved = load_saved(folder)
+        progress = saved.content.progress
+        say("newest", saved.number)
+        say("place", "ended" if progress is None else progress.describe().split(",")[0])
 
 
 def run(kills, seed=0):

@@ -13,10 +13,10 @@ import numpy as np
 import zarr
 
 from streamgmm import Checkpoint, GaussianMixture
-from streamgmm.estimator.keeping import CheckpointSession
-from streamgmm.estimator.model_file import record
+from streamgmm.estimator.saved_model import SavedModel
 from streamgmm.initialization.search_settings import SEARCH
 from streamgmm.persistence.container import to_bytes
+from streamgmm.persistence.session import CheckpointSession, encode_content
 
 SMALL = {  # so that few rows are many chunks, groups and waves
     "streamgmm.data.execution.CHUNKS_PER_GROUP": 2,
@@ -136,7 +136,7 @@ class Case:
 
 def content(model):
     """All that a model is and goes on from, but for the place of its checkpoint."""
-    return to_bytes(*record(model.set_params(checkpoint=None, resume="auto")))
+    return to_bytes(*encode_content(SavedModel.from_model(model.set_params(checkpoint=None, resume="auto"))))
 
 
 @cache
