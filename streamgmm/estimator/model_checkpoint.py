@@ -72,7 +72,7 @@ def restore_state(saved: SavedContent) -> FittedState:
     """Return the state in a generation, which says where it is kept."""
     content: ModelGeneration = saved.content
     position = (saved.run, saved.number)
-    return replace(content.model.state, generation=position, durable_token=content.token, latest_token=content.token)
+    return replace(content.model.fitted, generation=position, durable_token=content.token, latest_token=content.token)
 
 
 def mark_written(state: FittedState, writer: CheckpointWriter | None, generation: Generation | None) -> FittedState:

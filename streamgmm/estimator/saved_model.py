@@ -26,12 +26,12 @@ class SavedModel:
     ----------
     settings : dict
         Arguments of the constructor; of ``random_state`` only an integer.
-    state : FittedState
+    fitted : FittedState
         Without what says where it is kept.
     """
 
     settings: dict[str, Any]
-    state: FittedState
+    fitted: FittedState
 
     @classmethod
     def from_model(cls, model: GaussianMixture, state: FittedState | None = None) -> SavedModel:
@@ -47,12 +47,12 @@ class SavedModel:
 
         model = GaussianMixture(**self.settings)
         model._validate_params()
-        model._state = self.state
+        model._state = self.fitted
         return model
 
     def validate(self) -> None:
         """Raise ValueError unless the settings are valid and all parts of the state belong to one mixture."""
-        model, state = self.to_model(), self.state
+        model, state = self.to_model(), self.fitted
         if not state.is_fitted:
             return
         k, d = model.n_components, state.n_features_in

@@ -161,7 +161,7 @@ def _decode(value: Any, arrays: Arrays) -> Any:
         case "list", list():
             return tuple(_decode(part, arrays) for part in inner)
         case "floats", _:
-            return tuple(decode(inner, arrays, NDArray[np.float64]).ravel().tolist())
+            return _decode_floats(decode(inner, arrays, NDArray[np.float64]))
         case "repeated", list():
             return tuple(_expand_runs(inner))
         case "strings", ["U" | "O" as dtype, list(runs)]:
@@ -199,6 +199,12 @@ def _decode_mapping(items: list[Any], arrays: Arrays) -> dict[str, Any]:
     if len(decoded) != len(items) or not all(type(key) is str for key in decoded):
         raise ValueError("keys are not unique strings")
     return decoded
+
+
+def _decode_floats(values: NDArray[np.float64]) -> tuple[float, ...]:
+    if values.ndim != 1:
+        raise ValueError("numbers of a tuple with other than one axis")
+    return tuple(values.tolist())
 
 
 def _encode_runs(words: Sequence[str]) -> list[list[Any]]:

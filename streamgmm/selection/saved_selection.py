@@ -73,7 +73,7 @@ class SavedSelection:
             raise ValueError("its table is of other candidates")
         if any(column.dtype.kind != "U" and column.dtype not in COLUMN_DTYPES for column in columns):
             raise ValueError("a column of its table is none")
-        if not all(model is None or model.state.is_fitted for model in self.models):
+        if not all(model is None or model.fitted.is_fitted for model in self.models):
             raise ValueError("a candidate is not fitted")
         if self.models[self.best] is None or self.criterion not in {*self.table, "gain"}:
             raise ValueError("the best candidate is none")

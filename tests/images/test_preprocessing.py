@@ -120,7 +120,7 @@ def test_a_file_whose_preprocessing_is_no_text_is_refused(tmp_path):
     manifest, arrays = encode_content(
         SavedModel.from_model(segment(PHOTOGRAPH, 2, random_state=0, max_iter=5, tol=1.0).model)
     )
-    fields = manifest["content"]["fields"]["state"]["fields"]
+    fields = manifest["content"]["fields"]["fitted"]["fields"]
     assert json.loads(fields["preprocessing"])["dtype"] == "uint8"
     fields["preprocessing"] = 3
     (tmp_path / "m").write_bytes(to_bytes(manifest, arrays))

@@ -141,7 +141,7 @@ def test_a_forgery_that_changes_nothing_is_a_model(content, tmp_path):
 
 
 def state(manifest):
-    return manifest["content"]["fields"]["state"]["fields"]
+    return manifest["content"]["fields"]["fitted"]["fields"]
 
 
 def settings(manifest, **changed):
@@ -160,13 +160,15 @@ FORGERIES = {
     "settings that are a list": lambda m, a: m["content"]["fields"].update(settings=[1]),
     "an unknown tag": lambda m, a: m["content"].update(type="model-99"),
     "the tag of another class": lambda m, a: m["content"].update(type="selection-1"),
-    "no array of means": lambda m, a: a.pop("content.state.means"),
+    "no array of means": lambda m, a: a.pop("content.fitted.means"),
     "no means": lambda m, a: state(m).update(means=None),
-    "means that are NaN": lambda m, a: a.update({"content.state.means": np.full((2, 2), np.nan)}),
-    "means of another shape": lambda m, a: a.update({"content.state.means": np.zeros((2, 3))}),
-    "weights of another shape": lambda m, a: a.update({"content.state.weights": np.ones(3) / 3}),
-    "weights below 0": lambda m, a: a.update({"content.state.weights": np.array([1.5, -0.5])}),
-    "precision factors of another shape": lambda m, a: a.update({"content.state.precisions_cholesky": np.ones((2, 3))}),
+    "means that are NaN": lambda m, a: a.update({"content.fitted.means": np.full((2, 2), np.nan)}),
+    "means of another shape": lambda m, a: a.update({"content.fitted.means": np.zeros((2, 3))}),
+    "weights of another shape": lambda m, a: a.update({"content.fitted.weights": np.ones(3) / 3}),
+    "weights below 0": lambda m, a: a.update({"content.fitted.weights": np.array([1.5, -0.5])}),
+    "precision factors of another shape": lambda m, a: a.update(
+        {"content.fitted.precisions_cholesky": np.ones((2, 3))}
+    ),
     "another number of features": lambda m, a: state(m).update(n_features_in=7),
     "a number that is none": lambda m, a: state(m).update(lower_bound={"float": "zero"}),
     "a field that no class has": lambda m, a: state(m).update(evil=1),

@@ -322,7 +322,7 @@ def _deep() -> bytes:
     value: Any = 1
     for _ in range(400):
         value = {"list": [value]}
-    manifest["content"]["fields"]["state"]["fields"]["tokens"] = value
+    manifest["content"]["fields"]["fitted"]["fields"]["tokens"] = value
     return sealed(manifest, _arrays())
 
 
@@ -351,11 +351,11 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 OTHERS: list[Any] = [
     *(None, True, 0, -1, 2**70, "", "text", "full", "%(x)s", [], [1], {}, {"x": 1}),
     *({"list": []}, {"list": [1, "a"]}, {"list": 3}, {"float": "nan"}, {"float": "0x1p+5000"}, {"float": 1}),
-    *({"bytes": "00"}, {"bytes": "xyz"}, {"array": "content.state.means"}, {"array": "none"}, {"array": []}),
+    *({"bytes": "00"}, {"bytes": "xyz"}, {"array": "content.fitted.means"}, {"array": "none"}, {"array": []}),
     *({"mapping": []}, {"mapping": 3}, {"mapping": [["a", 1], ["a", 2]]}, {"strings": ["U", []]}, {"strings": 3}),
     {"type": "schedule-constant-1", "fields": {"step": {"float": "0x1p-1"}}},
     {"type": "schedule-half-life-1", "fields": {"rows": "a"}},
-    {"type": "ranges-1", "fields": {"ends": {"array": "content.state.means"}}},
+    {"type": "ranges-1", "fields": {"ends": {"array": "content.fitted.means"}}},
     *({"type": "schedule-reciprocal-1", "fields": {}}, {"type": "tokens-1", "fields": {}}),
     *({"type": "os.system", "fields": {}}, {"type": [], "fields": 1}),
 ]
