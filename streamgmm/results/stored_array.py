@@ -118,7 +118,7 @@ class StoredArray:
         self.array.update_attributes({ATTRIBUTE: {**self.array.attrs[ATTRIBUTE], "complete": True}})
 
     def faults(self) -> dict[BlockIndex, str]:
-        """Return the blocks that are ``"missing"`` or ``"damaged"``; every other one is read, and its checksums hold."""
+        """Return the blocks that are ``"missing"`` or ``"damaged"``; the checksums of all others hold."""
         blocks = self.blocks()
         return {
             block: fault for block, fault in zip(blocks, threads.ordered_map(self._fault, blocks), strict=True) if fault

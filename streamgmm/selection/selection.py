@@ -103,7 +103,7 @@ class Selection:
         (AIC, rows held out), the prequential likelihood alone decides. Candidates that were dropped learn as well.
 
         All candidates are in memory, and in the checkpoint where there is one: a generation is written as often as
-        takes a hundredth of the time, or as `Checkpoint` says, and `Selection.load` goes on with it. Batches with
+        `Checkpoint` says, and `Selection.load` goes on with it. Batches with
         tokens may then be fed again: those that were learnt are left out.
 
         Parameters

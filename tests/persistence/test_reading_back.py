@@ -10,6 +10,7 @@ from streamgmm.errors import CheckpointWarning, CheckpointWriteError
 from streamgmm.fitting.tokens import Tokens
 from streamgmm.persistence import codec
 from streamgmm.persistence.codec import persistent
+from streamgmm.selection.race_state import RaceState
 
 ROWS = np.random.default_rng(0).normal(size=(400, 2)) + np.repeat([[0.0, 0.0], [9.0, 9.0]], 200, axis=0)
 
@@ -108,6 +109,20 @@ def test_a_fit_whose_state_cannot_be_read_back_warns_and_ends_with_an_error_but_
         model.fit(ROWS)
     assert model.n_samples_seen_ == len(ROWS)
     assert list((tmp_path / "fit.ckpt").glob("gen-*")) == []  # a generation that cannot be read is not written
+
+
+def test_a_selection_whose_state_cannot_be_read_back_warns_and_ends(tmp_path, monkeypatch):
+    def validate(self):
+        raise ValueError("this race is refused")
+
+    monkeypatch.setattr(RaceState, "validate", validate)
+    checkpoint = Checkpoint(tmp_path / "selection.ckpt", batches=1)
+    with pytest.warns(CheckpointWarning, match="this race is refused"):
+        selection = select(ROWS, [1, 2], random_state=0, checkpoint=checkpoint)
+    monkeypatch.undo()
+    assert selection.best.n_components == 2
+    again = select(ROWS, [1, 2], random_state=0, checkpoint=checkpoint)  # every generation can be read
+    np.testing.assert_array_equal(again.best.means_, selection.best.means_)
 
 
 def test_a_class_without_a_tag_cannot_be_written(tmp_path):
