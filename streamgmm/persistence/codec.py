@@ -76,6 +76,11 @@ def persistent(tag: str) -> Callable[[type[Class]], type[Class]]:
     return register
 
 
+def is_registered(value: Any) -> bool:
+    """Return whether the class of an object has a tag."""
+    return type(value) in _TAGS
+
+
 def encode(value: Any, name: str, arrays: Arrays) -> Any:
     """Return a value as strict JSON, and add its arrays to ``arrays`` under names that begin with ``name``.
 

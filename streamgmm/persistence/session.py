@@ -19,7 +19,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 import numpy as np
 
 from streamgmm.errors import CheckpointError, CheckpointMismatch, CheckpointWarning, CheckpointWriteError
-from streamgmm.persistence.codec import MALFORMED, decode, encode
+from streamgmm.persistence.codec import MALFORMED, decode, encode, is_registered
 from streamgmm.persistence.container import Arrays, Manifest, load_file, save_file
 from streamgmm.persistence.store import Generation, read_newest
 from streamgmm.persistence.writer import Checkpoint, CheckpointWriter, environment
@@ -87,7 +87,10 @@ def read_generation_content(folder: Path, generation: Generation, manifest: Mani
 
 def _decode_content(path: Path, manifest: Manifest, arrays: Arrays) -> Any:
     try:
-        return decode(manifest[CONTENT], arrays)
+        content = decode(manifest[CONTENT], arrays)
+        if not is_registered(content):
+            raise TypeError("its content is no saved object")
+        return content
     except MALFORMED as error:
         raise CheckpointError(f"{path} is not valid: {error}. Use another copy, or save it again.") from None
 

@@ -33,6 +33,7 @@ from safetensors.numpy import save as save_arrays
 
 from streamgmm import GaussianMixture, Selection, load
 from streamgmm.errors import CheckpointError, CheckpointWarning
+from streamgmm.estimator.model_checkpoint import check_is_fit
 from streamgmm.persistence import container
 from streamgmm.persistence.session import read_generation_content
 from streamgmm.persistence.store import Generation, Store, generations, read_newest
@@ -413,7 +414,9 @@ def unfinished() -> Iterator[tuple[bytes, Callable[[bytes], Any]]]:
         for generation, content in contents[1 :: max(1, len(contents) // 4)]:
 
             def read(damaged, generation=generation, folder=folder):
-                read_generation_content(folder, generation, *container.from_bytes(damaged, folder))
+                check_is_fit(
+                    folder, read_generation_content(folder, generation, *container.from_bytes(damaged, folder))
+                )
 
             yield content, read
 
