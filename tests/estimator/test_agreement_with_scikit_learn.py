@@ -337,4 +337,4 @@ def test_little_data_with_the_defaults_are_the_best_of_ten_of_scikit_learns(fami
 
 def faithful():
     """Eruptions of Old Faithful and waiting times, minutes: R's table (Azzalini & Bowman, 1990)."""
-    return np.loadtxt(Path(__file__).parent / "reference" / "faithful.csv", delimiter=",", skiprows=1)
+    return np.loadtxt(Path(__file__).parents[1] / "reference" / "faithful.csv", delimiter=",", skiprows=1)
