@@ -233,7 +233,7 @@ def test_a_stream_begins_again_where_its_first_rows_were_unlike_the_others():
     assert "restart" not in [record.stage for record in given.history_]
     shuffled = learnt(np.array_split(rows_of(40_000), 40))
     assert "restart" not in [record.stage for record in shuffled.history_]
-    assert model._state.stream.state.monitor.drifted and not shuffled._state.stream.state.monitor.drifted
+    assert model._state.stream.state.monitor.has_drifted and not shuffled._state.stream.state.monitor.has_drifted
 
 
 def test_a_stream_that_began_again_is_saved_and_goes_on_to_the_same_bits(tmp_path):
