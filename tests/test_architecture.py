@@ -58,11 +58,12 @@ PRIVATE_NAMES = PRIVATE_WORDS | {
 
 # what is still to be rewritten, so that these rules do not hold for it yet
 UNFINISHED = (
-    *("data/subsample.py", "algorithms", "iteration", "initialization", "fitting", "estimator", "results"),
+    "algorithms/partition_columns.py",  # its fields are the names of arrays in saved files
+    *("data/subsample.py", "estimator", "results"),
     *("plot.py", "selection", "images", "cli", "persistence"),
 )
-LONG = {"mixture.py", "variance_reduced.py"}
-FULL = {"fitting", "initialization"}
+LONG = {"mixture.py"}
+FULL = set()
 ALIKE = {"context.py", "settings.py"}
 
 MAY_IMPORT_STORAGE = {"data", "results", "images", "cli"}

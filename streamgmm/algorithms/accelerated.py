@@ -28,57 +28,29 @@ from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.em import Expectation, MStepInfo, compute_bound, maximize
 from streamgmm.model.parameters import Array, Parameters
 from streamgmm.model.reduction import Counter, push, total
+from streamgmm.persistence.codec import persistent
 
 CurvaturePairs = tuple[tuple[Array, Array], ...]
-from streamgmm.persistence.codec import persistent
 
 
 @dataclass(frozen=True, slots=True)
 class AccelerationSettings:
-    """Tuned constants, measured by ``benchmarks/starts.py`` on 14 data sets x 20 seeds and 4,000 random starts.
+    """Tuned constants, measured by ``benchmarks/starts.py`` on 14 data sets x 20 seeds and 4,000 random starts."""
 
-    Attributes
-    ----------
-    max_length : float
-        Step-length limit, in units of the coordinates; longer steps leave the path of EM.
-    max_nats : float
-        The same limit in nats in total: with few rows a step may be that long.
-    relaxation : float
-        Factor of the limit where the gradient grows in no direction, hence far from saddles.
-    contraction : float
-        A rejected step limits the next to this part of it; an accepted one to twice its length.
-    least_passes, most_passes : float
-        EM passes that a step is worth.
-    bisections : int
-        Halvings of that interval: precise to a ten-thousandth.
-    first_gain : float
-        Acceleration begins once a pass gains less than this, nats a row.
-    most_plain_passes : int
-        Passes after which it begins at the latest.
-    memory : int
-        Curvature pairs.
-    rank_tolerance : float
-        Smaller relative differences between directions are rounding.
-    least_cosine : float
-        A pair whose step and gradient change are closer to orthogonal tells of no maximum.
-    rate_decay, gain_decay : float
-        Per-pass decay of the largest inverse rate, and of the remaining gain, seen so far.
-    """
-
-    max_length: float = 0.0095
-    max_nats: float = 0.09
-    relaxation: float = 2.0
-    contraction: float = 0.25
-    least_passes: float = 1.01
+    max_length: float = 0.0095  # step-length limit, in units of the coordinates; longer steps leave the path of EM
+    max_nats: float = 0.09  # the same limit in nats in total: with few rows a step may be that long
+    relaxation: float = 2.0  # factor of the limit where the gradient grows in no direction, hence far from saddles
+    contraction: float = 0.25  # a rejected step limits the next to this part of it; an accepted one to twice its length
+    least_passes: float = 1.01  # EM passes that a step is worth
     most_passes: float = 1e4
-    bisections: int = 17
-    first_gain: float = 1e-3
-    most_plain_passes: int = 100
-    memory: int = 3
-    rank_tolerance: float = 1e-8
-    least_cosine: float = 1e-4
-    rate_decay: float = 0.99
-    gain_decay: float = 0.8
+    bisections: int = 17  # halvings of the interval of passes: precise to a ten-thousandth
+    first_gain: float = 1e-3  # acceleration begins once a pass gains less than this, nats a row
+    most_plain_passes: int = 100  # passes after which it begins at the latest
+    memory: int = 3  # curvature pairs
+    rank_tolerance: float = 1e-8  # smaller relative differences between directions are rounding
+    least_cosine: float = 1e-4  # a pair whose step and gradient change are closer to orthogonal tells of no maximum
+    rate_decay: float = 0.99  # per-pass decay of the largest inverse rate seen so far
+    gain_decay: float = 0.8  # per-pass decay of the remaining gain
 
 
 SETTINGS = AccelerationSettings()
@@ -87,51 +59,22 @@ SETTINGS = AccelerationSettings()
 @persistent("accelerated-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class AcceleratedState(AlgorithmState):
-    """State of accelerated EM.
-
-    Attributes
-    ----------
-    parameters : Parameters
-        Under which rows are read.
-    n_plain_passes : int
-        Passes of plain EM before acceleration began.
-    is_accelerating : bool
-        Acceleration has begun.
-    max_length : float
-        Current step-length limit, before relaxation.
-    step_length : float
-        Length of the quasi-Newton step that led to the parameters; 0 where they are an M-step's.
-    step : ndarray or None
-        Coordinates of the last step, seen from where it began.
-    em_step : ndarray or None
-        Coordinates of the EM step from there.
-    pairs : tuple of (ndarray, ndarray)
-        Latest steps, and the decrease of the gradient along each.
-    accepted : Expectation or None
-        Of the last accepted pass.
-    m_step : tuple of (Parameters, MStepInfo) or None
-        Result of its M-step.
-    inverse_rate : float
-        Largest inverse convergence rate seen lately: passes of plain EM in which its slowest part becomes 1/e.
-    remaining_gain : float
-        Estimated gain of all further passes, nats a row; falls by a fifth a pass at most.
-    partial_sums : Counter of Expectation
-        Of a pass that is not complete.
-    """
+    """State of accelerated EM."""
 
     parameters: Parameters
-    n_plain_passes: int = 0
+    n_plain_passes: int = 0  # passes of plain EM before acceleration began
     is_accelerating: bool = False
-    max_length: float = inf
-    step_length: float = 0.0
-    step: Array | None = None
-    em_step: Array | None = None
-    pairs: CurvaturePairs = ()
-    accepted: Expectation | None = None
-    m_step: tuple[Parameters, MStepInfo] | None = None
+    max_length: float = inf  # current step-length limit, before relaxation
+    step_length: float = 0.0  # length of the quasi-Newton step that led to the parameters; 0 where they are an M-step's
+    step: Array | None = None  # coordinates of the last step, relative to its origin
+    em_step: Array | None = None  # coordinates of the EM step from that origin
+    pairs: CurvaturePairs = ()  # latest steps, and the decrease of the gradient along each
+    accepted: Expectation | None = None  # of the last accepted pass
+    m_step: tuple[Parameters, MStepInfo] | None = None  # result of its M-step
+    # largest inverse convergence rate seen lately: passes of plain EM in which its slowest part becomes 1/e
     inverse_rate: float = 1.0
-    remaining_gain: float = inf
-    partial_sums: Counter[Expectation] = ()
+    remaining_gain: float = inf  # estimated gain of all further passes, nats a row; falls by a fifth a pass at most
+    partial_sums: Counter[Expectation] = ()  # of a pass that is not complete
 
     def validate(self) -> None:
         """Raise ValueError unless steps are finite and have as many numbers as the parameters."""
@@ -153,17 +96,7 @@ class AcceleratedState(AlgorithmState):
 
 @dataclass(frozen=True, slots=True)
 class Accelerated:
-    """Accelerated EM, one update a pass.
-
-    Parameters
-    ----------
-    structure : CovarianceStructure
-        The family of covariances.
-    reg_covar : float
-        Added to every variance by the M-step.
-    settings : AccelerationSettings
-        Tuned constants.
-    """
+    """Accelerated EM, one update a pass."""
 
     structure: CovarianceStructure
     reg_covar: float
@@ -177,14 +110,14 @@ class Accelerated:
         self, state: AcceleratedState, expectations: Sequence[Expectation], chunk_group: ChunkGroup
     ) -> tuple[AcceleratedState, UpdateInfo | None]:
         """Add the expectations; at the end of a pass, maximize or take a quasi-Newton step, or reject the last one."""
-        sums = state.partial_sums
-        for expectation in expectations:
-            sums = push(sums, expectation)
+        sums = push(state.partial_sums, *expectations)
         if not chunk_group.ends_batch or not sums:
             return replace(state, partial_sums=sums), None
         whole = total(sums)
-        if state.step_length and whole.likelihood.total < self._known_bound(state):
-            return self._reject_step(state, whole)
+        if state.step_length and state.accepted is not None and state.m_step is not None:
+            # the log-likelihood of the M-step from which the last step began is at least its bound
+            if whole.likelihood.total < compute_bound(state.accepted, state.m_step[0]):
+                return self._reject_step(state, whole)
         settings, before, rows = self.settings, state.accepted, whole.likelihood.rows
         m_step = maximize(whole.statistics, self.structure, self.reg_covar, effective_rows=float(rows))
         # half the square of a length is the divergence of its ends, nats a row
@@ -209,12 +142,12 @@ class Accelerated:
         relaxation = settings.relaxation if (curvatures >= 0.0).all() else 1.0
         length, step = _choose_step(curvatures, directions, em_step, relaxation * max_length, settings)
         try:
-            led_to = from_coordinates(frame, step, self.structure) if length else None
+            stepped = from_coordinates(frame, step, self.structure) if length else None
         except (DegenerateError, np.linalg.LinAlgError):
-            led_to = None
-        if led_to is None:
+            stepped = None
+        if stepped is None:
             return plain, info
-        return replace(plain, parameters=led_to, step_length=length, step=step), UpdateInfo(whole, rows)
+        return replace(plain, parameters=stepped, step_length=length, step=step), UpdateInfo(whole, rows)
 
     def accumulated(self, state: AcceleratedState) -> Expectation | None:
         """Return the expectation of the last accepted pass; None during plain passes, as of batch EM."""
@@ -223,11 +156,6 @@ class Accelerated:
     def report(self, state: AcceleratedState) -> tuple[Parameters, MStepInfo] | None:
         """Return the M-step of the last accepted pass, where the parameters are a step not yet evaluated."""
         return state.m_step if state.step_length else None
-
-    def _known_bound(self, state: AcceleratedState) -> float:
-        """Return the bound of the log-likelihood of the M-step from which the last step began."""
-        assert state.accepted is not None and state.m_step is not None  # or there was no step
-        return compute_bound(state.accepted, state.m_step[0])
 
     def _reject_step(self, state: AcceleratedState, whole: Expectation) -> tuple[AcceleratedState, UpdateInfo]:
         assert state.m_step is not None and state.accepted is not None

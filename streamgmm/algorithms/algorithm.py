@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from streamgmm.data.execution import ChunkGroup
@@ -13,21 +13,11 @@ from streamgmm.model.parameters import Parameters
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UpdateInfo:
-    """Facts about one change of the parameters.
+    """Facts about one change of the parameters."""
 
-    Attributes
-    ----------
-    latest : Expectation
-        Of the rows read since the last change, under the parameters before it.
-    effective_rows : float
-        Rows that the new parameters rest on.
-    m_step : MStepInfo
-        Decisions of the M-step.
-    """
-
-    latest: Expectation
-    effective_rows: float
-    m_step: MStepInfo = MStepInfo()
+    latest: Expectation  # of the rows read since the last change, under the parameters before it
+    effective_rows: float  # rows that the new parameters rest on
+    m_step: MStepInfo = field(default_factory=MStepInfo)
 
 
 class AlgorithmState:

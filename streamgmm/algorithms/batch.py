@@ -38,9 +38,7 @@ class Batch:
         self, state: BatchState, expectations: Sequence[Expectation], chunk_group: ChunkGroup
     ) -> tuple[BatchState, UpdateInfo | None]:
         """Add the expectations; at the end of a pass, maximize."""
-        sums = state.partial_sums
-        for expectation in expectations:
-            sums = push(sums, expectation)
+        sums = push(state.partial_sums, *expectations)
         if not chunk_group.ends_batch or not sums:
             return replace(state, partial_sums=sums), None
         whole = total(sums)

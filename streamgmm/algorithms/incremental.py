@@ -50,29 +50,14 @@ class IncrementalColumns:
 @persistent("incremental-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class IncrementalState(AlgorithmState):
-    """State of incremental EM.
-
-    Attributes
-    ----------
-    parameters : Parameters
-        Under which the next partitions are read.
-    origin : ndarray of shape (k, d)
-        Origin of all entries: the means at the beginning of a pass.
-    depth : int
-        The tree has room for ``2**depth`` partitions.
-    root : Node or None
-        The entries of the partitions; None for a partition without one.
-    moving : StepwiseState or None
-        Moving statistics, in the first pass.
-    visited : tuple of (int, Expectation)
-        Entries of the first pass by partition, each about the means of its time.
-    """
+    """State of incremental EM."""
 
     parameters: Parameters
-    origin: Array
-    depth: int = 0
-    root: Node | None = None
-    moving: StepwiseState | None = None
+    origin: Array  # (k, d): origin of all entries: the means at the beginning of a pass
+    depth: int = 0  # the tree has room for ``2**depth`` partitions
+    root: Node | None = None  # the entries of the partitions; None for a partition without one
+    moving: StepwiseState | None = None  # moving statistics, in the first pass
+    # entries of the first pass by partition, each about the means of its time
     visited: tuple[tuple[int, Expectation], ...] = ()
 
     def to_columns(self) -> IncrementalColumns:
@@ -96,21 +81,11 @@ class IncrementalState(AlgorithmState):
 
 @dataclass(frozen=True, slots=True)
 class Incremental:
-    """Incremental EM, one update for each batch of partitions.
+    """Incremental EM, one update for each batch of partitions."""
 
-    Parameters
-    ----------
-    first : Stepwise
-        Algorithm of the first pass; it holds the covariance structure and the regularization.
-    start_rows : float, default=0.0
-        Rows that the start was learnt from.
-    entries : IncrementalState or None, default=None
-        State to continue from, if every partition was visited before.
-    """
-
-    first: Stepwise
-    start_rows: float = 0.0
-    entries: IncrementalState | None = None
+    first: Stepwise  # algorithm of the first pass; it holds the covariance structure and the regularization
+    start_rows: float = 0.0  # rows that the start was learnt from
+    entries: IncrementalState | None = None  # state to continue from, if every partition was visited before
 
     def init(self, start: Parameters) -> IncrementalState:
         """Return the state without entries, or with those to continue from."""

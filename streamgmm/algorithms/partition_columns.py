@@ -1,4 +1,4 @@
-"""Entries of incremental EM as a few large arrays: thousands of small ones would take too long to save.
+"""Statistics of partitions as a few large arrays: thousands of small ones would take too long to save.
 
 Of symmetric products only the lower triangles are kept.
 """
@@ -22,47 +22,31 @@ from streamgmm.persistence.codec import persistent
 @persistent("partition-entries-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class EntryColumns:
-    """Entries of partitions, one row each.
+    """Statistics and log-likelihoods of partitions, one row each."""
 
-    Attributes
-    ----------
-    origins : ndarray of shape (k, d) or (n, k, d)
-        Origin of the statistics; one where all entries have the same.
-    places : ndarray of shape (n,)
-        Partition of each entry.
-    counts, sums : ndarray of shape (n, k), (n, k, d)
-    products : ndarray of shape (n, ...)
-        Of symmetric matrices (d, d) the d·(d + 1)/2 numbers of a triangle, row by row.
-    tallies : ndarray of shape (n, 4)
-        Log-likelihood, entropy, classification and weight.
-    rows : ndarray of shape (n,)
-    versions : ndarray of shape (n,)
-        Version of the parameters; -1 for None.
-    """
-
-    origins: Array
-    places: NDArray[np.int64]
-    counts: Array
-    sums: Array
-    products: Array
-    tallies: Array
+    origins: Array  # (k, d) or (n, k, d): origin of the statistics; one where all entries have the same
+    places: NDArray[np.int64]  # (n,): partition of each entry
+    counts: Array  # (n, k)
+    sums: Array  # (n, k, d)
+    products: Array  # (n, ...): of symmetric matrices (d, d) the d·(d + 1)/2 numbers of a triangle, row by row
+    tallies: Array  # (n, 4): log-likelihood, entropy, classification and weight
     rows: NDArray[np.int64]
-    versions: NDArray[np.int64]
+    versions: NDArray[np.int64]  # (n,): version of the parameters; -1 for None
 
     @classmethod
     def from_entries(cls, entries: Sequence[tuple[int, Expectation]], origin: Array | None = None) -> EntryColumns:
         """Return the columns of entries, which share ``origin`` if it is given."""
         statistics = [entry.statistics for _, entry in entries]
-        tallies = [entry.likelihood for _, entry in entries]
+        likelihoods = [entry.likelihood for _, entry in entries]
         return cls(
             np.array([part.origin for part in statistics]) if origin is None else origin,
-            np.array([place for place, _ in entries], np.int64),
+            np.array([index for index, _ in entries], np.int64),
             np.array([part.counts for part in statistics]),
             np.array([part.sums for part in statistics]),
             _pack_triangles(np.array([part.products for part in statistics])),
-            np.array([(tally.total, tally.entropy, tally.classification, tally.weight) for tally in tallies]),
-            np.array([tally.rows for tally in tallies], np.int64),
-            np.array([-1 if tally.version is None else tally.version for tally in tallies], np.int64),
+            np.array([(part.total, part.entropy, part.classification, part.weight) for part in likelihoods]),
+            np.array([part.rows for part in likelihoods], np.int64),
+            np.array([-1 if part.version is None else part.version for part in likelihoods], np.int64),
         )
 
     def entries(self) -> Iterator[tuple[int, Expectation]]:
@@ -70,11 +54,11 @@ class EntryColumns:
         numbers = (self.places.tolist(), self.tallies.tolist(), self.rows.tolist(), self.versions.tolist())
         packed = self.products.ndim == 3 and self.products.shape[2] not in (1, self.sums.shape[2])
         moments = (self.counts, self.sums, _unpack_triangles(self.products) if packed else self.products)
-        for index, (place, tally, n, version) in enumerate(zip(*numbers, strict=True)):
-            origin = self.origins if self.origins.ndim == 2 else self.origins[index]
-            total, entropy, classification, weight = tally
+        for row, (index, terms, n, version) in enumerate(zip(*numbers, strict=True)):
+            origin = self.origins if self.origins.ndim == 2 else self.origins[row]
+            total, entropy, classification, weight = terms
             likelihood = LogLikelihood(total, entropy, classification, weight, n, None if version < 0 else version)
-            yield place, Expectation(Statistics(origin, *(part[index] for part in moments)), likelihood)
+            yield index, Expectation(Statistics(origin, *(part[row] for part in moments)), likelihood)
 
     def validate(self) -> None:
         """Raise ValueError unless the columns belong to entries of one mixture and are finite."""

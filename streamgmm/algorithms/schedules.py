@@ -7,7 +7,7 @@ as one large one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from streamgmm.persistence.codec import persistent
 
@@ -20,7 +20,7 @@ class Schedule(Protocol):
         """True for steps that shrink: the sum over all batches is then a better estimate than the latest statistics."""
 
     def __call__(self, before: float, rows: float, batch_size: float) -> float:
-        """Return the step of ``rows`` rows after ``before`` others, where ``batch_size`` rows are a step of the formula."""
+        """Return the step of ``rows`` rows after ``before`` others; the formula counts in steps of ``batch_size``."""
 
 
 @persistent("schedule-power-1")
@@ -43,6 +43,7 @@ class PowerDecay:
     (0.5, 0.75)
     """
 
+    averages: ClassVar[bool] = True
     exponent: float = 0.6
 
     def __post_init__(self) -> None:
@@ -51,14 +52,11 @@ class PowerDecay:
                 f"exponent is {self.exponent}; give one from 0.5 to 1, above which steps die out too soon."
             )
 
-    @property
-    def averages(self) -> bool:
-        """True."""
-        return True
-
     def __call__(self, before: float, rows: float, batch_size: float) -> float:
         """Return the step of a batch."""
-        return _of_rows(min(1.0, (before / batch_size) ** -self.exponent) if before > 0 else 1.0, rows / batch_size)
+        return _step_of_rows(
+            min(1.0, (before / batch_size) ** -self.exponent) if before > 0 else 1.0, rows / batch_size
+        )
 
 
 @persistent("schedule-constant-1")
@@ -77,20 +75,16 @@ class Constant:
     0.75
     """
 
+    averages: ClassVar[bool] = False  # constant steps follow the data
     step: float
 
     def __post_init__(self) -> None:
         if not 0.0 < self.step <= 1.0:
             raise ValueError(f"step is {self.step}; give a number above 0 and at most 1.")
 
-    @property
-    def averages(self) -> bool:
-        """False: constant steps follow the data."""
-        return False
-
     def __call__(self, before: float, rows: float, batch_size: float) -> float:
         """Return the step of a batch."""
-        return _of_rows(self.step, rows / batch_size)
+        return _step_of_rows(self.step, rows / batch_size)
 
 
 @persistent("schedule-reciprocal-1")
@@ -104,10 +98,7 @@ class Reciprocal:
     0.25
     """
 
-    @property
-    def averages(self) -> bool:
-        """False: the statistics are those of all batches already."""
-        return False
+    averages: ClassVar[bool] = False  # the statistics are those of all batches already
 
     def __call__(self, before: float, rows: float, batch_size: float) -> float:
         """Return the step of a batch."""
@@ -130,21 +121,17 @@ class HalfLife:
     0.75
     """
 
+    averages: ClassVar[bool] = False  # the past is to be forgotten
     rows: float
 
     def __post_init__(self) -> None:
         if not self.rows > 0.0:
             raise ValueError(f"The half-life is {self.rows} rows; give a number above 0.")
 
-    @property
-    def averages(self) -> bool:
-        """False: the past is to be forgotten."""
-        return False
-
     def __call__(self, before: float, rows: float, batch_size: float) -> float:
         """Return the step of a batch."""
         return float(1.0 - 2.0 ** (-rows / self.rows))
 
 
-def _of_rows(step: float, batches: float) -> float:
+def _step_of_rows(step: float, batches: float) -> float:
     return float(1.0 - (1.0 - step) ** batches)

@@ -17,36 +17,16 @@ BATCHES_PER_HALF_LIFE = 16
 
 @dataclass(frozen=True, slots=True)
 class EMSettings:
-    """Settings of EM.
-
-    Attributes
-    ----------
-    structure : CovarianceStructure
-        The family of covariances.
-    reg_covar : float
-        Added to every variance by the M-step.
-    batch_size : int or None
-        Rows of an update; None to choose by the number of rows.
-    schedule : Schedule or None
-        Step sizes; None for the default.
-    averaging : bool or None
-        Report the sum over all batches; None where the steps of the schedule shrink.
-    half_life : float or None
-        Rows after which half is forgotten.
-    window : int or None
-        Rows of a sliding window.
-    tol : float or None
-        Gain, nats a row, below which a fit has converged; None for the default of the algorithm.
-    """
+    """Settings of EM."""
 
     structure: CovarianceStructure
     reg_covar: float
-    batch_size: int | None = None
-    schedule: Schedule | None = None
-    averaging: bool | None = None
-    half_life: float | None = None
-    window: int | None = None
-    tol: float | None = None
+    batch_size: int | None = None  # rows of an update; None to choose by the number of rows
+    schedule: Schedule | None = None  # step sizes; None for the default
+    averaging: bool | None = None  # report the sum over all batches; None where the steps of the schedule shrink
+    half_life: float | None = None  # rows after which half is forgotten
+    window: int | None = None  # rows of a sliding window
+    tol: float | None = None  # gain, nats a row, below which a fit has converged; None for the default of the algorithm
 
     @property
     def is_forgetting(self) -> bool:

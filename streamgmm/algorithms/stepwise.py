@@ -22,73 +22,37 @@ from streamgmm.model.em import Expectation, MStepInfo, count_component_parameter
 from streamgmm.model.parameters import Parameters
 from streamgmm.model.reduction import Counter, push, total
 from streamgmm.model.statistics import Statistics
+from streamgmm.persistence.codec import persistent
 
 ROWS_PER_PARAMETER = 10  # from so many rows for each free parameter the sum of all batches is reported
-from streamgmm.persistence.codec import persistent
 
 
 @persistent("stepwise-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class StepwiseState(StreamState):
-    """State of stepwise EM.
-
-    Attributes
-    ----------
-    parameters : Parameters
-        Under which the next batch is read.
-    statistics : Statistics
-        Moving statistics, per unit of weight.
-    clock : float
-        Rows learnt, and the rows that the start is worth: the argument of the schedule.
-    variance : float
-        One over the number of rows that the moving statistics stand for.
-    n_rows, weight : int, float
-        Rows of all batches so far, and their weight.
-    accumulated : Expectation or None
-        Sum over the batches of this pass, less what was forgotten.
-    is_pass_complete : bool
-        The next batch begins a new sum.
-    partial_sums : Counter of Expectation
-        Of a batch that is not complete.
-    """
+    """State of stepwise EM."""
 
     parameters: Parameters
-    statistics: Statistics
-    clock: float
-    variance: float
-    n_rows: int = 0
+    statistics: Statistics  # moving statistics, per unit of weight
+    clock: float  # rows learnt, and the rows that the start is worth: the argument of the schedule
+    variance: float  # one over the number of rows that the moving statistics stand for
+    n_rows: int = 0  # of all batches so far
     weight: float = 0.0
-    accumulated: Expectation | None = None
-    is_pass_complete: bool = False
-    partial_sums: Counter[Expectation] = ()
+    accumulated: Expectation | None = None  # sum over the batches of this pass, less what was forgotten
+    is_pass_complete: bool = False  # the next batch begins a new sum
+    partial_sums: Counter[Expectation] = ()  # of a batch that is not complete
 
 
 @dataclass(frozen=True, slots=True)
 class Stepwise:
-    """Stepwise EM, one update a batch.
+    """Stepwise EM, one update a batch."""
 
-    Parameters
-    ----------
-    schedule : Schedule
-        Maps rows learnt to a step size.
-    batch_size : float
-        Rows of one step of the schedule.
-    structure : CovarianceStructure
-        The family of covariances.
-    reg_covar : float
-        Added to every variance by the M-step.
-    averaging : bool
-        Report the sum over all batches instead of the moving statistics.
-    forgetting : Schedule or None, default=None
-        Decay of the sum over all batches; none by default.
-    """
-
-    schedule: Schedule
-    batch_size: float
+    schedule: Schedule  # maps rows learnt to a step size
+    batch_size: float  # rows of one step of the schedule
     structure: CovarianceStructure
     reg_covar: float
-    averaging: bool
-    forgetting: Schedule | None = None
+    averaging: bool  # report the sum over all batches instead of the moving statistics
+    forgetting: Schedule | None = None  # decay of the sum over all batches; none by default
 
     def init(self, start: Parameters, n_rows: float = 0.0, accumulated: Expectation | None = None) -> StepwiseState:
         """Return the state at a start learnt from ``n_rows`` rows; a guess is worth two batches."""
@@ -104,8 +68,7 @@ class Stepwise:
         self, state: StepwiseState, expectations: Sequence[Expectation], chunk_group: ChunkGroup
     ) -> tuple[StepwiseState, UpdateInfo | None]:
         """Add the expectations; when a batch is complete, move the statistics towards it and maximize."""
-        for expectation in expectations:
-            state = replace(state, partial_sums=push(state.partial_sums, expectation))
+        state = replace(state, partial_sums=push(state.partial_sums, *expectations))
         if not chunk_group.ends_batch:
             return state, None
         if not state.partial_sums or not (batch := total(state.partial_sums)).likelihood.weight > 0.0:

@@ -126,7 +126,7 @@ class AcceleratedStop:
 
 @dataclass(frozen=True, slots=True)
 class MaxPasses:
-    """Never stop: use every pass that is allowed.
+    """Rule that never stops: every pass that is allowed is used.
 
     Examples
     --------

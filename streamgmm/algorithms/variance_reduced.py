@@ -26,49 +26,28 @@ from streamgmm.model.em import Expectation, MStepInfo, count_component_parameter
 from streamgmm.model.parameters import Array, Parameters
 from streamgmm.model.reduction import Counter, push, total
 from streamgmm.model.statistics import Statistics
+from streamgmm.persistence.codec import persistent
 
 Restart = Callable[[Subsample], Parameters | None]
 """Finds the best start on some rows; returns None where there is none."""
-from streamgmm.persistence.codec import persistent
 
 
 @dataclass(frozen=True, slots=True)
 class VarianceReductionSettings:
-    """Tuned constants, measured by ``benchmarks/online.py`` on shuffled, image-like and sorted streams.
+    """Tuned constants, measured by ``benchmarks/online.py`` on shuffled, image-like and sorted streams."""
 
-    Attributes
-    ----------
-    sample_rows, sample_bytes : int
-        Largest subsample; it is saved with its model.
-    growth : float
-        The anchor moves whenever the rows have grown by this fraction.
-    rows_per_parameter : int
-        From so many rows for each free parameter the start is left out of what is reported.
-    start_share : float
-        Share of the start in the anchor while the order of the rows would carry components away.
-    shift, shift_ratio : float
-        Mean squared shift, and how many times its expectation, that mean such an order.
-    shift_rows, shift_batches : int
-        Rows for each degree of freedom, and batches, of a window of the order-shift monitor.
-    restart_growth : float
-        Growth of the rows after which a new start is searched in such an order.
-    restart_rows : int
-        Rows of the subsample on which it is searched.
-    least_ratio : float
-        A corrected count or variance below this fraction of the subsample's own is noise; the latter is taken.
-    """
-
-    sample_rows: int = 2**16
+    sample_rows: int = 2**16  # largest subsample, which is saved with its model
     sample_bytes: int = 2**24
-    growth: float = 1 / 16
-    rows_per_parameter: int = 10
-    start_share: float = 0.3
-    shift: float = 0.7
-    shift_ratio: float = 2.0
-    shift_rows: int = 30
-    shift_batches: int = 16
-    restart_growth: float = 1.25
-    restart_rows: int = 8_192
+    growth: float = 1 / 16  # the anchor moves whenever the rows have grown by this fraction
+    rows_per_parameter: int = 10  # from so many rows for each free parameter the start is left out of what is reported
+    start_share: float = 0.3  # share of the start in the anchor while the order of the rows would carry components away
+    shift: float = 0.7  # mean squared shift that reveals such an order
+    shift_ratio: float = 2.0  # the same, as a multiple of its expectation
+    shift_rows: int = 30  # rows for each degree of freedom in a window of the order-shift monitor
+    shift_batches: int = 16  # batches in such a window, at least
+    restart_growth: float = 1.25  # growth of the rows after which a new start is searched in such an order
+    restart_rows: int = 8_192  # rows of the subsample on which it is searched
+    # a corrected count or variance below this fraction of the subsample's own is noise; the latter is taken
     least_ratio: float = 0.1
 
 
@@ -78,58 +57,26 @@ SETTINGS = VarianceReductionSettings()
 @persistent("variance-reduced-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class VarianceReducedState(StreamState):
-    """State of variance-reduced EM.
+    """State of variance-reduced EM."""
 
-    Attributes
-    ----------
-    start : Parameters
-        First parameters.
-    start_rows : float
-        Rows that the start is worth.
-    anchor : Parameters
-        Under which rows are read.
-    earlier : Statistics or None
-        Of rows of an earlier fit, which are not in the subsample.
-    earlier_rows : int
-        Their number.
-    accumulated : Expectation or None
-        Sum over all rows, each under the parameters of its time; it bounds their log-likelihood.
-    correction : Statistics or None
-        Added to it, the sum of all rows under the anchor.
-    report_correction : Statistics or None
-        Added to that, the sum under the reported parameters, where the anchor is held back.
-    sample : KeyedRows or None
-        The subsample as of the last move of the anchor.
-    fresh : KeyedRows or None
-        Rows to be joined to it.
-    n_rows, weight : int, float
-        Number and weight of the rows sampled from.
-    next_move : float
-        Number of rows at which the anchor moves.
-    restart_tried : int
-        Number of rows when a new start was last searched.
-    monitor : DriftMonitor
-        Watches for an order of rows that carries components away.
-    partial_sums : Counter of Expectation
-        Of a batch that is not complete.
-    """
-
-    start: Parameters
-    start_rows: float
-    anchor: Parameters
-    earlier: Statistics | None
+    start: Parameters  # first parameters
+    start_rows: float  # rows that the start is worth
+    anchor: Parameters  # parameters under which rows are read
+    earlier: Statistics | None  # of rows of an earlier fit, which are not in the subsample
     earlier_rows: int
+    # sum over all rows, each under the parameters of its time; it bounds their log-likelihood
     accumulated: Expectation | None
-    correction: Statistics | None
+    correction: Statistics | None  # added to it, the sum of all rows under the anchor
+    # added to that, the sum under the reported parameters, where the anchor is held back
     report_correction: Statistics | None
-    sample: KeyedRows | None
-    fresh: KeyedRows | None
-    n_rows: int
-    weight: float
-    next_move: float
-    restart_tried: int
-    monitor: DriftMonitor
-    partial_sums: Counter[Expectation] = ()
+    sample: KeyedRows | None  # the subsample as of the last move of the anchor
+    fresh: KeyedRows | None  # rows to be joined to it
+    n_rows: int  # rows sampled from
+    weight: float  # of these rows
+    next_move: float  # number of rows at which the anchor moves
+    restart_tried: int  # number of rows when a new start was last searched
+    monitor: DriftMonitor  # watches for an order of rows that carries components away
+    partial_sums: Counter[Expectation] = ()  # of a batch that is not complete
 
     def validate(self) -> None:
         """Raise ValueError where parts are of different numbers of components or features."""
@@ -160,26 +107,12 @@ class VarianceReducedState(StreamState):
 
 @dataclass(frozen=True, slots=True)
 class VarianceReduced:
-    """Variance-reduced EM; the anchor moves whenever the rows have grown by a sixteenth.
-
-    Parameters
-    ----------
-    structure : CovarianceStructure
-        The family of covariances.
-    reg_covar : float
-        Added to every variance by the M-step.
-    batch_size : int
-        Rows that are read together.
-    seed : int, default=0
-        Of the subsample.
-    settings : VarianceReductionSettings
-        Tuned constants.
-    """
+    """Variance-reduced EM; the anchor moves whenever the rows have grown by a sixteenth."""
 
     structure: CovarianceStructure
     reg_covar: float
     batch_size: int
-    seed: int = 0
+    seed: int = 0  # of the subsample
     settings: VarianceReductionSettings = field(default_factory=lambda: SETTINGS)
 
     def init(self, start: Parameters, n_rows: int = 0, accumulated: Expectation | None = None) -> VarianceReducedState:
@@ -212,8 +145,7 @@ class VarianceReduced:
         self, state: VarianceReducedState, expectations: Sequence[Expectation], chunk_group: ChunkGroup
     ) -> tuple[VarianceReducedState, UpdateInfo | None]:
         """Add a batch, and move the anchor where that is due."""
-        for expectation in expectations:
-            state = replace(state, partial_sums=push(state.partial_sums, expectation))
+        state = replace(state, partial_sums=push(state.partial_sums, *expectations))
         state = replace(state, fresh=self._draw(state, chunk_group))
         if not chunk_group.ends_batch:
             return state, None

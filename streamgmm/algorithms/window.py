@@ -15,35 +15,21 @@ from streamgmm.model.em import Expectation, MStepInfo, maximize, pseudo_statisti
 from streamgmm.model.parameters import Parameters
 from streamgmm.model.reduction import tree_sum
 from streamgmm.model.statistics import Statistics
+from streamgmm.persistence.codec import persistent
 
 WINDOW_ENTRIES = 64  # of a full window, whose length is then exact to three of them
-from streamgmm.persistence.codec import persistent
 
 
 @persistent("window-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowState(StreamState):
-    """State of a sliding window.
-
-    Attributes
-    ----------
-    parameters : Parameters
-        Under which the next batch is read.
-    start : Statistics
-        Pseudo-statistics of the start, per unit of weight; they fill the window until rows do.
-    entries : tuple of Expectation
-        Complete entries, the oldest first.
-    entries_sum : Expectation or None
-        Their sum.
-    latest : Expectation or None
-        The entry that is being filled.
-    """
+    """State of a sliding window."""
 
     parameters: Parameters
-    start: Statistics
-    entries: tuple[Expectation, ...] = ()
-    entries_sum: Expectation | None = None
-    latest: Expectation | None = None
+    start: Statistics  # pseudo-statistics of the start, per unit of weight; they fill the window until rows do
+    entries: tuple[Expectation, ...] = ()  # complete entries, the oldest first
+    entries_sum: Expectation | None = None  # their sum
+    latest: Expectation | None = None  # the entry that is being filled
 
     @property
     def accumulated(self) -> Expectation | None:
@@ -54,19 +40,9 @@ class WindowState(StreamState):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """EM on the latest rows, one update a batch.
+    """EM on the latest rows, one update a batch."""
 
-    Parameters
-    ----------
-    n_rows : int
-        Length of the window.
-    structure : CovarianceStructure
-        The family of covariances.
-    reg_covar : float
-        Added to every variance by the M-step.
-    """
-
-    n_rows: int
+    n_rows: int  # length of the window
     structure: CovarianceStructure
     reg_covar: float
 

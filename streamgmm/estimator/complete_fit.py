@@ -39,7 +39,7 @@ from streamgmm.fitting.context import FitContext, FitState, FitTask
 from streamgmm.fitting.driver import run_phases
 from streamgmm.fitting.final_pass import FinalPassState
 from streamgmm.fitting.partition_statistics import PartitionStatistics
-from streamgmm.fitting.phases import make_fit_phases
+from streamgmm.fitting.starts_phase import make_fit_phases
 from streamgmm.fitting.plan import choose_algorithm, ends_with_whole_passes
 from streamgmm.fitting.progress import Progress
 from streamgmm.fitting.starts_phase import StartsState

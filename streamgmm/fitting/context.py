@@ -29,30 +29,14 @@ from streamgmm.persistence.codec import persistent
 @persistent("fit-task-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class FitTask:
-    """Inputs of a fit besides its settings: only the same can resume it.
+    """Inputs of a fit besides its settings: only the same can resume it."""
 
-    Attributes
-    ----------
-    rows : Fingerprint or None
-        Of the source; None where no checkpoint is kept.
-    algorithm : str
-        The chosen one.
-    seed : int
-        Of all draws from the rows.
-    random : tuple
-        State of the generator of starts, as from `numpy.random.RandomState.get_state`.
-    before : Parameters or None
-        Of an earlier fit, where this is a warm start.
-    previous : float
-        Lower bound of the earlier fit.
-    """
-
-    rows: Fingerprint | None
-    algorithm: str
-    seed: int
-    random: tuple[Any, ...]
-    before: Parameters | None
-    previous: float
+    rows: Fingerprint | None  # of the source; None where no checkpoint is kept
+    algorithm: str  # the chosen one
+    seed: int  # of all draws from the rows
+    random: tuple[Any, ...]  # state of the generator of starts, as from `numpy.random.RandomState.get_state`
+    before: Parameters | None  # of an earlier fit, where this is a warm start
+    previous: float  # lower bound of the earlier fit
 
     def validate(self) -> None:
         """Raise ValueError unless there is the state of a generator."""
@@ -63,23 +47,7 @@ class FitTask:
 
 @dataclass(slots=True, eq=False)
 class FitContext:
-    """All that the phases of a fit depend on.
-
-    Attributes
-    ----------
-    source : Source
-        The rows.
-    settings : EMSettings
-        Of all stages.
-    task : FitTask
-        What the fit began with.
-    n_components, n_init, init_params, max_iter, split_merge
-        As in `GaussianMixture`.
-    random : RandomState
-        Of the starts.
-    user_start : UserStart
-        Parts of the start that the user gave.
-    """
+    """All that the phases of a fit depend on."""
 
     source: Source
     settings: EMSettings
@@ -89,7 +57,7 @@ class FitContext:
     init_params: str
     max_iter: int
     split_merge: bool
-    random: RandomState
+    random: RandomState  # of the starts
     user_start: UserStart
 
     _subsample: Subsample | None = None
@@ -136,18 +104,10 @@ class FitContext:
 @persistent("fit-notes-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class FitNotes:
-    """Facts about a fit that later phases only carry.
-
-    Attributes
-    ----------
-    restarts : Restarts or None
-        Restarts that were tried to find the starts.
-    segments : Segments
-        Sampled order of the storage.
-    """
+    """Facts about a fit that later phases only carry."""
 
     restarts: Restarts | None = None
-    segments: Segments = field(default_factory=Segments)
+    segments: Segments = field(default_factory=Segments)  # sampled order of the storage
 
 
 class FitState(PhaseState):

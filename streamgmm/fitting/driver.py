@@ -1,7 +1,7 @@
 """The driver of fits and selections: a list of phases, of which any can be resumed in its middle.
 
 A fit is subsample and starts → EM → refinement → final pass; a selection is subsample and starts of all sizes → EM of
-all candidates → final pass. PhaseA state names its phase.
+all candidates → final pass. A state names its phase.
 """
 
 from __future__ import annotations
@@ -40,22 +40,7 @@ class Phase(Protocol[State]):
 
 
 def run_phases(phases: Sequence[Phase[Any]], state: PhaseState, observe: Observe) -> Any:
-    """Run all phases to the end.
-
-    Parameters
-    ----------
-    phases : sequence of Phase
-        In their order.
-    state : PhaseState
-        State of the phase to begin with, or as an earlier call left it.
-    observe : callable
-        Sees every event, and the state that the fit could be resumed from.
-
-    Returns
-    -------
-    object
-        What the last phase returns.
-    """
+    """Run the phases from the one that the state belongs to; return the result of the last."""
     first = [phase.name for phase in phases].index(state.phase)
     for phase in phases[first:]:
         if phase is not phases[first]:

@@ -19,30 +19,20 @@ from streamgmm.fitting.storage_order import StorageOrderMonitor
 from streamgmm.initialization.outliers import RELOCATED, OutlierSampler, propose_relocation
 from streamgmm.iteration.loop import Event, pick
 from streamgmm.iteration.run import Run, Stage, Trajectory, best_trajectory, run_stages, summarize_run
+from streamgmm.persistence.codec import persistent
 
 LEAST_PASSES = 3  # of a candidate for outliers, before the worse of two candidates is dropped
-from streamgmm.persistence.codec import persistent
 
 
 @persistent("fit-em-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class EMState(FitState):
-    """State of the EM of all starts.
-
-    Attributes
-    ----------
-    run : Run
-        The starts in the middle of their passes.
-    notes : FitNotes
-        To be carried on.
-    outliers : KeyedRows or None
-        Poorly explained rows that the current pass has drawn so far.
-    """
+    """State of the EM of all starts."""
 
     phase: ClassVar[str] = "em"
     run: Run
     notes: FitNotes = field(default_factory=FitNotes)
-    outliers: KeyedRows | None = None
+    outliers: KeyedRows | None = None  # poorly explained rows that the current pass has drawn so far
 
     def describe(self) -> str:
         """Return in words how far the run has come."""

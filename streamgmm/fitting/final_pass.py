@@ -19,17 +19,7 @@ from streamgmm.persistence.codec import persistent
 @persistent("fit-final-pass-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class FinalPassState(FitState):
-    """State of the final pass.
-
-    Attributes
-    ----------
-    winner : Trajectory
-        The outcome of the fit.
-    notes : FitNotes
-        To be carried on.
-    evaluation : EvaluationState
-        Progress of the pass.
-    """
+    """State of the final pass."""
 
     phase: ClassVar[str] = "final pass"
     winner: Trajectory

@@ -26,21 +26,11 @@ from streamgmm.persistence.codec import persistent
 @persistent("partition-statistics-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class PartitionStatistics:
-    """Statistics of each partition of the rows that a model has learnt.
+    """Statistics of each partition of the rows that a model has learnt."""
 
-    Attributes
-    ----------
-    partitions : Partitions
-        The rows of each entry.
-    entries : IncrementalState
-        Their statistics, each under the parameters of its time.
-    is_weighted : bool
-        The rows have sample weights.
-    """
-
-    partitions: Partitions
-    entries: IncrementalState
-    is_weighted: bool = False
+    partitions: Partitions  # the rows of each entry
+    entries: IncrementalState  # each under the parameters of its time
+    is_weighted: bool = False  # the rows have sample weights
 
     @property
     def accumulated(self) -> Expectation | None:

@@ -66,28 +66,13 @@ def plan_stages(
     tap: Callable[[Sequence[Chunk]], None] | None = None,
     before_moves: bool = False,
 ) -> list[Stage]:
-    """Return the stages of a fit.
+    """Return the stages of a fit by an algorithm of `ALGORITHMS`, or of a staged fit.
 
-    Parameters
-    ----------
-    algorithm : str
-        A name of `ALGORITHMS`, or 'staged': a stepwise pass comes first, because a step early in a fit is worth more
-        than a precise one; one or two incremental passes take out its noise; batch EM ends it, accelerated unless a
-        tolerance was set.
-    source : Source
-        The rows.
-    settings : EMSettings
-        Of all stages.
-    n_components, n_starts, seed : int
-        Size, candidates, and seed of all draws from the rows.
-    tap : callable, optional
-        Sees the chunks that the first pass of a stepwise stage reads.
-    before_moves : bool, default=False
-        Split and merge moves follow, so that a plateau is an end.
+    'staged' begins with a stepwise pass, because a step early in a fit is worth more than a precise one. One or two
+    incremental passes take out its noise. Batch EM ends it, accelerated unless a tolerance was set.
 
-    Returns
-    -------
-    list of Stage
+    ``tap`` sees the chunks that the first pass of a stepwise stage reads. With ``before_moves`` a plateau is an end,
+    because split and merge moves follow.
     """
     plan = partial(_plan_stage, source, settings, n_components, n_starts, seed, before_moves)
     if algorithm != STAGED:

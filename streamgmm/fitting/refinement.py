@@ -52,52 +52,38 @@ def find_redundant_components(trajectory: Trajectory) -> Iterator[tuple[str, Com
 
 def _find_near_pairs(parameters: Parameters) -> NDArray[np.intp]:
     """Return pairs of components whose means are near, in standard deviations of the first."""
-    factors, found = parameters.precision_factors, []
+    factors, pairs = parameters.precision_factors, []
     for one, mean in enumerate(parameters.means[:-1]):
         steps, factor = parameters.means[one + 1 :] - mean, factors[one % len(factors)]
         whitened = steps @ factor if factors.ndim == 3 else steps * factor
         others = one + 1 + np.flatnonzero((whitened**2).sum(axis=1) < MERGE_DISTANCE)
-        found.append(np.column_stack([np.full(len(others), one), others]))
-    return np.concatenate([np.empty((0, 2), np.intp), *found])
+        pairs.append(np.column_stack([np.full(len(others), one), others]))
+    return np.concatenate([np.empty((0, 2), np.intp), *pairs])
 
 
-def refine_candidates(candidates: list[Parameters], score: float, trials: ValidationSplit) -> list[Parameters]:
+def refine_candidates(candidates: list[Parameters], score: float, split: ValidationSplit) -> list[Parameters]:
     """Return the best candidates after more EM on the subsample, as far as they exceed a score."""
-    ran = drop_degenerate(trials.run_em(candidates, SEARCH.move_passes))
-    order = np.argsort(-trials.score_on_validation(ran))[: SEARCH.moves_kept] if ran else ()
-    settled = drop_degenerate(trials.run_em([ran[place] for place in order], SEARCH.kept_move_passes, accelerated=True))
-    scores = trials.score_on_validation(settled) if settled else ()
-    return [one for one, now in zip(settled, scores, strict=True) if now > score + SEARCH.min_move_gain]
+    ran = drop_degenerate(split.run_em(candidates, SEARCH.move_passes))
+    order = np.argsort(-split.score_on_validation(ran))[: SEARCH.moves_kept] if ran else ()
+    converged = drop_degenerate(
+        split.run_em([ran[index] for index in order], SEARCH.kept_move_passes, accelerated=True)
+    )
+    scores = split.score_on_validation(converged) if converged else ()
+    return [one for one, now in zip(converged, scores, strict=True) if now > score + SEARCH.min_move_gain]
 
 
 @persistent("fit-refinement-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class RefinementState(FitState):
-    """State of the refinement.
-
-    Attributes
-    ----------
-    winner : Trajectory
-        The best so far.
-    passes : int
-        Passes that may yet be spent.
-    notes : FitNotes
-        To be carried on.
-    is_repair_refused : bool
-        A repair was tried and was no improvement.
-    attempt : str
-        Name of the attempt that is made on all rows.
-    run : Run or None
-        Its candidates in the middle of their passes.
-    """
+    """State of the refinement."""
 
     phase: ClassVar[str] = "refinement"
-    winner: Trajectory
-    passes: int
+    winner: Trajectory  # the best so far
+    passes: int  # passes that may yet be spent
     notes: FitNotes = field(default_factory=FitNotes)
-    is_repair_refused: bool = False
-    attempt: str = ""
-    run: Run | None = None
+    is_repair_refused: bool = False  # a repair was tried and was no improvement
+    attempt: str = ""  # name of the attempt that is made on all rows
+    run: Run | None = None  # its candidates in the middle of their passes
 
     def describe(self) -> str:
         """Return in words how far the refinement has come."""
@@ -176,15 +162,15 @@ def _leave_plateaus(stage: Stage) -> Stage:
 
 
 def _propose_candidates(
-    parameters: Parameters, kept: ComponentArrays | None, trials: ValidationSplit
+    parameters: Parameters, kept: ComponentArrays | None, split: ValidationSplit
 ) -> list[Parameters]:
     """Return candidates that are better on the subsample: with lost components replaced, or after a move."""
     if kept is not None:
-        candidates = [resize_mixture(kept.to_parameters(trials.structure), parameters.n_components, trials)]
+        candidates = [resize_mixture(kept.to_parameters(split.structure), parameters.n_components, split)]
     else:
-        candidates = list(islice(propose_moves(parameters, trials), SEARCH.moves_per_round))
-    settled = trials.run_em([parameters], SEARCH.kept_move_passes, accelerated=True)[0] or parameters
-    return refine_candidates(candidates, float(trials.score_on_validation([settled])[0]), trials)
+        candidates = list(islice(propose_moves(parameters, split), SEARCH.moves_per_round))
+    converged = split.run_em([parameters], SEARCH.kept_move_passes, accelerated=True)[0] or parameters
+    return refine_candidates(candidates, float(split.score_on_validation([converged])[0]), split)
 
 
 def _join_trajectories(before: Trajectory, name: str, after: Trajectory) -> Trajectory:

@@ -1,15 +1,17 @@
-"""Subsample and starts: the first phase of a fit."""
+"""The phases of a fit in their order, and the first: subsample and starts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from streamgmm.data.subsample import SubsampleState
 from streamgmm.fitting.context import FitContext, FitNotes, FitState
-from streamgmm.fitting.driver import Observe, count_groups
-from streamgmm.fitting.em_phase import EMState
+from streamgmm.fitting.driver import Observe, Phase, count_groups
+from streamgmm.fitting.em_phase import EMPhase, EMState
+from streamgmm.fitting.final_pass import FinalPass
 from streamgmm.fitting.plan import begins_with_whole_passes
+from streamgmm.fitting.refinement import RefinementPhase
 from streamgmm.initialization import find_starts
 from streamgmm.initialization.find_starts import check_warm_start
 from streamgmm.initialization.split_merge import resize_mixture
@@ -76,3 +78,8 @@ class StartsPhase:
             trajectories = find_starts.run_em_on_subsample(subsample, starts, structure, reg_covar)
             starts = [trajectory.parameters for trajectory in trajectories]
         return EMState(start_run(starts), FitNotes(restarts))
+
+
+def make_fit_phases(context: FitContext) -> list[Phase[Any]]:
+    """Return the phases of a fit: starts, EM, refinement, final pass."""
+    return [StartsPhase(context), EMPhase(context), RefinementPhase(context), FinalPass(context.source)]

@@ -13,30 +13,21 @@ from streamgmm.data.source import Chunk
 from streamgmm.errors import OrderWarning
 from streamgmm.model.drift import DriftMonitor, measure_order
 from streamgmm.model.parameters import Array
+from streamgmm.persistence.codec import persistent
 
 SEGMENTS_PER_CHUNK, ROWS_PER_SEGMENT = 16, 64
-from streamgmm.persistence.codec import persistent
 
 
 @persistent("segments-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class Segments:
-    """Moments of rows that are stored together, one entry for each sampled segment.
+    """Moments of rows that are stored together, one entry for each sampled segment."""
 
-    Attributes
-    ----------
-    positions : ndarray of shape (m, 2)
-        Index of the chunk, and its first row (-1 where that is unknown).
-    means, variances : ndarray of shape (m, d) or (0, 0)
-        Of the sampled rows.
-    sizes : ndarray of shape (m,)
-        Number of sampled rows.
-    """
-
+    # (m, 2): index of the chunk, and its first row (-1 where that is unknown)
     positions: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
     means: Array = field(default_factory=lambda: np.empty((0, 0)))
-    variances: Array = field(default_factory=lambda: np.empty((0, 0)))
-    sizes: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    variances: Array = field(default_factory=lambda: np.empty((0, 0)))  # (m, d) or (0, 0)
+    sizes: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))  # (m,): number of sampled rows
 
 
 class StorageOrderMonitor:

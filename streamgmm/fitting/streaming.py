@@ -27,6 +27,7 @@ from streamgmm.model.drift import DriftMonitor, count_degrees_of_freedom
 from streamgmm.model.em import Expectation
 from streamgmm.model.likelihood import LogLikelihood
 from streamgmm.model.parameters import Parameters
+from streamgmm.persistence.codec import persistent
 
 DRIFT_WINDOW_ROWS = 100  # for each degree of freedom
 STREAM_STATES: dict[str, type[StreamState]] = {
@@ -34,37 +35,19 @@ STREAM_STATES: dict[str, type[StreamState]] = {
     "stepwise": StepwiseState,
     "window": WindowState,
 }
-from streamgmm.persistence.codec import persistent
 
 
 @persistent("stream-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class Stream:
-    """State of a stream between two calls.
-
-    Attributes
-    ----------
-    algorithm : str
-        Name of the algorithm that the state belongs to.
-    state : AlgorithmState
-        Its state; the next batch is read under ``state.parameters``.
-    reported : Parameters
-        To be shown.
-    monitor : DriftMonitor
-        Watches for the drift that triggers `OrderWarning`.
-    n_rows : int
-        Rows learnt, those before the stream began included.
-    prequential : LogLikelihood or None
-        Of every row under parameters that had not seen it, from the first batch after the start.
-    history : History
-        One record an update.
-    """
+    """State of a stream between two calls."""
 
     algorithm: str
     state: StreamState
-    reported: Parameters
-    monitor: DriftMonitor
-    n_rows: int = 0
+    reported: Parameters  # parameters to be shown
+    monitor: DriftMonitor  # watches for the drift that triggers `OrderWarning`
+    n_rows: int = 0  # rows learnt, those before the stream began included
+    # of every row under parameters that had not seen it, from the first batch after the start
     prequential: LogLikelihood | None = None
     history: History = field(default_factory=History)
 
@@ -128,28 +111,9 @@ def learn_rows(
 ) -> Stream:
     """Learn all rows of a source, batch by batch, in one reading.
 
-    Parameters
-    ----------
-    stream : Stream
-        Where to begin.
-    source : Reading
-        The rows.
-    settings : EMSettings
-        Of the algorithm.
-    seed : int
-        Of the draws.
-    stage : str, default='online'
-        Name in the history.
-    is_scored : bool, default=True
-        The parameters had not seen the rows, so that their likelihood is prequential.
-    observe : callable, optional
-        Sees the stream after each batch, before `report_stream`.
-    search : callable, optional
-        Finds a new start, where the rows of the first turn out to be unlike most.
-
-    Returns
-    -------
-    Stream
+    ``stage`` names the updates in the history. ``is_scored`` tells that the parameters had not seen the rows, so that
+    their likelihood is prequential. ``observe`` sees the stream after each batch, before `report_stream`. ``search``
+    finds a new start, where the rows of the first turn out to be unlike most.
     """
     _, algorithm = choose_stream_algorithm(settings, seed)
     size = settings.choose_batch_size(None)

@@ -1,6 +1,6 @@
 """Tuned constants of the search for a start, and how much of it a fit can afford.
 
-Effort is counted in rows read, never in seconds, so that the same seed gives the same start on any machine.
+Work is counted in rows read, never in seconds, so that the same seed gives the same start on any machine.
 "quality", "cost" and "latency" are sections of ``benchmarks/README.md``.
 """
 
@@ -15,23 +15,11 @@ from streamgmm.model.criteria import n_parameters
 
 
 class HalvingRound(NamedTuple):
-    """Round of successive halving: EM from the best starts of the round before.
+    """Round of successive halving: EM from the best starts of the round before."""
 
-    Attributes
-    ----------
-    passes : int
-        Passes of EM, at most.
-    keep_one_in : int
-        All starts are divided by this number to give the starts of the round.
-    all_rows : bool
-        Learn from the whole subsample instead of the training rows.
-    accelerated : bool
-        Run accelerated EM.
-    """
-
-    passes: int
-    keep_one_in: int
-    all_rows: bool
+    passes: int  # passes of EM, at most
+    keep_one_in: int  # all starts are divided by this number to give the starts of the round
+    all_rows: bool  # learn from the whole subsample instead of the training rows
     accelerated: bool
 
 

@@ -28,19 +28,11 @@ PAIR_ENTRIES = 2**20  # entries of pair covariances that are in memory at a time
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ComponentArrays:
-    """Components of a mixture, each with a covariance of its own even if the family shares it.
+    """Components of a mixture, each with a covariance of its own even if the family shares it."""
 
-    Attributes
-    ----------
-    weights : ndarray of shape (k,)
-    means : ndarray of shape (k, d)
-    covariances : ndarray of shape (k, d, d) or (k, d)
-        Matrices, or variances in the diagonal families.
-    """
-
-    weights: Array
-    means: Array
-    covariances: Array
+    weights: Array  # (k,)
+    means: Array  # (k, d)
+    covariances: Array  # (k, d, d), or variances (k, d) in the diagonal families
 
     @classmethod
     def from_parameters(cls, parameters: Parameters) -> ComponentArrays:

@@ -1,6 +1,6 @@
 """Start methods: responsibilities of some rows, from which an M-step makes starting parameters.
 
-Given all rows of a small array, k-means and the other methods of scikit-learn give scikit-learn's own starts, draw by
+On all rows of a small array, k-means and the other methods of scikit-learn give scikit-learn's own starts, draw by
 draw.
 """
 

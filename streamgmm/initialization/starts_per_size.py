@@ -31,18 +31,10 @@ from streamgmm.persistence.codec import persistent
 @persistent("starts-of-size-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class StartsOfSize:
-    """Starts of one size.
+    """Starts of one size."""
 
-    Attributes
-    ----------
-    starts : tuple of Parameters
-        Best first, by their validation scores; empty if all degenerate.
-    restarts : Restarts or None
-        What multi-start tried; None if it did not run.
-    """
-
-    starts: tuple[Parameters, ...]
-    restarts: Restarts | None = None
+    starts: tuple[Parameters, ...]  # best first, by their validation scores; empty if all degenerate
+    restarts: Restarts | None = None  # None if multi-start did not run
 
 
 def find_starts_per_size(

@@ -14,7 +14,7 @@ from streamgmm.model.parameters import Array, Parameters
 
 @dataclass(frozen=True, slots=True)
 class UserStart:
-    """Parts of a start that the user gives; None for those to be found. Shapes are the internal ones."""
+    """Starting parameters that the user gives, in internal shapes; None for those to be searched."""
 
     structure: CovarianceStructure
     weights: Array | None = None
@@ -55,7 +55,7 @@ class UserStart:
         return Parameters(self.weights, self.means, self.structure.invert(self.factors)[1], self.factors)
 
     def override(self, parameters: Parameters) -> Parameters:
-        """Return other parameters with the given parts in their place."""
+        """Return parameters in which those of the user replace the others."""
         covariances, factors = parameters.covariances, parameters.precision_factors
         if self.factors is not None:
             covariances, factors = self.structure.invert(self.factors)[1], self.factors

@@ -51,19 +51,9 @@ def run_em(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ValidationSplit:
-    """Training and validation rows of a subsample, and the mixtures to fit to them.
+    """Training and validation rows of a subsample, and the mixtures to fit to them."""
 
-    Attributes
-    ----------
-    training, validation : Subsample
-        Disjoint rows; the same object where rows are too few to hold some out.
-    structure : CovarianceStructure
-        Covariance family.
-    reg_covar : float
-        Added to variances in the M-step.
-    """
-
-    training: Subsample
+    training: Subsample  # disjoint rows; the same object where rows are too few to hold some out
     validation: Subsample
     structure: CovarianceStructure
     reg_covar: float

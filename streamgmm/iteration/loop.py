@@ -14,11 +14,11 @@ from streamgmm.data import execution
 from streamgmm.data.execution import ChunkGroup
 from streamgmm.errors import DegenerateError
 from streamgmm.model.parameters import Parameters
+from streamgmm.persistence.codec import persistent
 
 Item = TypeVar("Item")
 Passes = Callable[[int, int], Iterator[ChunkGroup]]
 """Makes the chunk groups of pass 1, 2, …, less as many as were taken before."""
-from streamgmm.persistence.codec import persistent
 
 
 def pick(candidate: int, shared: Item | tuple[Item, ...]) -> Item:
@@ -28,44 +28,22 @@ def pick(candidate: int, shared: Item | tuple[Item, ...]) -> Item:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Update:
-    """Change of the parameters of one candidate.
+    """Change of the parameters of one candidate."""
 
-    Attributes
-    ----------
-    candidate : int
-        Index of the start that it descends from.
-    before : Parameters
-        Under which the rows were read.
-    parameters : Parameters
-        After the M-step.
-    info : UpdateInfo
-        Facts about the change.
-    """
-
-    candidate: int
-    before: Parameters
-    parameters: Parameters
+    candidate: int  # index of the start that it descends from
+    before: Parameters  # under which the rows were read
+    parameters: Parameters  # after the M-step
     info: UpdateInfo
 
 
 @persistent("position-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class Position:
-    """Position of the loop: from it, the loop takes the same steps as if it had not stopped.
+    """Position of the loop: from it, the loop takes the same steps as if it had not stopped."""
 
-    Attributes
-    ----------
-    number : int
-        Of the pass, from 1.
-    taken : int
-        Chunk groups of the pass that were taken.
-    states : tuple of (int, State)
-        Active candidates, each with the state of its algorithm.
-    """
-
-    number: int
-    taken: int
-    states: tuple[tuple[int, AlgorithmState], ...]
+    number: int  # of the pass, from 1
+    taken: int  # chunk groups of the pass that were taken
+    states: tuple[tuple[int, AlgorithmState], ...]  # active candidates, each with the state of its algorithm
 
     def validate(self) -> None:
         """Raise ValueError where there is no such pass."""
@@ -84,27 +62,13 @@ class Position:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Event:
-    """One chunk group.
+    """One chunk group."""
 
-    Attributes
-    ----------
-    number : int
-        Of the pass, from 1.
-    rows : int
-        Rows of the group.
-    ends_pass : bool
-        The pass ends with it.
-    updates : tuple of Update
-        One for each candidate whose parameters changed.
-    position : Position
-        After it.
-    """
-
-    number: int
+    number: int  # of the pass, from 1
     rows: int
     ends_pass: bool
-    updates: tuple[Update, ...]
-    position: Position
+    updates: tuple[Update, ...]  # one for each candidate whose parameters changed
+    position: Position  # after the group
 
 
 def start_position(starts: Sequence[Parameters], algorithm: Algorithm[Any] | tuple[Algorithm[Any], ...]) -> Position:
@@ -118,28 +82,10 @@ def iterate(
     algorithm: Algorithm[Any] | tuple[Algorithm[Any], ...],
     n_passes: int | None = None,
 ) -> Generator[Event, Position | None, None]:
-    """Yield events for as long as the consumer wants, candidates remain, and passes have rows.
+    """Yield an event for each chunk group, up to pass ``n_passes``, while candidates remain and passes have rows.
 
-    Parameters
-    ----------
-    passes : callable
-        Makes the chunk groups of a pass.
-    position : Position
-        Where to begin; candidates may differ in size.
-    algorithm : Algorithm, or tuple of one for each start
-        Advances the states.
-    n_passes : int, optional
-        Number of the last pass; unlimited by default.
-
-    Yields
-    ------
-    Event
-        ``send`` a position to continue with fewer, more or changed candidates.
-
-    Raises
-    ------
-    DegenerateError
-        A candidate has degenerated; the error says which one.
+    The consumer may ``send`` a position, to continue with fewer, more or changed candidates. A DegenerateError says
+    which candidate has degenerated.
     """
     number, taken, states = position.number, position.taken, dict(position.states)
     while states and (n_passes is None or number <= n_passes):

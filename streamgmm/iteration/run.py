@@ -17,72 +17,38 @@ from streamgmm.iteration.loop import Event, Passes, Position, Update, iterate, p
 from streamgmm.model.drift import compute_drift_score
 from streamgmm.model.em import Expectation, compute_bound
 from streamgmm.model.parameters import Parameters
+from streamgmm.persistence.codec import persistent
 
 NO_ROWS = "X has no rows; pass at least one."
-from streamgmm.persistence.codec import persistent
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Passes by one algorithm.
+    """Passes by one algorithm."""
 
-    Attributes
-    ----------
-    name : str
-        Its name in the history.
-    algorithm : Algorithm, or tuple of one for each start
-        A tuple where candidates differ in size or family.
-    passes : callable
-        Makes the chunk groups of a pass.
-    stop : StoppingRule, or tuple of one for each start
-        Ends a candidate.
-    max_passes : int or None
-        Passes at most; None for as many as the fit has left.
-    partitions : Partitions or None, default=None
-        Partitions of the final state, where the algorithm keeps their entries for later.
-    is_recorded : bool, default=True
-        Updates are recorded in the history.
-    """
-
-    name: str
-    algorithm: Algorithm[Any] | tuple[Algorithm[Any], ...]
-    passes: Passes
-    stop: StoppingRule | tuple[StoppingRule, ...]
-    max_passes: int | None = None
+    name: str  # in the history
+    algorithm: Algorithm[Any] | tuple[Algorithm[Any], ...]  # a tuple where candidates differ in size or family
+    passes: Passes  # makes the chunk groups of a pass
+    stop: StoppingRule | tuple[StoppingRule, ...]  # ends a candidate
+    max_passes: int | None = None  # passes at most; None for as many as the fit has left
+    # partitions of the final state, where the algorithm keeps their entries for later
     partitions: Partitions | None = None
-    is_recorded: bool = True
+    is_recorded: bool = True  # updates are recorded in the history
 
 
 @persistent("trajectory-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class Trajectory:
-    """History and outcome of one start.
+    """History and outcome of one start."""
 
-    Attributes
-    ----------
-    parameters : Parameters
-        The latest to report.
-    lower_bounds : tuple of float
-        One a pass, nats a row. For batch EM the mean log-likelihood of the parameters before the M-step; else the bound
-        (free energy) of those after it.
-    converged : bool
-        The last stage ended by its stopping rule.
-    starved : tuple of int
-        Components that had no rows in the last M-step.
-    accumulated : Expectation or None
-        Of every row of the last pass, once; None after batch EM.
-    state : object
-        Of the last stage's algorithm, after its last pass.
-    history : History
-        One record an update.
-    """
-
-    parameters: Parameters
+    parameters: Parameters  # the latest to report
+    # one a pass, nats a row; for batch EM the mean log-likelihood of the parameters before the M-step; else the bound
+    # (free energy) of those after it
     lower_bounds: tuple[float, ...] = ()
-    converged: bool = False
-    starved: tuple[int, ...] = ()
-    accumulated: Expectation | None = None
-    state: AlgorithmState | None = None
+    converged: bool = False  # the last stage ended by its stopping rule
+    starved: tuple[int, ...] = ()  # components that had no rows in the last M-step
+    accumulated: Expectation | None = None  # of every row of the last pass, once; None after batch EM
+    state: AlgorithmState | None = None  # of the last stage's algorithm, after its last pass
     history: History = field(default_factory=History)
 
     @property
@@ -94,31 +60,16 @@ class Trajectory:
 @persistent("run-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """Candidates in the middle of their passes.
-
-    Attributes
-    ----------
-    trajectories : tuple of Trajectory
-        One for each candidate.
-    stage : int
-        Index of the current stage; the number of stages once the run has ended.
-    passes : int
-        Passes of the stages before.
-    bounds : tuple of tuple of float
-        Of each trajectory, those that the stopping rule of this stage sees.
-    updates : tuple of (float, tuple of int)
-        Of each trajectory's latest update: mean log-likelihood before it, nats a row, and starved components; NaN
-        before the first of the stage.
-    position : Position or None
-        Of the loop; None where the stage has not begun.
-    """
+    """Candidates in the middle of their passes."""
 
     trajectories: tuple[Trajectory, ...]
-    stage: int = 0
-    passes: int = 0
-    bounds: tuple[tuple[float, ...], ...] = ()
+    stage: int = 0  # index of the current stage; the number of stages once the run has ended
+    passes: int = 0  # passes of the stages before
+    bounds: tuple[tuple[float, ...], ...] = ()  # of each trajectory, those that the stopping rule of this stage sees
+    # of each trajectory's latest update: mean log-likelihood before it, nats a row, and starved components; NaN
+    # before the first of the stage
     updates: tuple[tuple[float, tuple[int, ...]], ...] = ()
-    position: Position | None = None
+    position: Position | None = None  # of the loop; None where the stage has not begun
 
     def validate(self) -> None:
         """Raise ValueError where the loop is at candidates that do not exist."""
@@ -186,30 +137,10 @@ Adjust = Callable[[Event, Run], Run]
 def run_stages(
     run: Run, stages: Sequence[Stage], *, max_iter: int, previous: float = -np.inf, adjust: Adjust | None = None
 ) -> list[Trajectory]:
-    """Take all candidates through the stages, in shared passes.
+    """Take all candidates through the stages, in at most ``max_iter`` shared passes.
 
-    Parameters
-    ----------
-    run : Run
-        From `start_run`, or as an earlier call left it.
-    stages : sequence of Stage
-        In their order.
-    max_iter : int
-        Passes of all stages together.
-    previous : float, optional
-        Lower bound that the first one is compared with, nats a row, for a warm start.
-    adjust : callable, optional
-        Sees every event, and may drop or add candidates at the end of a pass.
-
-    Returns
-    -------
-    list of Trajectory
-        One for each candidate.
-
-    Raises
-    ------
-    DegenerateError
-        A candidate has degenerated; the error says which one.
+    The first lower bound of a warm start is compared with ``previous``, nats a row. ``adjust`` sees every event, and
+    may drop or add candidates at the end of a pass. A DegenerateError says which candidate has degenerated.
     """
     while run.stage < len(stages):
         stage, left = stages[run.stage], max_iter - run.passes

@@ -41,18 +41,11 @@ class Expectation:
 @persistent("m-step-1")
 @dataclass(frozen=True, slots=True)
 class MStepInfo:
-    """Decisions of an M-step.
+    """Decisions of an M-step."""
 
-    Attributes
-    ----------
-    starved : tuple of int
-        Components with (almost) no rows. They keep their means and get the average covariance of the others.
-    held : tuple of int
-        Components with too few rows to learn from yet. They keep their means and covariances.
-    """
-
+    # components with (almost) no rows; they keep their means and get the average covariance of the others
     starved: tuple[int, ...] = ()
-    held: tuple[int, ...] = ()
+    held: tuple[int, ...] = ()  # components with too few rows to learn from yet; they keep their means and covariances
 
 
 def expected_log_density(statistics: Statistics, parameters: Parameters) -> float:

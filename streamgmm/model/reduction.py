@@ -39,19 +39,21 @@ def tree_sum(terms: Sequence[Term]) -> Term:
 Counter = tuple[tuple[int, Term], ...]
 
 
-def push(counter: Counter[Term], term: Term) -> Counter[Term]:
-    """Add a term, as a binary counter adds one: at most log2 of the number of terms are kept.
+def push(counter: Counter[Term], *terms: Term) -> Counter[Term]:
+    """Add terms, as a binary counter adds ones: at most log2 of the number of terms are kept.
 
     Examples
     --------
-    >>> push(push(push((), "a"), "b"), "c")
+    >>> push(push((), "a", "b"), "c")
     ((2, 'ab'), (1, 'c'))
     """
-    size = 1
-    while counter and counter[-1][0] == size:
-        (_, earlier), counter = counter[-1], counter[:-1]
-        term, size = earlier + term, 2 * size
-    return (*counter, (size, term))
+    for term in terms:
+        size = 1
+        while counter and counter[-1][0] == size:
+            (_, earlier), counter = counter[-1], counter[:-1]
+            term, size = earlier + term, 2 * size
+        counter = (*counter, (size, term))
+    return counter
 
 
 def total(counter: Counter[Term]) -> Term:
