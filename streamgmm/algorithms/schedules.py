@@ -53,10 +53,7 @@ class PowerDecay:
             )
 
     def __call__(self, before: float, rows: float, batch_size: float) -> float:
-        """Return the step of a batch."""
-        return _step_of_rows(
-            min(1.0, (before / batch_size) ** -self.exponent) if before > 0 else 1.0, rows / batch_size
-        )
+        return _repeat_step(min(1.0, (before / batch_size) ** -self.exponent) if before > 0 else 1.0, rows / batch_size)
 
 
 @persistent("schedule-constant-1")
@@ -83,8 +80,7 @@ class Constant:
             raise ValueError(f"step is {self.step}; give a number above 0 and at most 1.")
 
     def __call__(self, before: float, rows: float, batch_size: float) -> float:
-        """Return the step of a batch."""
-        return _step_of_rows(self.step, rows / batch_size)
+        return _repeat_step(self.step, rows / batch_size)
 
 
 @persistent("schedule-reciprocal-1")
@@ -101,7 +97,6 @@ class Reciprocal:
     averages: ClassVar[bool] = False  # the statistics are those of all batches already
 
     def __call__(self, before: float, rows: float, batch_size: float) -> float:
-        """Return the step of a batch."""
         return rows / (before + rows)
 
 
@@ -129,9 +124,8 @@ class HalfLife:
             raise ValueError(f"The half-life is {self.rows} rows; give a number above 0.")
 
     def __call__(self, before: float, rows: float, batch_size: float) -> float:
-        """Return the step of a batch."""
         return float(1.0 - 2.0 ** (-rows / self.rows))
 
 
-def _step_of_rows(step: float, batches: float) -> float:
+def _repeat_step(step: float, batches: float) -> float:
     return float(1.0 - (1.0 - step) ** batches)

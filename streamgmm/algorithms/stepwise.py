@@ -84,7 +84,7 @@ class Stepwise:
             statistics = (1.0 - step) * state.statistics.recentred(batch.statistics.origin) + statistics
             variance += (1.0 - step) ** 2 * state.variance
         # a step of 1 leaves nothing of the start to hold on to: it is an iteration of batch EM
-        least_rows = self._least_rows(batch) if step < 1.0 else 0.0
+        least_rows = count_component_parameters(self.structure, state.parameters.n_features) if step < 1.0 else 0
         effective_rows = 1.0 / variance
         parameters, m_step = self._maximize(statistics, effective_rows, state.parameters, least_rows)
         state = StepwiseState(
@@ -108,7 +108,8 @@ class Stepwise:
         whole = state.accumulated
         if not self.averaging or whole is None:
             return None
-        least_rows, rows = self._least_rows(whole), whole.likelihood.rows
+        least_rows = count_component_parameters(self.structure, state.parameters.n_features)
+        rows = whole.likelihood.rows
         if rows < ROWS_PER_PARAMETER * least_rows * len(whole.statistics.counts):
             return None
         return self._maximize(whole.statistics, rows, state.parameters, least_rows)
@@ -132,10 +133,6 @@ class Stepwise:
             current=current,
             least_rows=least_rows,
         )
-
-    def _least_rows(self, expectation: Expectation) -> float:
-        """Return the rows that a component needs for its own parameters: as many as it has parameters."""
-        return float(count_component_parameters(self.structure, expectation.statistics.origin.shape[1]))
 
 
 def _count_equivalent_rows(state: StepwiseState, batch: Expectation) -> float:

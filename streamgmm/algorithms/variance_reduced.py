@@ -175,7 +175,8 @@ class VarianceReduced:
             return None
         if state.report_correction is not None:
             statistics = statistics + state.report_correction
-        enough = self.settings.rows_per_parameter * self._least_rows(statistics) * len(statistics.counts)
+        needed = count_component_parameters(self.structure, state.start.n_features) * state.start.n_components
+        enough = self.settings.rows_per_parameter * needed
         return self._maximize(
             state, statistics, 0.0 if state.n_rows + state.earlier_rows >= enough else state.start_rows
         )
@@ -283,12 +284,8 @@ class VarianceReduced:
             self.reg_covar,
             effective_rows=rows + start_rows,
             current=state.anchor,
-            least_rows=self._least_rows(statistics),
+            least_rows=count_component_parameters(self.structure, state.start.n_features),
         )
-
-    def _least_rows(self, statistics: Statistics) -> float:
-        """Return the rows that a component needs for its own parameters: as many as it has parameters."""
-        return float(count_component_parameters(self.structure, statistics.origin.shape[1]))
 
 
 def _set_anchor(

@@ -37,17 +37,14 @@ def find_redundant_components(trajectory: Trajectory) -> Iterator[tuple[str, Com
     """Yield a description of starved or redundant components, and the mixture without them."""
     parts = ComponentArrays.from_parameters(trajectory.parameters)
     if starved := trajectory.starved:
-        which = f"component {starved[0]}" if len(starved) == 1 else f"components {', '.join(map(str, starved))}"
-        yield f"repair: {which} had no rows", parts.drop(*starved)
+        noun = "component" if len(starved) == 1 else "components"
+        yield f"repair: {noun} {', '.join(map(str, starved))} had no rows", parts.drop(*starved)
         return
     for loss, one, other in rank_merges(parts, _find_near_pairs(trajectory.parameters)):
         weight = float(parts.weights[one] + parts.weights[other])
         if loss > MERGE_LOSS * weight:
             break
-        yield (
-            f"repair: components {one} and {other} were the same",
-            parts.merge(one, other),
-        )
+        yield f"repair: components {one} and {other} were the same", parts.merge(one, other)
 
 
 def _find_near_pairs(parameters: Parameters) -> NDArray[np.intp]:

@@ -75,7 +75,7 @@ def find_starts(
 
     'auto' is multi-start; repeated k-means on small data; and k-means once where rows per parameter are many, where a
     part of the start is given, or where all starts degenerate. 'split' splits components, from a single one. All other
-    methods draw from the subsample. Of very many rows ``n_rows`` of the source, fewer starts are tried.
+    methods draw from the subsample. Where ``n_rows``, the rows of the source, are very many, fewer starts are tried.
     """
     structure = user_start.structure
     if init_params == "split":
@@ -91,21 +91,9 @@ def find_starts(
                 return run_multistart(*settings, choose_budget(structure, n_components, n_features, n_rows))
             if n_sampled < needed * n_parameters(structure, n_components, n_features):
                 return run_repeated_kmeans(*settings)
-    return _draw_starts(subsample, user_start, n_components, init_params, n_init, random, reg_covar), None
-
-
-def _draw_starts(
-    subsample: Subsample,
-    user_start: UserStart,
-    n_components: int,
-    init_params: str,
-    n_init: int,
-    random: RandomState,
-    reg_covar: float,
-) -> list[Parameters]:
-    method, structure = START_METHODS["kmeans" if init_params == "auto" else init_params], user_start.structure
+    method = START_METHODS["kmeans" if init_params == "auto" else init_params]
     drawn = (method(subsample, n_components, random) for _ in range(n_init))
-    return [user_start.override(estimate_start(subsample, part, structure, reg_covar)) for part in drawn]
+    return [user_start.override(estimate_start(subsample, part, structure, reg_covar)) for part in drawn], None
 
 
 def is_small_problem(n_rows: int, n_features: int, n_components: int, structure: CovarianceStructure) -> bool:

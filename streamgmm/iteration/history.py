@@ -48,7 +48,7 @@ class Record:
     updates: int = 1
 
     def merged(self, later: Record) -> Record:
-        """One record for both: rows add up, the likelihood and the shares are means a row, the larger drift counts."""
+        """Return one record for both: rows add up, the likelihood and the shares are means a row, the larger drift counts."""
         rows = self.rows + later.rows
         share = later.rows / rows if rows else 0.5
         return Record(
@@ -150,11 +150,7 @@ class History(Sequence[Record]):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __iter__(self) -> Iterator[Record]:
-        return iter(self.records)
-
     def __eq__(self, other: object) -> bool:
-        """Return True where all records are equal to the bit."""
         if not isinstance(other, History) or len(self) != len(other):
             return False
         mine, theirs = self.columns(), other.columns()

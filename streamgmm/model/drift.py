@@ -177,10 +177,8 @@ class DriftMonitor:
 
     def _end_window(self, parameters: Parameters) -> DriftMonitor:
         """Evaluate the full window, and begin an empty one."""
-        distance, dof = (
-            _compute_distance(self.shift, self.excess, self.rows, self.weight),
-            count_degrees_of_freedom(parameters),
-        )
+        distance = _compute_distance(self.shift, self.excess, self.rows, self.weight)
+        dof = count_degrees_of_freedom(parameters)
         effect = distance / self.rows
         factor = 1.0 + (self.rows / self.effective_rows if self.effective_rows > 0.0 else inf)
         alarm = distance > self.far * dof * factor and effect > self.large

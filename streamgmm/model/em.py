@@ -66,7 +66,7 @@ def compute_bound(expectation: Expectation, parameters: Parameters) -> float:
 
 
 def count_component_parameters(structure: CovarianceStructure, n_features: int) -> int:
-    """Return the free parameters of one component: its mean and its covariance."""
+    """Return the free parameters of one component, and so the rows that it needs to learn them."""
     return n_features + structure.n_parameters(1, n_features)
 
 
