@@ -53,6 +53,7 @@ class PowerDecay:
             )
 
     def __call__(self, before: float, rows: float, batch_size: float) -> float:
+        """Return the step of a batch."""
         return _repeat_step(min(1.0, (before / batch_size) ** -self.exponent) if before > 0 else 1.0, rows / batch_size)
 
 
@@ -80,6 +81,7 @@ class Constant:
             raise ValueError(f"step is {self.step}; give a number above 0 and at most 1.")
 
     def __call__(self, before: float, rows: float, batch_size: float) -> float:
+        """Return the step of a batch."""
         return _repeat_step(self.step, rows / batch_size)
 
 
@@ -97,6 +99,7 @@ class Reciprocal:
     averages: ClassVar[bool] = False  # the statistics are those of all batches already
 
     def __call__(self, before: float, rows: float, batch_size: float) -> float:
+        """Return the step of a batch."""
         return rows / (before + rows)
 
 
@@ -124,6 +127,7 @@ class HalfLife:
             raise ValueError(f"The half-life is {self.rows} rows; give a number above 0.")
 
     def __call__(self, before: float, rows: float, batch_size: float) -> float:
+        """Return the step of a batch."""
         return float(1.0 - 2.0 ** (-rows / self.rows))
 
 

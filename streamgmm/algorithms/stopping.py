@@ -37,6 +37,7 @@ class Tolerance:
     tol: float
 
     def __call__(self, bounds: Sequence[float], state: Any = None) -> bool:
+        """Return True to stop."""
         return len(bounds) > 1 and abs(bounds[-1] - bounds[-2]) < self.tol
 
 
@@ -56,6 +57,7 @@ class AitkenStop:
     gain: float
 
     def __call__(self, bounds: Sequence[float], state: Any = None) -> bool:
+        """Return True to stop."""
         if len(bounds) < 3:
             return False
         before, latest = bounds[-2] - bounds[-3], bounds[-1] - bounds[-2]
@@ -95,6 +97,7 @@ class AcceleratedStop:
     leaves_plateaus: bool = True
 
     def __call__(self, bounds: Sequence[float], state: Any = None) -> bool:
+        """Return True to stop."""
         if not state.is_accelerating or len(bounds) <= state.n_plain_passes:
             return self._converges_fast(bounds) if self.leaves_plateaus else AitkenStop(self.gain)(bounds)
         accelerated = bounds[state.n_plain_passes :]
@@ -132,6 +135,7 @@ class MaxPasses:
     """
 
     def __call__(self, bounds: Sequence[float], state: Any = None) -> bool:
+        """Return True to stop."""
         return False
 
 

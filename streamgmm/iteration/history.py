@@ -48,7 +48,7 @@ class Record:
     updates: int = 1
 
     def merged(self, later: Record) -> Record:
-        """Return one record for both: rows add up, the likelihood and the shares are means a row, the larger drift counts."""
+        """Return one record for both: rows add up, likelihood and shares are means a row, the larger drift counts."""
         rows = self.rows + later.rows
         share = later.rows / rows if rows else 0.5
         return Record(

@@ -192,7 +192,8 @@ def test_costly_starts_are_repeated_less_often(tune):
 )
 def test_the_search_depends_on_the_number_of_rows(n, d, k, way, monkeypatch):
     called = []
-    for name in ("run_repeated_kmeans", "run_multistart", "_draw_starts"):
+    for name in ("run_repeated_kmeans", "run_multistart"):
         monkeypatch.setattr(finding, name, lambda *arguments, name=name: called.append(name) or ([], None))
-    finding.find_starts(Subsample(np.zeros((n, d)), None), UserStart(FULL), k, "auto", 1, RandomState(0), 1e-6)
-    assert called == [way.__name__ if way else "_draw_starts"]
+    subsample = Subsample(RandomState(0).normal(size=(n, d)), None)
+    starts, _ = finding.find_starts(subsample, UserStart(FULL), k, "auto", 1, RandomState(0), 1e-6)
+    assert called == ([way.__name__] if way else []) and len(starts) == (way is None)
