@@ -70,6 +70,8 @@ def update(arguments: Namespace) -> int:
     source, output = arguments.source, arguments.output or arguments.model
     check_output(output, source)
     model = load(arguments.model)
+    if Path(arguments.model).is_file():
+        model.checkpoint = None  # the folder belongs to the fit; the file is the durable copy
     rows_before = model.n_samples_seen_
     if model.has_partition_statistics:
         if arguments.token is not None:

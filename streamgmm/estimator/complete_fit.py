@@ -113,7 +113,7 @@ def _check_fit(model: GaussianMixture, source: Source, algorithm: str) -> None:
         )
     if not source.repeatable and model.checkpoint is not None:
         raise SinglePassError(
-            "A fit that is interrupted is gone on with by reading X again, which is an iterator that can be "
+            "An interrupted fit is resumed by reading X again, but X is an iterator, which can be "
             "read only once. Pass a function that returns a fresh iterator for each pass, or an array, or "
             "learn the batches by partial_fit with a token each."
         )

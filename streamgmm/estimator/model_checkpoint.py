@@ -87,8 +87,8 @@ def check_is_fit(folder: Path, saved: SavedContent) -> None:
     """Raise CheckpointMismatch where a generation is not of a fit or a stream."""
     if not isinstance(saved.content, ModelGeneration):
         raise CheckpointMismatch(
-            f"{folder} holds a selection, not a fit; select goes on with it, or Selection.load if it has learnt "
-            "more since. Or choose another folder."
+            f"{folder} holds a selection, not a fit; resume it with select, or read it with Selection.load if it was "
+            "updated since. Or choose another folder."
         )
 
 
@@ -149,12 +149,13 @@ def attach_checkpoint(model: GaussianMixture) -> None:
         saved = _find_fit(model, writer)
         is_new = model._state.n_samples_seen is None
         if saved is not None and saved.content.progress is not None:
-            raise CheckpointMismatch(f"{folder} holds a fit that has not ended; call fit to go on with it, {REMEDY}")
+            raise CheckpointMismatch(f"{folder} holds a fit that has not ended; resume it with fit, {REMEDY}")
         if saved is not None and is_new:
             _check_settings(folder, saved.content, model, may_prolong=True)
         elif saved is not None and (saved.run, saved.number) != model._state.generation:
             raise CheckpointMismatch(
-                f"{folder} holds something else than this model has learnt; load it to go on with that, {REMEDY}"
+                f"{folder} holds a generation that this model does not continue; read it with "
+                f"GaussianMixture.load, {REMEDY}"
             )
     except BaseException:
         writer.store.close()

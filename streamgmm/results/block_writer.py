@@ -133,7 +133,7 @@ def _resume_or_create(
             reason = str(error)
         if not reason:
             return stored, _remove_faulty_files(stored)
-        warnings.warn(f"{partial} is not gone on with, but replaced: {reason}", stacklevel=4)
+        warnings.warn(f"{partial} is replaced, not resumed: {reason}", stacklevel=4)
         for entry in partial.iterdir():
             remove_path(entry)
     stored = StoredArray.create(partial, result, tile, provenance)

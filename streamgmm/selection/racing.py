@@ -23,13 +23,13 @@ from streamgmm.iteration.loop import Event, pick
 from streamgmm.iteration.run import Run, Stage, Trajectory, run_stages
 from streamgmm.model.em import ILL_DEFINED, Expectation
 from streamgmm.model.reduction import total
+from streamgmm.persistence.codec import persistent
 from streamgmm.selection.comparison import HeldOutLead, Key, Outcome, choose_best_start, find_lead
 from streamgmm.selection.context import RaceCandidate, SelectionContext, SelectionStartsPhase
 from streamgmm.selection.race_state import RaceState, SelectionState
 
 GAIN_ALLOWANCE = 10.0  # times the estimated remaining gain is granted to a candidate before it is dropped
 LEAST_PASSES = 6  # before that estimate counts; their gain is its lower limit
-from streamgmm.persistence.codec import persistent
 
 
 class RacePhase:

@@ -82,16 +82,16 @@ class SavedSelection:
 @persistent("selection-generation-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class SelectionGeneration:
-    """Content of a generation of a selection that is not made yet, or has learnt nothing since.
+    """Content of a generation of a selection that runs, or has ended without a call of `partial_fit`.
 
     Attributes
     ----------
     settings : dict
         Arguments of `streamgmm.select` that the result depends on.
     task : FitTask
-        What the selection began with, besides these.
+        Seed, random state and fingerprint of the rows.
     progress : SelectionState
-        How far it has come.
+        State of the current phase.
     """
 
     settings: dict[str, Any]
@@ -100,12 +100,12 @@ class SelectionGeneration:
 
 
 def load_selection(path: Path) -> tuple[dict[str, Any], tuple[str, int]]:
-    """Return the arguments of the selection in a file or checkpoint, and its run and generation; CheckpointError."""
+    """Return the arguments of a saved selection, and its run and generation; CheckpointError."""
     saved = load_saved(path)
     if isinstance(saved.content, SelectionGeneration):
         raise CheckpointMismatch(
-            f"{path} holds a selection that has learnt no rows since it was made, or is not yet made; call select "
-            "with this checkpoint and the same X to go on with it."
+            f"{path} holds a selection that runs or has not been updated since; call select with this checkpoint "
+            "and the same X to resume it."
         )
     if not isinstance(saved.content, SavedSelection):
         raise CheckpointMismatch(f"{path} holds a model, not a selection; streamgmm.load reads it.")
@@ -122,7 +122,7 @@ def load_running_selection(folder: Path) -> SelectionGeneration | None:
 
 
 def open_selection_writer(checkpoint: Any, position: tuple[str, int]) -> CheckpointWriter:
-    """Return a writer that goes on from a run and generation; CheckpointMismatch where the newest is another."""
+    """Return a writer that continues a generation; CheckpointMismatch unless it is the newest."""
     writer = open_writer(checkpoint, MIN_SECONDS)
     folder = writer.checkpoint.folder
 
@@ -133,7 +133,7 @@ def open_selection_writer(checkpoint: Any, position: tuple[str, int]) -> Checkpo
     try:
         if writer.store.read_newest(read_position) != position:
             raise CheckpointMismatch(
-                f"{folder} holds something else than this selection has learnt; Selection.load goes on with that, or "
+                f"{folder} holds a generation that this selection does not continue; read it with Selection.load, or "
                 "choose another folder."
             )
     except BaseException:
@@ -157,9 +157,9 @@ class SelectionCheckpoint:
     source : Source
         The rows.
     task : FitTask
-        What the selection begins with, if it is not resumed.
+        Seed and start of the selection, unless it is resumed.
     random : RandomState
-        Of its starts.
+        Random state of the starts.
     """
 
     def __init__(
@@ -177,12 +177,12 @@ class SelectionCheckpoint:
         self._checkpoint, self._resume, self._settings = checkpoint, resume, dict(settings)
 
     def __enter__(self) -> Self:
-        """Open the folder and find what there is to resume; CheckpointError where that must not be resumed."""
+        """Open the folder and read the generation to resume, if any; CheckpointError."""
         self.writer = open_writer(self._checkpoint, MIN_SECONDS)
         try:
             saved = find_resumable(self.writer, self._resume, "selection")
             if saved is not None:
-                self._take_over(self.writer.checkpoint.folder, saved)
+                self._resume_from(self.writer.checkpoint.folder, saved)
         except BaseException:
             self.writer.store.close()
             raise
@@ -196,7 +196,7 @@ class SelectionCheckpoint:
         return SelectionGeneration(self._settings, self.task, progress)
 
     def write_last(self, progress: SelectionState) -> None:
-        """Write a generation of a selection that has ended, which is not lost if there is no room for it."""
+        """Write the last generation; only warn if that fails, because the selection has ended."""
         try:
             generation: Generation = write_content(self.writer, self.make_content(progress))
         except CheckpointWriteError as error:
@@ -204,12 +204,11 @@ class SelectionCheckpoint:
             return
         self.position = (self.writer.run, generation.number)
 
-    def _take_over(self, folder: Path, saved: SavedContent) -> None:
+    def _resume_from(self, folder: Path, saved: SavedContent) -> None:
         content = saved.content
         if isinstance(content, SavedSelection):
             raise CheckpointMismatch(
-                f"{folder} holds a selection that has learnt more rows since it was made; Selection.load goes on with "
-                f"that, or {REMEDY}"
+                f"{folder} holds a selection that was updated since; read it with Selection.load, or {REMEDY}"
             )
         if not isinstance(content, SelectionGeneration):
             raise CheckpointMismatch(f"{folder} holds a fit or a stream, not a selection; choose another folder.")

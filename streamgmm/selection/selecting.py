@@ -1,4 +1,4 @@
-"""select(): how many components, and of which family? Every candidate learns from the same readings of the data."""
+"""Choose the number of components and the covariance family: all candidates are fitted in shared passes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from streamgmm.errors import DegenerateError, InputError, SinglePassError
 from streamgmm.estimator import GaussianMixture
 from streamgmm.estimator.complete_fit import summarize_fit
 from streamgmm.estimator.estimator_settings import RESUME, check_settings, draw_seed, em_settings
-from streamgmm.fitting import streaming as online
+from streamgmm.fitting import streaming
 from streamgmm.fitting.context import FitTask
 from streamgmm.fitting.driver import run_phases
 from streamgmm.fitting.progress import Progress
@@ -67,48 +67,46 @@ def select(
 ) -> Selection:
     """Choose the number of components and the family of covariances.
 
-    All candidates learn together: each chunk is read once a pass, and evaluated for all of them. So a selection reads
-    the data as often as its longest fit: once for a sample, once a pass, and once for the exact likelihoods.
+    All candidates are fitted in the same passes, so a selection reads the data as often as its slowest candidate.
 
     Parameters
     ----------
     X : as in `GaussianMixture.fit`
-        Rows. An iterator is read once: if it has no more than 32,768 rows (or 100·k·d, if that is more), they are kept
-        and learnt as an array would be; else the candidates are fitted to the first of them, and then learn all others
-        as they come by, as in `Selection.partial_fit`, which then says by what the best is chosen.
+        Rows. An iterator is read once. If it has at most 32,768 rows (or 100·k·d, if that is more), they are kept in
+        memory and used like an array. Otherwise the candidates are fitted to the first rows and then learn all others
+        by `Selection.partial_fit`, which also describes how the best is then chosen.
     n_components : iterable of int, default=range(1, 11)
-        Sizes to try.
+        Numbers of components to compare.
     covariance_types : sequence of {'full', 'tied', 'diag', 'spherical'}, default=('full',)
-        Families to try.
+        Covariance families to compare.
     n_init : int, default=1
-        Starts of each candidate that learn from all rows.
+        Number of starts of each candidate that are fitted to all rows.
     criterion : str, default='bic'
-        What is lowest for the chosen one, of the names in `streamgmm.model.information_criteria.CRITERIA`: 'bic',
-        'aic' or 'icl'; with 'heldout', what is highest. 'bic' asks which mixture the rows were drawn
-        from, 'icl' for clusters that are apart, 'aic' and 'heldout' for the best density. With very many rows, which
-        are never quite a mixture of Gaussians, BIC and AIC ask for ever more components; ICL and the ``gain`` of the
-        table then say more. 'heldout' deals a sample of the rows in two, of which the candidates learn one and are
-        judged by the other; all are then fitted to all rows.
+        A name in `streamgmm.model.information_criteria.CRITERIA`. The lowest 'bic', 'aic' or 'icl' wins; for
+        'heldout', the highest. 'bic' looks for the mixture that generated the rows, 'icl' for separated clusters, 'aic'
+        and 'heldout' for the best density. Real data are never exactly a mixture of Gaussians, so with very many rows
+        BIC and AIC choose ever more components; ICL and the ``gain`` column of the table are then more informative.
+        'heldout' splits a subsample into training and validation rows, compares the candidates on the validation rows,
+        and then fits all of them to all rows.
     sample_weight : array-like of shape (n_samples,), optional
         Frequency weights: a weight of 2 is the row twice.
     tol, reg_covar, max_iter, init_params, random_state
-        As in `GaussianMixture`. With ``tol='auto'`` EM is accelerated and a candidate ends when by its own estimate at
-        most max(0.1, ν/100) nats remain to be gained in total. With ``init_params='auto'`` many starts of each size are
-        tried on the sample, and besides what the next smaller size suggests by a split, and the next larger by a
-        merger.
+        As in `GaussianMixture`. With ``tol='auto'`` EM is accelerated, and a candidate stops once its estimated
+        remaining gain is at most max(0.1, ν/100) nats in total. With ``init_params='auto'`` many starts of each size
+        are compared on a subsample, including splits of the next smaller size and mergers of the next larger.
     verbose : int, default=0
-        With 1 or more, a progress bar, and in a terminal a table below it of the candidates that are best so far.
+        With 1 or more, show a progress bar and, in a terminal, a leaderboard of the best candidates so far.
     effective_n : float, optional
-        How many independent rows the rows are worth, where that is fewer than there are: neighbouring pixels say
-        nearly the same (`streamgmm.images.effective_n` estimates it), or weights are no counts ((Σw)²/Σw²). BIC, AIC
-        and ICL are then those of so many rows with the same mean log-likelihood. With ``criterion='heldout'`` it
-        changes no choice.
+        Number of independent rows, if smaller than the number of rows: neighbouring pixels are correlated
+        (`streamgmm.images.effective_n` estimates it), or the weights are not counts ((Σw)²/Σw²). BIC, AIC and ICL are
+        then computed for this number of rows with the same mean log-likelihood. It does not change the choice by
+        'heldout'.
     checkpoint : str, path-like or `Checkpoint`, optional
-        Folder in which the selection keeps what it has come to, so that the same call goes on where a process was
-        killed, to the same bits; and what `Selection.partial_fit` learns after that.
+        Folder for checkpoints. If the process is killed, the same call resumes there and returns the same bits.
+        `Selection.partial_fit` continues to write to it.
     resume : {'auto', 'never', 'must'}, default='auto'
-        Whether to go on with what the checkpoint holds: where there is something, without looking, or it is an error
-        that there is nothing.
+        'auto' resumes if the folder holds a checkpoint, 'never' starts anew, 'must' raises if there is nothing to
+        resume.
 
     Returns
     -------
@@ -119,36 +117,42 @@ def select(
     InputError
         The data or an argument cannot be used; a ValueError. The message says what, where, and the remedy.
     DegenerateError
-        No candidate has a covariance that can be inverted; a ValueError. One that has not is in the table with NaN.
+        Every candidate is degenerate; a ValueError. A single degenerate candidate has NaN in the table.
     SinglePassError
-        Batches that can be read only once, and a checkpoint, which needs them again; a ValueError.
+        A checkpoint was requested, but X can be read only once; a ValueError.
     CheckpointError
-        The checkpoint is used by another fit, was begun with other rows or arguments, is damaged, or cannot be
-        written; a RuntimeError.
+        The checkpoint is in use, belongs to other rows or arguments, is damaged, or cannot be written; a RuntimeError.
     KeyboardInterrupt
-        The selection was interrupted. With a checkpoint, it says where the same call goes on.
+        The selection was interrupted. With a checkpoint, the message says where the same call resumes.
 
     Warns
     -----
     ConvergenceWarning
-        The chosen mixture used up its passes.
+        The chosen mixture has not converged within ``max_iter`` passes.
 
     Notes
     -----
-    With 'bic' and 'aic' a candidate is dropped at the end of its first pass if rows held out of the sample leave it no
-    hope (``heldout`` of the table): if their log-densities are less than under the best one, compared row by row, by
-    more than five standard errors of the mean difference, ten times what more rows could give it (ν/n), and what it
-    saves by having fewer parameters. They say so of none where there are fewer than 16,384 rows, or weights. Later, not
-    before the seventh pass, one is dropped if its criterion would still be above the best one's had it gained ten times
-    what it may gain yet by its own estimate: the largest of Aitken's extrapolation, that of accelerated EM, and what
-    its last six passes have gained; the log-likelihoods compared are of all rows, so that no error of sampling is to be
-    allowed for. The table has the exact criteria of what a dropped candidate had come to. With 'icl' and 'heldout' none
-    is dropped.
+    The data are read once for the subsample, once a pass until the slowest candidate has converged, and once for the
+    exact likelihoods.
 
-    N in BIC is the number of rows; with weights, which are frequencies, their sum.
+    With 'bic' and 'aic', candidates that cannot win are dropped early, in two ways.
 
-    An iterator is read once. What is then known of a candidate is not its likelihood for all rows, but that of the
-    first, and of each later one before it was learnt; see ``evidence`` in `Selection`.
+    * After the first pass, by rows of the subsample that were held out (``heldout`` in the table). Log-densities are
+      compared row by row. A candidate is dropped if it trails the best one by more than the sum of five standard
+      errors of the mean difference, ten times its expected gain from more rows (ν/n), and what its smaller number of
+      parameters saves. This needs at least 16,384 rows without weights.
+    * From the seventh pass on, by its remaining gain. A candidate is dropped if its criterion would stay above the best
+      one's after gaining ten times its estimated remaining gain. The estimate is the largest of Aitken extrapolation,
+      the estimate of accelerated EM, and the gain of its last six passes. These log-likelihoods are of all rows, so
+      there is no sampling error.
+
+    The table has the exact criteria of dropped candidates at the parameters they had reached. With 'icl' and 'heldout'
+    no candidate is dropped.
+
+    N in BIC is the number of rows, or the sum of the weights, which are frequencies.
+
+    For an iterator, the likelihood of all rows under the final parameters is not known. The table has the prequential
+    likelihood instead; see ``evidence`` in `Selection`.
 
     scikit-learn's sign: lower is better. mclust's BIC and ICL are the negatives.
 
@@ -162,7 +166,7 @@ def select(
     >>> found.best.n_components, found.best.covariance_type
     (3, 'spherical')
     """
-    asked = _Asked.checked(n_components, covariance_types, criterion, effective_n, resume)
+    candidates = _Candidates.from_arguments(n_components, covariance_types, criterion, effective_n, resume)
     settings: dict[str, Any] = {
         "tol": tol,
         "reg_covar": reg_covar,
@@ -172,36 +176,48 @@ def select(
         "random_state": random_state,
         "verbose": verbose,
     }
-    largest = GaussianMixture(max(size for _, size in asked.keys), checkpoint=checkpoint, **settings)
+    largest = GaussianMixture(max(size for _, size in candidates.keys), checkpoint=checkpoint, **settings)
     check_settings(largest)
     source = as_source(X, sample_weight)
     task = FitTask(None, "select", draw_seed(random_state), (), None, 0.0)
-    learning = em_settings(largest)
+    em = em_settings(largest)
     if not source.repeatable:
         _check_single_pass(checkpoint, effective_n)
-        found = _once(source, asked, settings, learning, task)
+        selection = _select_in_one_reading(source, candidates, settings, em, task)
     elif checkpoint is None:
-        found = _chosen(source, source, asked, settings, learning, task, None)
+        selection = _run_selection(source, source, candidates, settings, em, task, None)
     else:
-        with _kept(checkpoint, resume, asked, settings, source, task) as kept:
-            found = _chosen(source, source, asked, settings, learning, kept.task, kept)
-        found.checkpoint, found._position = checkpoint, kept.position
-    if not found.best.converged_ and max_iter > 0 and found.criterion in CRITERIA:
+        with _make_checkpoint(checkpoint, resume, candidates, settings, source, task) as opened:
+            selection = _run_selection(source, source, candidates, settings, em, opened.task, opened)
+        selection.checkpoint, selection._position = checkpoint, opened.position
+    if not selection.best.converged_ and max_iter > 0 and selection.criterion in CRITERIA:
         warnings.warn(NOT_CONVERGED, ConvergenceWarning, stacklevel=2)
-    return found
+    return selection
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """What is to be chosen from, and by what."""
+class _Candidates:
+    """Arguments of `select` that name the candidates and the criterion, validated.
+
+    Attributes
+    ----------
+    keys : tuple of (str, int)
+        Family and size of each candidate.
+    criterion : str
+        Name of the criterion that decides.
+    effective_n : float or None
+        Number of independent rows.
+    """
 
     keys: tuple[Key, ...]
     criterion: str
     effective_n: float | None
 
     @classmethod
-    def checked(cls, n_components: Any, covariance_types: Any, criterion: str, effective_n: Any, resume: str) -> _Asked:
-        """Sizes and families, each once, in the order given."""
+    def from_arguments(
+        cls, n_components: Any, covariance_types: Any, criterion: str, effective_n: Any, resume: str
+    ) -> _Candidates:
+        """Return the candidates, each once, in the order given; InputError."""
         sizes = list(n_components) if isinstance(n_components, Iterable) else []
         if not sizes or not all(isinstance(size, Integral) and int(size) >= 1 for size in sizes):
             raise InputError(f"n_components is {n_components!r}; give integers of at least 1, such as range(1, 11).")
@@ -220,132 +236,150 @@ class _Asked:
 
 
 def _check_single_pass(checkpoint: Any, effective_n: float | None) -> None:
-    """Raise where something was asked for that rows which come by once do not give."""
+    """Raise if an argument needs X to be read more than once."""
     if checkpoint is not None:
         raise SinglePassError(
-            "A selection that is interrupted is gone on with by reading X again, which is an iterator that can be "
-            "read only once. Pass a function that returns a fresh iterator for each pass, or an array."
+            "An interrupted selection is resumed by reading X again, but X is an iterator, which can be read only "
+            "once. Pass a function that returns a fresh iterator for each pass, or an array."
         )
     if effective_n is not None:
         raise InputError(
-            "effective_n is of all rows, and X is an iterator, of which nobody knows how many it has. Pass a "
+            "effective_n counts all rows, but X is an iterator, whose number of rows is not known. Pass a "
             "function that returns a fresh iterator for each pass, or an array."
         )
 
 
-def _kept(
-    checkpoint: Any, resume: str, asked: _Asked, settings: dict[str, Any], source: Source, task: FitTask
+def _make_checkpoint(
+    checkpoint: Any, resume: str, candidates: _Candidates, settings: dict[str, Any], source: Source, task: FitTask
 ) -> SelectionCheckpoint:
-    """The checkpoint of a selection, which is not yet open."""
-    n_starts = len(asked.keys) * settings["n_init"]
+    """Return the checkpoint of a selection; entering it as a context opens its folder."""
+    n_starts = len(candidates.keys) * settings["n_init"]
     if n_starts > MAX_STARTS:
         raise InputError(
-            f"{len(asked.keys)} candidates from {settings['n_init']} starts each are more than the {MAX_STARTS} "
+            f"{len(candidates.keys)} candidates from {settings['n_init']} starts each are more than the {MAX_STARTS} "
             "starts that a checkpoint keeps; give fewer of them, or checkpoint=None."
         )
     seed = settings["random_state"]
-    kept_settings = {
-        "n_components": tuple(dict.fromkeys(size for _, size in asked.keys)),
-        "covariance_types": tuple(dict.fromkeys(family for family, _ in asked.keys)),
-        "criterion": asked.criterion,
-        "effective_n": asked.effective_n,
+    saved_settings = {
+        "n_components": tuple(dict.fromkeys(size for _, size in candidates.keys)),
+        "covariance_types": tuple(dict.fromkeys(family for family, _ in candidates.keys)),
+        "criterion": candidates.criterion,
+        "effective_n": candidates.effective_n,
         **{name: value for name, value in settings.items() if name != "verbose"},
         "random_state": int(seed) if isinstance(seed, Integral) else None,
     }
-    return SelectionCheckpoint(checkpoint, resume, kept_settings, source, task, deepcopy(check_random_state(seed)))
+    return SelectionCheckpoint(checkpoint, resume, saved_settings, source, task, deepcopy(check_random_state(seed)))
 
 
-def _chosen(
+def _run_selection(
     source: Source,
     named: Source,
-    asked: _Asked,
+    candidates: _Candidates,
     settings: dict[str, Any],
-    learning: EMSettings,
+    em: EMSettings,
     task: FitTask,
-    kept: SelectionCheckpoint | None,
-    dropping: bool = True,
+    opened: SelectionCheckpoint | None,
+    drops_early: bool = True,
 ) -> Selection:
-    """The selection by rows that can be read again; ``named`` has the names of their columns."""
+    """Run the selection on rows that can be read again.
+
+    Parameters
+    ----------
+    source : Source
+        The rows.
+    named : Source
+        Source of the column names.
+    candidates, settings, em, task
+        Arguments of `select`, as passed and as validated.
+    opened : SelectionCheckpoint or None
+        The open checkpoint.
+    drops_early : bool, default=True
+        Drop candidates that cannot win.
+    """
     random = deepcopy(check_random_state(settings["random_state"]))
-    if kept is not None:
+    if opened is not None:
         random = np.random.RandomState()
         random.set_state(task.random)
     context = SelectionContext(
         source=source,
-        settings=learning,
-        keys=asked.keys,
+        settings=em,
+        keys=candidates.keys,
         n_init=settings["n_init"],
         init_params=settings["init_params"],
         max_iter=settings["max_iter"],
-        criterion=CRITERIA[asked.criterion],
-        effective_n=asked.effective_n,
-        drops_early=dropping,
+        criterion=CRITERIA[candidates.criterion],
+        effective_n=candidates.effective_n,
+        drops_early=drops_early,
         seed=task.seed,
         random=random,
     )
-    begin = SelectionStartsState() if kept is None else kept.progress
+    begin = SelectionStartsState() if opened is None else opened.progress
 
     def make_content(progress: SelectionState) -> SelectionGeneration | None:
-        return None if kept is None else kept.make_content(progress)
+        return None if opened is None else opened.make_content(progress)
 
-    writer = None if kept is None else kept.writer
+    writer = None if opened is None else opened.writer
     with (
         Progress(source.n_rows, settings["verbose"], 10) as progress,
         Leaderboard(context, settings["verbose"]) as leaderboard,
         CheckpointSession("selection", writer, begin, make_content) as session,
     ):
 
-        def watch(event: Event | None, made: SelectionState) -> None:
+        def watch(event: Event | None, state: SelectionState) -> None:
             if event is not None:
                 progress.watch(event)
-                leaderboard.watch(event, made)
-            session.watch(made)
+                leaderboard.watch(event, state)
+            session.watch(state)
 
         final: SelectionFinalState = run_phases(make_selection_phases(context), begin, watch)
-    if kept is not None and begin is not final:
-        kept.write_last(final)
-    return _selection(named, asked, settings, learning, final.find_outcomes(context), final.race)
+    if opened is not None and begin is not final:
+        opened.write_last(final)
+    return _make_selection(named, candidates, settings, em, final.find_outcomes(context), final.race)
 
 
-def _selection(
+def _make_selection(
     named: Source,
-    asked: _Asked,
+    candidates: _Candidates,
     settings: dict[str, Any],
-    learning: EMSettings,
+    em: EMSettings,
     winners: Sequence[Outcome | None],
     race: RaceState,
 ) -> Selection:
-    """Models, their table, and the best of them."""
-    columns = make_table(asked.keys, winners, named.n_features, race.scores, asked.effective_n)
-    algorithm = "accelerated" if learning.tol is None else "batch"
+    """Return the fitted candidates, their table, and the best of them."""
+    columns = make_table(candidates.keys, winners, named.n_features, race.scores, candidates.effective_n)
+    algorithm = "accelerated" if em.tol is None else "batch"
     models: list[GaussianMixture | None] = []
-    for (family, size), won, starts_of_size in zip(asked.keys, winners, race.starts, strict=True):
+    for (family, size), winner, starts_of_size in zip(candidates.keys, winners, race.starts, strict=True):
         model = None
-        if won is not None:
+        if winner is not None:
             model = GaussianMixture(size, covariance_type=family, **settings)
-            own = replace(learning, structure=STRUCTURES[family])
+            own_settings = replace(em, structure=STRUCTURES[family])
             model._state = summarize_fit(
-                named, own, won.trajectory, won.accumulated, algorithm, starts_of_size.restarts
+                named, own_settings, winner.trajectory, winner.accumulated, algorithm, starts_of_size.restarts
             )
         models.append(model)
-    values = columns[asked.criterion] * (1.0 if CRITERIA[asked.criterion].lower_is_better else -1.0)
+    values = columns[candidates.criterion] * (1.0 if CRITERIA[candidates.criterion].lower_is_better else -1.0)
     values = np.where([model is None for model in models], np.nan, values)
-    if np.isnan(values).all():  # what rows held out were to judge has degenerated on the others
+    if np.isnan(values).all():  # with held-out rows: degenerate on the training rows
         raise DegenerateError(ILL_DEFINED)
     best = models[int(np.nanargmin(values))]
     assert best is not None
-    worth = 1.0 if asked.effective_n is None else asked.effective_n / best.criteria_["exact"].n_samples
-    return Selection(best, columns, asked.criterion, tuple(models), worth)
+    worth = 1.0 if candidates.effective_n is None else candidates.effective_n / best.criteria_["exact"].n_samples
+    return Selection(best, columns, candidates.criterion, tuple(models), worth)
 
 
-def _once(source: Source, asked: _Asked, settings: dict[str, Any], learning: EMSettings, task: FitTask) -> Selection:
-    """The selection by rows that come by once: by the first of them, which are kept, and then by all others."""
-    largest = max(size for _, size in asked.keys)
-    waiting, rest = online.collect_rows(online.PendingRows(), source, subsample_size(largest, source.n_features))
-    first, chunks = waiting.as_subsample(), rest.chunks()
+def _select_in_one_reading(
+    source: Source, candidates: _Candidates, settings: dict[str, Any], em: EMSettings, task: FitTask
+) -> Selection:
+    """Select on the first rows of an iterator, which are kept in memory; the candidates then learn all others."""
+    largest = max(size for _, size in candidates.keys)
+    pending, remaining = streaming.collect_rows(
+        streaming.PendingRows(), source, subsample_size(largest, source.n_features)
+    )
+    subsample, chunks = pending.as_subsample(), remaining.chunks()
     more = next(chunks, None)
-    at_hand = as_source(first.rows, first.weights)
-    found = _chosen(at_hand, source, asked, settings, learning, task, None, dropping=more is None)
+    in_memory = as_source(subsample.rows, subsample.weights)
+    selection = _run_selection(in_memory, source, candidates, settings, em, task, None, drops_early=more is None)
     if more is None:
-        return found
-    return found._learn(online.RemainingChunks(source, chain([more], chunks)))
+        return selection
+    return selection._learn_rows(streaming.RemainingChunks(source, chain([more], chunks)))

@@ -1,4 +1,4 @@
-"""What a selection has found: the chosen mixture, all others, and the table of them; and how it learns on."""
+"""The result of a selection: the chosen mixture, all candidates, and their table; and its updates."""
 
 from __future__ import annotations
 
@@ -29,60 +29,59 @@ from streamgmm.selection.saved_selection import SavedSelection, load_selection, 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LASTING = ("n_components", "covariance_type", "n_parameters", "dropped")  # columns that rows which arrive do not change
+CONSTANT_COLUMNS = ("n_components", "covariance_type", "n_parameters", "dropped")  # unchanged by new rows
 
 
 @dataclass(eq=False, repr=False)
 class Selection:
-    """What `select` has found.
+    """Result of `select`.
 
     Attributes
     ----------
     best : GaussianMixture
-        The chosen one, fitted to all rows.
+        The chosen mixture, fitted to all rows.
     table : dict of ndarray
-        A column a name, a row a candidate (family by family, sizes as they were given):
+        Columns by name; a row for each candidate, family by family, with sizes in the order given:
 
         ``n_components``, ``covariance_type``, ``n_parameters``
-            Which one, and its free parameters ν.
+            The candidate and its number of free parameters ν.
         ``log_likelihood``
-            Of all rows under its parameters, nats; exact. NaN where it has degenerated.
+            Exact log-likelihood of all rows, nats; NaN for a degenerate candidate.
         ``bic``, ``aic``, ``icl``
-            As in `streamgmm.model.criteria`: lower is better. Of as many rows as were said to be independent, where that was
-            said; ``criteria_`` of the models is of all.
+            Information criteria (`streamgmm.model.information_criteria`); lower is better. They count ``effective_n``
+            rows if that was given; ``criteria_`` of the models counts all rows.
         ``gain``
-            Nats a row more than the next smaller size of its family; NaN for the smallest.
+            Gain over the next smaller size of the same family, nats a row; NaN for the smallest.
         ``heldout``, ``heldout_error``
-            Mean log-density of rows of the sample under what each candidate makes of the other rows of it, nats a row,
-            and the standard error of its difference from the largest. NaN where no rows were held out: unless
-            ``criterion="heldout"``, where there are fewer than 16,384 (32,768 for many parameters), or weights, or
-            another ``init_params``.
+            Mean log-density of held-out rows of the subsample, nats a row, and the standard error of its difference
+            from the largest. Unless ``criterion="heldout"``, NaN where no rows were held out: fewer than 16,384 rows
+            (32,768 for many parameters), weights, or another ``init_params``.
         ``converged``, ``n_iter``
-            Whether EM has, and its passes.
+            Convergence and number of passes of EM.
         ``dropped``
-            Whether it left before, because it could not win.
+            Candidates that were dropped early because they could not win.
 
-        After rows have arrived only which ones, ``n_parameters``, ``dropped``, and
+        After `partial_fit` the columns are ``n_components``, ``covariance_type``, ``n_parameters``, ``dropped`` and
 
         ``bic_at_first``
-            BIC of the rows that were there before.
+            BIC of the rows before.
         ``prequential``
-            Mean log-density of the rows that have arrived since, each before it was learnt, nats a row.
+            Mean log-density of the rows since, each evaluated before it was learnt, nats a row.
         ``evidence``
-            ``bic_at_first`` less twice the prequential log-likelihood: BIC estimates −2 log p of the rows before (the
-            marginal likelihood), and the prequential likelihood is p of the others given these, without an estimate;
-            lower is better. Where rows are worth fewer independent ones, so are those that have arrived.
+            ``bic_at_first`` minus twice the prequential log-likelihood; lower is better. BIC estimates −2 log p of the
+            rows before (the marginal likelihood); the prequential likelihood is p of later rows given these. With
+            ``effective_n``, both count independent rows.
         ``bound``
-            A lower bound of the log-likelihood of all rows learnt, nats a row.
+            Lower bound of the log-likelihood of all rows, nats a row.
     criterion : str
-        By which ``best`` was chosen; after rows have arrived 'evidence', or 'prequential' where it had been 'aic' or
-        'heldout'; 'gain' in a segmentation.
+        Criterion by which ``best`` was chosen. After `partial_fit` it is 'evidence', or 'prequential' where it was
+        'aic' or 'heldout'; 'gain' in a segmentation.
     models : tuple of GaussianMixture or None
-        All candidates, fitted, in the order of the table; None where one has degenerated.
+        All candidates, fitted, in the order of the table; None for a degenerate one.
     worth : float
-        Independent rows that a row is worth: 1 unless ``effective_n`` was given.
+        Independent rows per row: 1 unless ``effective_n`` was given.
     checkpoint : str, path-like, Checkpoint or None
-        Where `partial_fit` keeps what it has learnt.
+        Folder to which `partial_fit` writes.
     """
 
     best: GaussianMixture
@@ -91,20 +90,20 @@ class Selection:
     models: tuple[GaussianMixture | None, ...]
     worth: float = 1.0
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None
-    _position: tuple[str, int] = field(default=("", 0), init=False)  # run and number of the generation it goes on from
+    _position: tuple[str, int] = field(default=("", 0), init=False)  # run and number of the generation it continues
     _writer: CheckpointWriter | None = field(default=None, init=False)
 
     def partial_fit(self, X: Any, sample_weight: ArrayLike | None = None, token: Any = None) -> Self:
-        """Learn rows that have arrived, every candidate in the same reading, and choose anew.
+        """Update every candidate with new rows, in one reading, and choose again.
 
-        The best is then the one for which there is most evidence: by the rows before, as BIC has it, and by how well it
-        has expected those that have arrived since, each before it was learnt (the prequential likelihood; Dawid, 1984),
-        which pays for the parameters itself. So a few rows change little, and many decide. Where density was asked for
-        (AIC, rows held out), the prequential likelihood alone decides. Candidates that were dropped learn as well.
+        The best candidate is then the one with the lowest ``evidence``: BIC of the first rows minus twice the
+        prequential log-likelihood of the rows since (Dawid, 1984), which needs no penalty for parameters. A few rows
+        change little, and many decide. If density was the aim ('aic', 'heldout'), the prequential likelihood alone
+        decides. Candidates that were dropped early are updated as well.
 
-        All candidates are in memory, and in the checkpoint where there is one: a generation is written as often as
-        `Checkpoint` says, and `Selection.load` goes on with it. Batches with
-        tokens may then be fed again: those that were learnt are left out.
+        All candidates are kept in memory. With a checkpoint, generations are written as often as `Checkpoint` says, and
+        `Selection.load` resumes from them; batches with tokens can then be passed again and are skipped if they were
+        learnt.
 
         Parameters
         ----------
@@ -120,11 +119,11 @@ class Selection:
         InputError
             The data cannot be used; a ValueError. The selection is then as it was before the call.
         DegenerateError
-            No candidate has a covariance that can be inverted any more; a ValueError. The selection is then as it was.
-            A single one that has not leaves.
+            Every candidate has become degenerate; a ValueError. The selection is then as it was. A single degenerate
+            candidate is removed.
         CheckpointError
-            The checkpoint is used by another fit, holds something else, or cannot be written; a RuntimeError. The
-            selection is then as it was.
+            The checkpoint is in use, belongs to something else, or cannot be written; a RuntimeError. The selection is
+            then as it was.
 
         Examples
         --------
@@ -141,15 +140,15 @@ class Selection:
         if token is not None and any(token in model._state.tokens for model in self.models if model):
             return self
         if self.checkpoint is None:
-            return self._learn(as_source(X, sample_weight), token)
+            return self._learn_rows(as_source(X, sample_weight), token)
         if self._writer is None or not self._writer.store.is_open:
             self._writer = open_selection_writer(self.checkpoint, self._position)
         writer = self._writer
-        after = copy(self)._learn(as_source(X, sample_weight), token)
+        updated = copy(self)._learn_rows(as_source(X, sample_weight), token)
         if writer.is_due(retry=True):
-            generation = write_content(writer, SavedSelection.from_selection(after))
-            after._position = (writer.run, generation.number)
-        self.__dict__ = after.__dict__
+            generation = write_content(writer, SavedSelection.from_selection(updated))
+            updated._position = (writer.run, generation.number)
+        self.__dict__ = updated.__dict__
         return self
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -158,12 +157,12 @@ class Selection:
         Parameters
         ----------
         path : str or path-like
-            The file; one that is there is replaced once the new one is safe.
+            The file. An existing file is replaced once the new one is complete.
 
         Raises
         ------
         CheckpointWriteError, OSError
-            It could not be written; what was there is untouched.
+            The file could not be written; an existing file is unchanged.
 
         Examples
         --------
@@ -178,12 +177,12 @@ class Selection:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a selection that `save` wrote, or that a checkpoint holds; it learns on as if it had never been away.
+        """Load a selection from a file of `save` or from a checkpoint.
 
         Parameters
         ----------
         path : str or path-like
-            The file, or the folder of a checkpoint, in which `partial_fit` then goes on.
+            The file, or the folder of a checkpoint, to which `partial_fit` then continues to write.
 
         Returns
         -------
@@ -192,38 +191,38 @@ class Selection:
         Raises
         ------
         CheckpointError
-            The file or folder is missing, empty, damaged, foreign, of a newer format, or holds a model, or a selection
-            that is not made yet or has learnt nothing since: `select` goes on with that.
+            The file or folder is missing, empty, damaged, foreign or of a newer format. Or it holds a model, or a
+            selection without a call of `partial_fit`, which `select` resumes.
 
         Warns
         -----
         CheckpointWarning
-            The newest generation was damaged, and an older one was read; or it was written in another environment.
+            An older generation was read because the newest is damaged, or the environment differs.
         """
         arguments, position = load_selection(Path(path))
         selection = cls(**arguments)
         selection._position = position
         return selection
 
-    def _learn(self, reading: Reading, token: Any = None) -> Self:
-        """`partial_fit` of rows whose name was not seen before."""
-        models = {place: copy(model) for place, model in enumerate(self.models) if model is not None}
-        for rows, weights, last in _parts(reading):
-            for place, model in list(models.items()):
+    def _learn_rows(self, reading: Reading, token: Any = None) -> Self:
+        """Update a copy of every candidate, then take them over together."""
+        models = {index: copy(model) for index, model in enumerate(self.models) if model is not None}
+        for rows, weights, last in _iter_batches(reading):
+            for index, model in list(models.items()):
                 try:
                     model.partial_fit(rows, sample_weight=weights, token=token if last else None)
                 except DegenerateError:
                     if len(models) == 1:
                         raise
-                    del models[place]
+                    del models[index]
         if all("prequential" in model.criteria_ for model in models.values()):
-            learnt = _after(self, tuple(models.get(place) for place in range(len(self.models))))
-            for part in ("best", "table", "criterion", "models"):
-                setattr(self, part, getattr(learnt, part))
+            updated = _make_updated_selection(self, tuple(models.get(index) for index in range(len(self.models))))
+            for name in ("best", "table", "criterion", "models"):
+                setattr(self, name, getattr(updated, name))
         return self
 
     def to_pandas(self) -> Any:
-        """The table as a pandas DataFrame.
+        """Return the table as a pandas DataFrame.
 
         Returns
         -------
@@ -255,8 +254,8 @@ class Selection:
         return plot.selection(self, ax=ax)
 
     def __repr__(self) -> str:
-        place = next(number for number, model in enumerate(self.models) if model is self.best)
-        value = self.table[self.criterion][place]
+        index = next(index for index, model in enumerate(self.models) if model is self.best)
+        value = self.table[self.criterion][index]
         dropped, n = int(self.table["dropped"].sum()), len(self.models)
         return (
             f"Selection({self.best.n_components} components, {self.best.covariance_type}, by {self.criterion} "
@@ -264,8 +263,8 @@ class Selection:
         )
 
 
-def _parts(reading: Reading) -> Iterator[tuple[NDArray[Any], NDArray[np.float64] | None, bool]]:
-    """Rows and weights, as many chunks at a time as fit in memory together, and whether they are the last."""
+def _iter_batches(reading: Reading) -> Iterator[tuple[NDArray[Any], NDArray[np.float64] | None, bool]]:
+    """Yield rows and weights of as many chunks as fit in memory together, and True with the last."""
     pending = None
     for group in group_chunks(((chunk,) for chunk in reading.chunks()), reading):
         if pending is not None:
@@ -280,18 +279,18 @@ def _parts(reading: Reading) -> Iterator[tuple[NDArray[Any], NDArray[np.float64]
         yield *pending, True
 
 
-def _after(before: Selection, models: tuple[GaussianMixture | None, ...]) -> Selection:
-    """The selection after all models have learnt the same rows that arrived."""
-    tallies = [None if model is None else model.criteria_["prequential"] for model in models]
-    sums = np.array([one.log_likelihood if isinstance(one, Prequential) else nan for one in tallies])
-    means = np.array([one.mean if isinstance(one, Prequential) else nan for one in tallies])
+def _make_updated_selection(before: Selection, models: tuple[GaussianMixture | None, ...]) -> Selection:
+    """Return the selection after all models were updated with the same rows."""
+    prequential = [None if model is None else model.criteria_["prequential"] for model in models]
+    sums = np.array([one.log_likelihood if isinstance(one, Prequential) else nan for one in prequential])
+    means = np.array([one.mean if isinstance(one, Prequential) else nan for one in prequential])
     bounds = np.array([nan if model is None else model.lower_bound_ for model in models])
-    at_first = before.table["bic_at_first" if "bic_at_first" in before.table else "bic"]
+    first_bic = before.table["bic_at_first" if "bic_at_first" in before.table else "bic"]
     table = {
-        **{name: before.table[name] for name in LASTING},
-        "bic_at_first": at_first,
+        **{name: before.table[name] for name in CONSTANT_COLUMNS},
+        "bic_at_first": first_bic,
         "prequential": means,
-        "evidence": at_first - 2.0 * before.worth * sums,
+        "evidence": first_bic - 2.0 * before.worth * sums,
         "bound": bounds,
     }
     chosen_by = CRITERIA.get(before.criterion)

@@ -200,6 +200,14 @@ def test_update_learns_other_files_once_per_token(run, model, rows, tmp_path):
     assert load(model).n_samples_seen_ == 5200
 
 
+def test_a_file_of_a_fit_with_a_checkpoint_is_updated(run, source, rows, tmp_path):
+    model, folder = tmp_path / "m", tmp_path / "checkpoint"
+    assert run("fit", source, "-k", 3, "--checkpoint", folder, "-o", model)[0] == 0
+    np.save(tmp_path / "monday.npy", rows[:100])
+    assert "100 rows learnt" in run("update", model, tmp_path / "monday.npy")[1]
+    assert load(model).n_samples_seen_ == load(folder).n_samples_seen_ + 100
+
+
 def test_a_failed_update_leaves_the_model_unchanged(run, model, tmp_path):
     before = model.read_bytes()
     np.save(tmp_path / "bad.npy", np.full((10, 3), np.nan))
@@ -331,7 +339,7 @@ def test_predict_never_resumes_a_result_of_another_kind_model_or_rows(run, model
     code, said, err = run("predict", model, source, "-o", out, *[part for part in change if part.startswith("-")])
     assert code == 0
     assert "already" not in said
-    assert err.startswith(f"streamgmm: warning: {begun} is not gone on with, but replaced: it is of {reason}")
+    assert err.startswith(f"streamgmm: warning: {begun} is replaced, not resumed: it is of {reason}")
     assert err.count("\n") == 1
     expected = load(model).predict_proba if change == ["--proba"] else load(model).predict
     np.testing.assert_array_equal(zarr.open_array(out, mode="r")[:], expected(zarr.open_array(source)[:]))

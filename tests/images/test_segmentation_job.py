@@ -56,7 +56,7 @@ def test_labels_of_other_arguments_are_replaced_with_a_warning(tmp_path, before,
     path, lazy = tmp_path / "labels.zarr", da.from_array(PHOTOGRAPH, (20, 30, 3))
     segment(lazy, model=MODEL, output=path, **before)
     stopped(path)
-    with pytest.warns(UserWarning, match=f"not gone on with, but replaced: it is of ({said})"):
+    with pytest.warns(UserWarning, match=f"is replaced, not resumed: it is of ({said})"):
         segmentation = segment(lazy, model=MODEL, output=path, **now)
     np.testing.assert_array_equal(segmentation.labels, segment(PHOTOGRAPH, model=MODEL, **now).labels)
 

@@ -92,7 +92,7 @@ def test_a_stream_that_is_killed_and_fed_again_ends_in_the_same_bits(tmp_path, f
         try:
             found = Selection.load(folder)
         except CheckpointMismatch as error:
-            assert "has learnt no rows since" in str(error)
+            assert "runs or has not been updated since" in str(error)
             found = made(folder)
         found.checkpoint = Checkpoint(folder, batches=every)
     for number, batch in enumerate(batches()):  # an at-least-once feed begins anew

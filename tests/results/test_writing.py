@@ -132,7 +132,7 @@ def test_a_result_of_anything_else_is_not_gone_on_with_but_replaced_and_that_is_
     foreign = replace(provenance, **{name: of[name] for name in of.keys() - {"chunks", "values"}})
     write(counted(of.get("values", values + 1), of.get("chunks", 10), []), path, foreign)
     stopped(path)
-    with pytest.warns(UserWarning, match=f"x.zarr.partial is not gone on with, but replaced: it is of {reason}"):
+    with pytest.warns(UserWarning, match=f"x.zarr.partial is replaced, not resumed: it is of {reason}"):
         assert write(counted(values, 10, computed), path, provenance) == 0
     assert len(computed) == 3
     check(path)

@@ -447,7 +447,7 @@ def test_rows_that_arrive_are_worth_as_much_as_those_before():
     sums = [model.criteria_["prequential"].log_likelihood for model in found.models]
     expected = found.table["bic_at_first"] - 2.0 * 0.1 * np.array(sums)
     np.testing.assert_allclose(found.table["evidence"], expected, rtol=1e-12)
-    with pytest.raises(InputError, match="effective_n is of all rows"):
+    with pytest.raises(InputError, match="effective_n counts all rows"):
         select(iter([rows]), [2, 3], effective_n=100)
 
 

@@ -172,7 +172,7 @@ def test_labels_of_features_resume_only_with_the_same_features(tmp_path):
         segment(image, model=segmentation.model, window=5, scaling=segmentation.features.scaling).labels,
     )
     (tmp_path / "labels.zarr").rename(tmp_path / "again.zarr.partial")
-    with pytest.warns(UserWarning, match="not gone on with, but replaced: it is of scaling"):
+    with pytest.warns(UserWarning, match="is replaced, not resumed: it is of scaling"):
         # other features of the same image, though as many, by a model that does not say what it has learnt
         model = without_recipe(segmentation.model)
         scaling = type(segmentation.features.scaling)((0.0,) * 3, (1.0,) * 3)

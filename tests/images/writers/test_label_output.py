@@ -429,7 +429,7 @@ def test_staged_labels_of_other_rows_are_replaced_with_a_warning(tmp_path, writt
         folder / "labels.zarr",
         Provenance.from_source("segments", parameters_of(model), as_source(np.ones((3, 3)))),
     )
-    with pytest.warns(UserWarning, match="is not gone on with, but replaced: it is of other rows"):
+    with pytest.warns(UserWarning, match="is replaced, not resumed: it is of other rows"):
         found = written("labels.tif", labels(shape=(20, 30)))
     np.testing.assert_array_equal(found, labels(shape=(20, 30)))
 
