@@ -123,7 +123,7 @@ def test_two_selections_do_not_learn_into_one_checkpoint(tmp_path):
     with pytest.raises(CheckpointLocked):
         other.partial_fit(batches()[1])
     del one
-    with pytest.raises(CheckpointMismatch, match=r"something else than this selection has learnt; Selection\.load"):
+    with pytest.raises(CheckpointMismatch, match=r"a generation that this selection does not continue; read it with Selection\.load"):
         other.partial_fit(batches()[1])
     assert content(other) == content(made())
 
@@ -140,7 +140,7 @@ def test_what_is_of_another_kind_is_refused_with_who_reads_it(tmp_path, capsys):
         Selection.load(tmp_path)
     found.partial_fit(batches()[0]).save(file)
     del found
-    with pytest.raises(CheckpointMismatch, match=r"learnt more rows since it was made; Selection\.load goes on"):
+    with pytest.raises(CheckpointMismatch, match=r"was updated since; read it with Selection\.load"):
         made(folder)
     with pytest.raises(CheckpointMismatch, match="holds a selection, not a fit"):
         GaussianMixture(2, checkpoint=folder).fit(rows_of(50))

@@ -144,7 +144,7 @@ def test_what_does_not_say_of_what_it_is_is_replaced(tmp_path, provenance, metad
     write(da.zeros(10, chunks=5), tmp_path / "x.zarr", provenance)
     partial = stopped(tmp_path / "x.zarr")
     (partial / "zarr.json").unlink() if metadata is None else (partial / "zarr.json").write_bytes(metadata)
-    with pytest.warns(UserWarning, match="replaced: "):
+    with pytest.warns(UserWarning, match="is replaced, not resumed: "):
         write(da.arange(10, chunks=5), tmp_path / "x.zarr", provenance)
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "x.zarr", mode="r")[:], np.arange(10))
     assert not partial.exists()
