@@ -33,23 +33,6 @@ NO_VALID_PIXEL = "Every pixel of the image is nodata; check nodata, mask and ban
 class Image:
     """Pixels in chunks.
 
-    Attributes
-    ----------
-    values : dask.array.Array of shape (..., n_bands)
-        All bands of a chunk together. The axes before them are those of the array, in its order.
-    axes : str
-        A letter for each of these axes: T time, Z plane, Y row, X column.
-    mask : dask.array.Array of the shape of the image, or None
-        True where a pixel is nodata, in the chunks of the values.
-    nodata : int, float or None
-        Value that marks a pixel as nodata if any band has it. NaN always does.
-    in_memory : bool
-        True if the image is in memory; results are then computed, otherwise lazy.
-    stored : tuple of ChunkedArray
-        Sources of the values and the mask, from which other chunks can be read.
-    origin : Image or None
-        Pixels from which these features were computed: the same chunks, the same nodata.
-
     Examples
     --------
     >>> image = Image.from_array(np.arange(6.0).reshape(2, 3), nodata=4)
@@ -59,13 +42,13 @@ class Image:
     (20, 5, 40)
     """
 
-    values: Any
-    axes: str
-    mask: Any
-    nodata: float | None
-    in_memory: bool
-    stored: tuple[ChunkedArray, ...] = ()
-    origin: Image | None = None
+    values: Any  # dask array (..., n_bands), all bands in one chunk
+    axes: str  # a letter, T, Z, Y or X, for each axis of the values but the last
+    mask: Any  # dask array (...) in the chunks of the values, True for nodata; or None
+    nodata: float | None  # marks a pixel as nodata in any band; NaN always does
+    in_memory: bool  # results are then computed, otherwise lazy
+    stored: tuple[ChunkedArray, ...] = ()  # of values and mask, from which other chunks can be read
+    origin: Image | None = None  # pixels of these features, in the same chunks
 
     @classmethod
     def from_array(
@@ -173,13 +156,11 @@ class Image:
         )
 
     def _flatten(self) -> list[Any]:
-        """Return rows of all pixels, and those of the mask if there is one."""
         n_axes = len(self.axes)
         mask = [] if self.mask is None else [_flatten_pixels(self.mask, n_axes)[:, None]]
         return [_flatten_pixels(self.values, n_axes), *mask]
 
     def _count_valid(self) -> tuple[int, ...]:
-        """Count the pixels of each chunk that are not nodata."""
         rows, *mask = self._flatten()
         count = partial(_count_rows, nodata=self.nodata)
         chunks, meta = ((1,) * rows.numblocks[0],), np.empty(0, np.int64)

@@ -25,24 +25,12 @@ Spans = tuple[tuple[tuple[int, int], ...], ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChunkedArray:
-    """Array with an order of its axes and a division into chunks.
+    """Array with an order of its axes and a division into chunks."""
 
-    Attributes
-    ----------
-    array : ndarray, dask.array.Array, or stored array with shape, dtype and chunks
-        Values, with the axes as they are stored.
-    order : tuple of int
-        Axes of ``array`` in the order of the chunks; the band axis, if any, is last.
-    bands : tuple of int, or None
-        Indices of the bands to read, in this order; None without a band axis.
-    chunks : tuple of tuple of int
-        Lengths of the chunks along every axis but that of bands.
-    """
-
-    array: Any
-    order: tuple[int, ...]
-    bands: tuple[int, ...] | None
-    chunks: Chunks = ()
+    array: Any  # ndarray, dask array, or stored array with shape, dtype and chunks
+    order: tuple[int, ...]  # axes of the array in the order of the chunks; that of bands, if any, is last
+    bands: tuple[int, ...] | None  # bands to read, in this order; None without an axis of bands
+    chunks: Chunks = ()  # lengths along every axis but that of bands
 
     @classmethod
     def from_array(cls, array: Any, order: Sequence[int], bands: Sequence[int] | None, max_pixels: int) -> ChunkedArray:

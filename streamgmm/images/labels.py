@@ -1,7 +1,4 @@
-"""Labels and posterior probabilities of rows under a fitted mixture. It knows nothing of images.
-
-Labels count from 1, so that 0 is free for nodata.
-"""
+"""Labels, counted from 1 since 0 is nodata, and posterior probabilities of rows under a fitted mixture."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ RowFunction = Callable[[NDArray[Any]], NDArray[Any]]
 
 def make_labeller(model: GaussianMixture, dtype: np.dtype[Any]) -> RowFunction:
     """Return a function of rows: labels, 1 more than the most probable component."""
-    return partial(_label, kernel=_kernel(model), dtype=dtype)
+    return partial(_label, kernel=Kernel.from_parameters(parameters_of(model)), dtype=dtype)
 
 
 def make_probability_function(model: GaussianMixture, *, largest: bool) -> tuple[RowFunction, np.dtype[Any]]:
@@ -34,11 +31,7 @@ def make_probability_function(model: GaussianMixture, *, largest: bool) -> tuple
     """
     record = np.dtype([("probability", PROBABILITY, (len(model.means_),))])
     dtype = PROBABILITY if largest else record
-    return partial(_compute_probabilities, kernel=_kernel(model), dtype=dtype), dtype
-
-
-def _kernel(model: GaussianMixture) -> Kernel:
-    return Kernel.from_parameters(parameters_of(model))
+    return partial(_compute_probabilities, kernel=Kernel.from_parameters(parameters_of(model)), dtype=dtype), dtype
 
 
 def _label(rows: NDArray[Any], kernel: Kernel, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -1,7 +1,4 @@
-"""How pixels became rows, and what labels mean: stored with a model, so that other images are segmented alike.
-
-It knows neither images nor models.
-"""
+"""Preprocessing of the pixels of an image, stored with a model, so that other images are segmented alike."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ BandScale = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How an image was segmented.
+    """Features and meaning of the pixels of an image, and order and colours of its segments.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Number of pixels and band means of each segment (zonal statistics). It knows nothing of models."""
+"""Number of pixels and band means of each segment (zonal statistics)."""
 
 from __future__ import annotations
 

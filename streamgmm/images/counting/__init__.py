@@ -1,7 +1,6 @@
 """Value counts of integer images: the distinct pixel values and how often each occurs.
 
-EM on the table is EM on the pixels, to rounding, at a cost that does not depend on their number. It knows nothing of
-where pixels lie or of mixtures.
+EM on the table is EM on the pixels, to rounding, at a cost that does not depend on their number.
 """
 
 from streamgmm.images.counting.direct_counters import find_unique_pixels

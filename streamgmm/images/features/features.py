@@ -1,4 +1,4 @@
-"""Description of the features of a pixel. It knows pixels, nothing of where they are stored."""
+"""Description of the features of a pixel."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ class Features:
         return max(ROUNDING_VARIANCE * (step / max(self.scaling.deviations)) ** 2, MIN_SCALED_VARIANCE)
 
     def to_json(self) -> dict[str, Any]:
-        """Return a dictionary of JSON types."""
+        """Return a dictionary of JSON's types."""
         return asdict(self)
 
     @classmethod

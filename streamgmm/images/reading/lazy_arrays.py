@@ -1,4 +1,4 @@
-"""Arrays that read only the part that is asked for, and operations on them. They know nothing of files or of images.
+"""Arrays that read only the part that is asked for, and operations on them.
 
 A function that reads a part must survive cloudpickle, so that dask can send it to another process.
 """
@@ -106,7 +106,7 @@ def stack_arrays(arrays: Sequence[Any], dtype: Any) -> LazyArray:
 
 
 def mask_equal(array: Any, value: float) -> LazyArray:
-    """Return True where values equal one."""
+    """Return True where values equal ``value``."""
     return LazyArray.like(array, lambda key: np.asarray(array[key] == value), bool)
 
 

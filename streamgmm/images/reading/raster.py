@@ -62,36 +62,16 @@ class Georeference:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Raster:
-    """Stored array with the metadata of its format.
+    """Stored array with the metadata of its format."""
 
-    Attributes
-    ----------
-    array : ndarray, dask array, zarr array, or any array with shape, dtype, chunks and slices
-        Values.
-    axes : str or None
-        A letter for each axis of the array, out of T, Z, Y, X and C; None if the format does not state them.
-    bands : tuple of str, or None
-        Names of the bands.
-    nodata : float or None
-        Value that marks a pixel as nodata.
-    mask : array-like of bool, or None
-        True where a pixel is nodata, along all axes but C; along C too if bands have masks of their own.
-    scale : tuple of (float, float), or None
-        Factor and offset of each band, which `apply_scale` applies.
-    georeference : Georeference or None
-        Position and size of pixels.
-    palette : ndarray of shape (n, 3), or None
-        Colour of each value, which `expand_palette` looks up.
-    """
-
-    array: Any
-    axes: str | None = None
-    bands: tuple[str, ...] | None = None
+    array: Any  # any array with shape, dtype and slices
+    axes: str | None = None  # a letter, T, Z, Y, X or C, for each axis of the array
+    bands: tuple[str, ...] | None = None  # their names
     nodata: float | None = None
-    mask: Any = None
-    scale: tuple[tuple[float, float], ...] | None = None
+    mask: Any = None  # True where a pixel is nodata, along all axes but C; along C too if bands have their own masks
+    scale: tuple[tuple[float, float], ...] | None = None  # factor and offset of each band, not yet applied
     georeference: Georeference | None = None
-    palette: NDArray[np.uint8] | None = None
+    palette: NDArray[np.uint8] | None = None  # colour (n, 3) of each value
 
     def with_axes(self, axes: str | None) -> Raster:
         """Replace the axes by those of the user, and drop metadata that belong to other axes."""
@@ -133,10 +113,7 @@ class Raster:
         return replace(self, array=rescale(self.array, factor, offset, nodata), nodata=None, scale=None)
 
     def nodata_mask(self, bands: Sequence[int] | None = None, mask: Any = None) -> Any:
-        """Combine the mask of the format in any of ``bands``, by default all, with another; None without either.
-
-        Neither the nodata value nor NaN are looked at.
-        """
+        """Combine the mask of the format in any of ``bands``, by default all, with another; ignore nodata values."""
         own = self.mask
         if own is not None and "C" in (self.axes or "") and len(own.shape) == len(self.array.shape):
             axis = str(self.axes).index("C")

@@ -1,4 +1,4 @@
-"""Pixel sizes and channel names that OME-XML, ImageJ and slide scanners write into a TIFF. It knows no arrays."""
+"""Pixel sizes and channel names that OME-XML, ImageJ and slide scanners write into a TIFF."""
 
 from __future__ import annotations
 

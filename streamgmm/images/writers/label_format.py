@@ -1,4 +1,4 @@
-"""The shape of a label format, and what all formats say of labels: axes, colours, names, georeference."""
+"""Parts that all formats of label files share."""
 
 from __future__ import annotations
 
@@ -22,15 +22,9 @@ if TYPE_CHECKING:
 class LabelFormat:
     """Functions of one file format.
 
-    Attributes
-    ----------
-    convert : callable or None
-        ``convert(labels, output, description)`` writes complete labels, their axes in the order TZYX. None for a zarr
-        array, to which labels are written directly.
-    open : callable
-        ``open(path)`` returns written labels, lazily if possible.
-    check : callable
-        ``check(shape, n_segments, georeference)`` raises InputError or ImportError before the work.
+    ``convert`` writes complete labels, their axes in the order TZYX; None for a zarr array, to which labels are written
+    directly. ``open`` returns written labels, lazily if possible. ``check`` raises InputError or ImportError before the
+    work.
     """
 
     convert: Callable[[Any, LabelOutput, LabelDescription], None] | None

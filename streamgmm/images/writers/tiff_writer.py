@@ -1,10 +1,11 @@
-"""Labels as a tiled BigTIFF with a palette, through tifffile, or as a GeoTIFF; 0 is noted as nodata as GDAL does."""
+"""Labels as a tiled BigTIFF with a palette, through tifffile, or as a GeoTIFF, through rasterio; 0 is nodata."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree.ElementTree import Element, SubElement, tostring
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 from streamgmm.errors import InputError
 from streamgmm.images.reading import open_palette_indices
 from streamgmm.images.reading.raster import Georeference, import_library
-from streamgmm.images.writers.geotiff_writer import write_geotiff
 from streamgmm.images.writers.label_format import LabelDescription, LabelFormat, iter_windows
 from streamgmm.persistence.atomic import atomic_output
 
@@ -26,7 +26,7 @@ CENTIMETRES = {"metre": 1e2, "centimeter": 1.0, "millimeter": 1e-1, "micrometer"
 
 def check_tiff(shape: tuple[int, ...], n_segments: int, georeference: Georeference | None) -> None:
     """Raise InputError for a georeferenced stack, and ImportError without the library that writes the file."""
-    if not is_on_earth(georeference):
+    if not _is_on_earth(georeference):
         import_library("tifffile")
         return
     import_library("rasterio")
@@ -40,8 +40,8 @@ def check_tiff(shape: tuple[int, ...], n_segments: int, georeference: Georeferen
 def write_tiff(labels: Any, output: LabelOutput, description: LabelDescription) -> None:
     """Write labels page by page, or as a GeoTIFF where they have a coordinate reference system."""
     georeference = description.georeference
-    if is_on_earth(georeference):
-        write_geotiff(labels, output, description)
+    if _is_on_earth(georeference):
+        _write_geotiff(labels, output, description)
         return
     options: dict[str, Any] = {"photometric": "minisblack"}
     if labels.dtype == np.uint8:
@@ -67,7 +67,7 @@ def open_tiff_labels(path: Path) -> Any:
     return da.from_array(open_palette_indices(path), name=False)
 
 
-def is_on_earth(georeference: Georeference | None) -> bool:
+def _is_on_earth(georeference: Georeference | None) -> bool:
     """Return True if pixels have a coordinate reference system or a transform."""
     return georeference is not None and (georeference.crs is not None or georeference.transform is not None)
 
@@ -81,6 +81,50 @@ def _iter_tiles(labels: Any) -> Iterator[NDArray[Any]]:
             tile = part[:, left : left + TILE]
             missing = TILE - tile.shape[0], TILE - tile.shape[1]
             yield np.pad(tile, [(0, n) for n in missing]) if any(missing) else tile
+
+
+def _write_geotiff(labels: Any, output: LabelOutput, description: LabelDescription) -> None:
+    """Write labels (height, width) with CRS, transform, palette and names.
+
+    GDAL takes class names from a file ``.aux.xml`` beside the image alone; they are in the tags of the band too.
+    """
+    rasterio = import_library("rasterio")
+    from rasterio.transform import Affine
+    from rasterio.windows import Window
+
+    height, width = labels.shape
+    georeference = description.georeference or Georeference()
+    profile = {
+        "driver": "GTiff",
+        "height": height,
+        "width": width,
+        "count": 1,
+        "dtype": labels.dtype.name,
+        "nodata": 0,
+        "crs": georeference.crs,
+        "transform": None if georeference.transform is None else Affine(*georeference.transform),
+        "compress": "deflate",
+        "BIGTIFF": "IF_SAFER",
+    }
+    if min(height, width) >= 16:  # the sides of a tile are multiples of 16
+        profile |= {"tiled": True, "blockxsize": TILE, "blockysize": TILE}
+    n_values = np.iinfo(labels.dtype).max + 1
+    with atomic_output(output.path, overwrite=output.overwrite) as partial:
+        with rasterio.open(partial, "w", **profile) as file:
+            if n_values <= 2**16:
+                colours = description.colour_table(n_values, 255)[: len(description.names)].tolist()
+                file.write_colormap(1, {label: (*colour, 255 * (label > 0)) for label, colour in enumerate(colours)})
+            file.set_band_description(1, "segments")
+            file.update_tags(1, **description.class_tags)
+            for rows, columns in iter_windows(labels, TILE, TILE):
+                window = Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
+                file.write(np.asarray(labels[rows, columns]), 1, window=window)
+        dataset = Element("PAMDataset")
+        categories = SubElement(SubElement(dataset, "PAMRasterBand", band="1"), "CategoryNames")
+        for name in description.names:
+            SubElement(categories, "Category").text = name
+        with atomic_output(output.path.with_name(f"{output.path.name}.aux.xml"), overwrite=True) as partial:
+            partial.write_bytes(tostring(dataset, encoding="utf-8"))
 
 
 TIFF = LabelFormat(write_tiff, open_tiff_labels, check_tiff)

@@ -329,7 +329,7 @@ def test_a_failed_conversion_leaves_no_output_and_resumes(tmp_path, monkeypatch,
                 raise OSError(28, "No space left on device")
             yield key
 
-    for module in ("ome_zarr_writer", "tiff_writer", "geotiff_writer"):
+    for module in ("ome_zarr_writer", "tiff_writer"):
         monkeypatch.setattr(f"streamgmm.images.writers.{module}.iter_windows", windows_that_end)
     options = {"output": tmp_path / name, "axes": "CYX", "model": mixture(2)}
     expected = segment(image, axes="CYX", model=mixture(2))
