@@ -16,17 +16,9 @@ INTERRUPTED = 130  # 128 + SIGINT, as in shells
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Run the command in ``arguments``, by default those of the process, and return its exit code.
 
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        Words that follow ``streamgmm``; those of the process by default.
-
-    Returns
-    -------
-    int
-        Exit code. A usage error exits with 2 at once, as argparse does.
+    A usage error exits with 2 at once, as argparse does.
     """
     parsed = build_parser().parse_args(arguments)
     with warnings.catch_warnings():

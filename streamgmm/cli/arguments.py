@@ -6,7 +6,7 @@ a verb, so that ``--help`` is fast.
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -108,19 +108,13 @@ def build_parser() -> ArgumentParser:
             epilog=EXAMPLES[name],
             formatter_class=RawDescriptionHelpFormatter,
         )
-        verb.set_defaults(run=_import_to_run(name))
+        module = MODULES.get(name, "streamgmm.cli.verbs")
+        verb.set_defaults(run=lambda arguments: getattr(import_module(module), name)(arguments))
         return verb
 
     for add in (_add_fit, _add_select, _add_update, _add_predict, _add_segment, _add_info, _add_demo):
         add(add_verb)
     return parser
-
-
-def _import_to_run(name: str) -> Callable[[Namespace], int]:
-    def run(arguments: Namespace) -> int:
-        return int(getattr(import_module(MODULES.get(name, "streamgmm.cli.verbs")), name)(arguments))
-
-    return run
 
 
 def _option(verb: ArgumentParser, usage: str, help_text: str, **options: Any) -> None:

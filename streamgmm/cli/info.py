@@ -1,4 +1,4 @@
-"""The verb info: describe a model, a selection, a checkpoint or a result in words."""
+"""The verb info: describe a model, a selection, a checkpoint or a result."""
 
 from __future__ import annotations
 

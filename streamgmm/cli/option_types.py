@@ -65,12 +65,8 @@ def _checked(
     return parse
 
 
-def _split(text: str) -> list[str]:
-    return text.split(",")
-
-
 def _numbers(text: str) -> list[int]:
-    return [int(part) for part in _split(text)]
+    return [int(part) for part in text.split(",")]
 
 
 def _sizes(text: str) -> list[int]:
@@ -90,7 +86,7 @@ sizes = _checked(
     "is neither a range of integers of at least 1, such as 1:12, nor a list of them",
 )
 families = _checked(
-    _split,
+    lambda text: text.split(","),
     lambda names: set(names) <= set(STRUCTURES),
     lambda: f"is not a list of {enumerate_names(STRUCTURES)}, such as full,diag",
 )

@@ -162,7 +162,7 @@ def lazy_source(path: str) -> Source:
 
 
 class _MappedRows:
-    """A memory-mapped array without ``copy``, by which dask would read all of it."""
+    """Memory-mapped array without the method ``copy``, with which dask would read all of it."""
 
     def __init__(self, rows: NDArray[Any]) -> None:
         self._rows = rows

@@ -1,4 +1,1 @@
-"""Rows as chunks, and how they are read: sources, threads, dask, shuffling, partitions, fingerprints.
-
-No algorithm is known here.
-"""
+"""Rows as chunks, and passes over them: sources, threads, dask, shuffling, partitions, fingerprints."""

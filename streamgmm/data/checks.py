@@ -1,7 +1,4 @@
-"""Checks of rows and weights, with one sentence for each way in which they cannot be used.
-
-Shapes, dtypes and arrays in memory are looked at. Nothing is read lazily, and no kind of input is known.
-"""
+"""Checks of the shapes, dtypes and values of rows and weights in memory."""
 
 from __future__ import annotations
 
@@ -37,7 +34,7 @@ def check_shape(shape: Sequence[float], kind: str) -> None:
 
 
 def choose_dtype(stored: Any) -> np.dtype[Any]:
-    """Return the dtype in which stored rows are computed with: their own, or the nearest native one."""
+    """Return the dtype that stored rows are processed in: their own, or the nearest native one."""
     dtype: np.dtype[Any] = np.dtype(stored)
     if dtype.kind == "b":
         return np.dtype(np.uint8)
@@ -104,7 +101,7 @@ def validate_finite_weights(weights: ArrayLike, where: str = "") -> NDArray[np.f
 
 
 def check_weight_count(rows: NDArray[Any], weights: NDArray[np.float64] | None, index: int) -> None:
-    """Raise InputError if the weights of a chunk, made only now, are not one per row."""
+    """Raise InputError unless a chunk has one weight per row."""
     if weights is not None and len(weights) != len(rows):
         raise InputError(
             f"sample_weight has {len(weights)} values for the {len(rows)} rows of chunk {index}; "
@@ -126,19 +123,23 @@ def check_finite(chunk: Chunk) -> None:
 def make_non_finite_error(
     rows: NDArray[Any], chunk: Chunk, feature_names: NDArray[np.object_] | None = None
 ) -> NonFiniteError:
-    """Return an error that locates the first value of a chunk that cannot be used.
+    """Return an error, worded as scikit-learn's, that locates the first value of a chunk that cannot be used.
 
-    ``rows`` are all rows of the chunk, of which only ``index`` and ``start`` are used. The message starts as
-    scikit-learn's does.
+    ``rows`` are all rows of the chunk; of ``chunk`` only ``index`` and ``start`` are used.
     """
     n = len(rows)
-    where = f"chunk {chunk.index}"
+    where = f"{chunk.index}"
     if chunk.start is not None and n:
         where += f" (rows {chunk.start}-{chunk.start + n - 1})"
     for summary, problem, remedy, is_refused in (
         ("NaN", "NaN", "drop or impute these rows", np.isnan),
         (_TOO_LARGE, "infinite", "drop or impute these rows", np.isinf),
-        (_TOO_LARGE, f"too large to be squared (above {MAX_MAGNITUDE:g})", "scale the input", _is_too_large),
+        (
+            _TOO_LARGE,
+            f"too large to be squared (above {MAX_MAGNITUDE:g})",
+            "scale the input",
+            lambda rows: np.abs(rows) > MAX_MAGNITUDE,
+        ),
     ):
         refused = is_refused(rows)
         if refused.any():
@@ -146,10 +147,10 @@ def make_non_finite_error(
             first = f"row {row} of the chunk" if chunk.start is None else f"row {chunk.start + row}"
             name = "" if feature_names is None else f" ({feature_names[column]!r})"
             return NonFiniteError(
-                f"Input X contains {summary}.\n{where[0].upper()}{where[1:]} holds {int(refused.sum())} values that "
-                f"are {problem}, first at {first}, column {column}{name}; {remedy}."
+                f"Input X contains {summary}.\nChunk {where} holds {int(refused.sum())} values that are {problem}, "
+                f"first at {first}, column {column}{name}; {remedy}."
             )
-    return NonFiniteError(f"Input X contains {_TOO_LARGE}.\nThe sums over {where} overflow; scale the input.")
+    return NonFiniteError(f"Input X contains {_TOO_LARGE}.\nThe sums over chunk {where} overflow; scale the input.")
 
 
 def apply_to_rows(
@@ -160,7 +161,3 @@ def apply_to_rows(
         return function(rows)
     except NonFiniteError:
         raise make_non_finite_error(rows, Chunk(index, None, start=start)) from None
-
-
-def _is_too_large(rows: NDArray[Any]) -> NDArray[np.bool_]:
-    return (rows > MAX_MAGNITUDE) | (rows < -MAX_MAGNITUDE)

@@ -2,7 +2,7 @@
 
 Arrays in memory run on the thread pool, leaf by leaf. Lazy chunks run as one dask graph per chunk group, a chunk per
 task, with the parameters as one key of the graph. Tasks are pure and may run twice. The number of threads or workers
-and the order of completion change no bit. An iteration of EM is not known here.
+and the order of completion change no bit.
 """
 
 from __future__ import annotations
@@ -43,14 +43,11 @@ Draw = Callable[[NDArray[Any], Array | None, Chunk, Array], Any]
 
 
 class RowTap(Protocol):
-    """Rows drawn from the chunks of a pass that is read for something else."""
+    """Sampling of rows during a pass that is read for another purpose."""
 
     @property
     def draw(self) -> Draw:
-        """Pure function of the rows, weights, chunk, and distances of a chunk.
-
-        The distance of a row is the smallest squared Mahalanobis distance to a component of the first mixture.
-        """
+        """Pure function of rows, weights, chunk, and smallest squared Mahalanobis distances under the first mixture."""
 
     def take(self, drawn: list[Any]) -> None:
         """Keep the results of `draw` for the chunks of one group, in their order."""
@@ -58,32 +55,14 @@ class RowTap(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ChunkGroup:
-    """Chunks that are executed together: one dask graph, or one call of the thread pool.
+    """Chunks that are executed together: one dask graph, or one call of the thread pool."""
 
-    Attributes
-    ----------
-    chunks : tuple of Chunk
-        All lazy, or all in memory.
-    ends_pass : bool
-        True for the last group of a pass.
-    ends_batch : bool
-        True if the parameters may change after it.
-    partitions : tuple of int
-        Partition of each chunk, for an algorithm that keeps them apart; chunks of one partition are neighbours.
-    leaf_rows : int
-        Rows of a kernel call: fewer than a leaf if there are few rows for all threads.
-    shuffle_group : tuple of Chunk
-        Chunks that the rows were picked from, to locate a value that cannot be used.
-    row_tap : RowTap or None
-        Rows drawn during the pass.
-    """
-
-    chunks: tuple[Chunk, ...]
+    chunks: tuple[Chunk, ...]  # all lazy, or all in memory
     ends_pass: bool
-    ends_batch: bool
-    partitions: tuple[int, ...] = ()
-    leaf_rows: int = LEAF_ROWS
-    shuffle_group: tuple[Chunk, ...] = ()
+    ends_batch: bool  # the parameters may change after it
+    partitions: tuple[int, ...] = ()  # partition of each chunk; chunks of one partition are neighbours
+    leaf_rows: int = LEAF_ROWS  # rows of a kernel call: fewer than a leaf if there are few rows for all threads
+    shuffle_group: tuple[Chunk, ...] = ()  # chunks that the rows were drawn from, to locate values in error messages
     row_tap: RowTap | None = None
 
     @property

@@ -1,7 +1,4 @@
-"""Fingerprints of rows: their shape, their chunks, and some of their values.
-
-A fit may only be resumed with the same rows. Neither the identity of an array nor its path tells.
-"""
+"""Fingerprints of rows, since a fit may only be resumed with the same rows."""
 
 from __future__ import annotations
 
@@ -36,9 +33,9 @@ class Fingerprint:
     n_rows: int | None
     n_features: int
     dtype: str
-    chunks: str  # digest of the lengths of the chunks; empty for batches
-    names: str  # digest of the names of the columns; empty without names
-    rows: str  # digest of rows and weights from the first, the middle and the last chunk; of the first for batches
+    chunks: str  # digest of the chunks' lengths; empty for batches
+    names: str  # digest of the column names; empty without names
+    rows: str  # digest of rows and weights from the first, middle and last chunk, or the first batch
 
     @classmethod
     def from_source(cls, source: Source) -> Fingerprint:
@@ -46,7 +43,7 @@ class Fingerprint:
         reading = source.chunks()
         chunks = list(islice(reading, 1))
         if source.n_rows is None and chunks and isinstance(chunks[0].rows, np.ndarray):
-            sampled, lengths = chunks, ""  # batches, which are made while they are read
+            sampled, lengths = chunks, ""  # batches
         else:
             chunks += reading
             sampled = [chunks[index] for index in sorted({0, len(chunks) // 2, len(chunks) - 1} if chunks else ())]
@@ -56,7 +53,7 @@ class Fingerprint:
         return cls(source.n_rows, source.n_features, source.dtype.str, lengths, names, _digest(*parts))
 
     def describe_difference(self, other: Fingerprint) -> str:
-        """Return in words how other rows differ; empty if they do not."""
+        """Return how other rows differ; empty if they do not."""
         if self.n_features != other.n_features:
             return f"{other.n_features} features, not {self.n_features}"
         if self.n_rows != other.n_rows:

@@ -37,13 +37,13 @@ Partition = tuple[int, list[Chunk]]  # index and rows
 class Partitions:
     """Division of the rows of a source into ranges."""
 
-    rows: int  # of a partition; the last of a chunk may have fewer
+    rows: int  # per partition; the last of a chunk may have fewer
     chunks: int  # adjacent chunks of a partition, more than 1 only if a partition is at least a chunk
     lengths: Indices  # rows of every chunk
     forgotten: Ranges = field(default_factory=Ranges)  # rows that are not read
 
     def validate(self) -> None:
-        """Raise ValueError where numbers of rows are none."""
+        """Raise ValueError if a length is impossible."""
         if self.rows < 1 or self.chunks < 1 or self.lengths.ndim != 1 or (self.lengths < 0).any():
             raise ValueError("partitions have impossible lengths")
 
@@ -107,11 +107,8 @@ class Partitions:
     def row_ranges(self, index: int) -> list[tuple[int, int]]:
         """Return the rows of a partition, without forgotten ones."""
         if self.chunks > 1:
-            starts = np.concatenate(([0], np.cumsum(self.lengths)))
-            unit = index * self.chunks
-            return self.forgotten.find_missing(
-                int(starts[unit]), int(starts[min(unit + self.chunks, len(self.lengths))])
-            )
+            first, stop = (int(self.lengths[: unit * self.chunks].sum()) for unit in (index, index + 1))
+            return self.forgotten.find_missing(first, stop)
         chunk = int(np.searchsorted(self._firsts, index, side="right")) - 1
         begin = int(self.lengths[:chunk].sum())
         first = begin + (index - int(self._firsts[chunk])) * self.rows
@@ -193,9 +190,7 @@ class Partitions:
                 if self.chunks == 1:
                     first, stop = turn * self.rows, min((turn + 1) * self.rows, stop)
                 for start, end in self.forgotten.find_missing(begin + first, begin + stop):
-                    part = slice(start - begin, end - begin)
-                    weights = None if chunk.weights is None else chunk.weights[part]
-                    parts.append(Chunk(chunk.index, chunk.rows[part], weights, start, end - start))
+                    parts.append(chunk.cut(start - begin, end - begin))
             if parts:
                 yield index, parts
 

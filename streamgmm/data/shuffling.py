@@ -2,7 +2,7 @@
 
 Neighbours are alike in images and sorted tables. A shuffle group holds chunks that are read together, chosen by a
 permutation of (seed, pass). Each of its batches is stratified: one row of every run of rows of the group. So a batch
-mixes distant places and nothing is read twice.
+mixes distant rows, and nothing is read twice.
 """
 
 from __future__ import annotations
@@ -65,9 +65,8 @@ def iter_batches_in_order(source: Reading, batch_size: int, skip: int = 0) -> It
         for group, skipped in read_groups(groups, skip, count_batches):
             starts = ((chunk, start) for (chunk,) in group for start in range(0, len(chunk.rows), batch_size))
             for chunk, start in islice(starts, skipped, None):
-                part = slice(start, start + batch_size)
-                weights = None if chunk.weights is None else chunk.weights[part]
-                yield _make_batch(chunk.index, chunk.rows[part], weights, (chunk,))
+                part = chunk.cut(start, start + batch_size)
+                yield _make_batch(chunk.index, part.rows, part.weights, (chunk,))
 
     return mark_last_group(iter_batches())
 
@@ -166,9 +165,11 @@ def _iter_groups(source: Reading, seed: int, number: int, batch_size: int) -> It
         if not _is_mapped(first.rows):
             yield [(chunk,) for chunk in everything]
             return
-        everything = iter(_permute([part for chunk in everything for part in _cut(chunk)], seed, number))
-    elif not isinstance(first.rows, np.ndarray):
-        everything = iter(_permute(list(everything), seed, number))
+        starts = ((chunk, start) for chunk in everything for start in range(0, len(chunk.rows), LEAF_ROWS))
+        everything = (chunk.cut(start, start + LEAF_ROWS) for chunk, start in starts)
+    if source.n_rows is not None or not isinstance(first.rows, np.ndarray):
+        listed = list(everything)
+        everything = (listed[index] for index in np.random.default_rng([seed, number]).permutation(len(listed)))
     yield from group_chunks(((chunk,) for chunk in everything), source, batch_size)
 
 
@@ -196,7 +197,8 @@ def group_chunks(units: Iterable[tuple[Chunk, ...]], source: Reading, min_rows: 
 def load_chunks(chunks: Sequence[Chunk]) -> list[Chunk]:
     """Return the same chunks with arrays for rows; lazy ones are read together."""
     lazy = tuple(chunk for chunk in chunks if not isinstance(chunk.rows, np.ndarray))
-    arrays = iter(map_chunks(ChunkGroup(lazy, ends_pass=False, ends_batch=False), _get_arrays) if lazy else [])
+    group = ChunkGroup(lazy, ends_pass=False, ends_batch=False)
+    arrays = iter(map_chunks(group, lambda rows, weights, chunk: (rows, weights)) if lazy else [])
     loaded = []
     for chunk in chunks:
         if not isinstance(chunk.rows, np.ndarray):
@@ -209,10 +211,6 @@ def load_chunks(chunks: Sequence[Chunk]) -> list[Chunk]:
     return loaded
 
 
-def _get_arrays(rows: NDArray[Any], weights: Any, chunk: Chunk) -> tuple[NDArray[Any], Any]:
-    return rows, weights
-
-
 def _is_mapped(rows: Any) -> bool:
     """Return True for pages of a file, of which only a group at a time should be touched."""
     while rows is not None:
@@ -220,17 +218,3 @@ def _is_mapped(rows: Any) -> bool:
             return True
         rows = getattr(rows, "base", None)
     return False
-
-
-def _cut(chunk: Chunk) -> Iterator[Chunk]:
-    """Yield the leaves of a mapped chunk as chunks."""
-    for start in range(0, len(chunk.rows), LEAF_ROWS):
-        part = slice(start, min(start + LEAF_ROWS, len(chunk.rows)))
-        weights = None if chunk.weights is None else chunk.weights[part]
-        first = None if chunk.start is None else chunk.start + start
-        yield Chunk(chunk.index, chunk.rows[part], weights, first, part.stop - start)
-
-
-def _permute(chunks: list[Chunk], seed: int, number: int) -> list[Chunk]:
-    order = np.random.default_rng([seed, number]).permutation(len(chunks))
-    return [chunks[index] for index in order]

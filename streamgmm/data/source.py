@@ -1,7 +1,6 @@
 """Sources of rows: chunks in storage order, each read once in a pass.
 
-A source knows where rows come from and nothing of models. The rows of a chunk are an array in memory or a
-``dask.delayed.Delayed`` that makes one; only the execution of a pass tells the two apart.
+The rows of a chunk are an array in memory or a ``dask.delayed.Delayed`` that makes one.
 """
 
 from __future__ import annotations
@@ -41,6 +40,13 @@ class Chunk:
     weights: Any = None
     start: int | None = None
     length: int | None = None
+
+    def cut(self, start: int, stop: int) -> Chunk:
+        """Return a run of rows in memory, counted from the first of the chunk, as a chunk of the same index."""
+        part = slice(start, min(stop, len(self.rows)))
+        weights = None if self.weights is None else self.weights[part]
+        first = None if self.start is None else self.start + start
+        return Chunk(self.index, self.rows[part], weights, first, part.stop - start)
 
 
 class Reading(Protocol):
@@ -85,7 +91,7 @@ class Source(Reading, Protocol):
 
 
 def describe_source(kind: str, source: Source) -> str:
-    """Return one line about a source, such as ``NumPy array of 1,000 rows x 3 features, float32``."""
+    """Return one line, such as ``array of 1,000 rows x 3 features, float32``."""
     n_rows = "an unknown number of" if source.n_rows is None else f"{source.n_rows:,}"
     weighted = ", weighted" if source.weighted else ""
     return f"{kind} of {n_rows} rows x {source.n_features} features, {source.dtype}{weighted}"

@@ -32,18 +32,10 @@ SMALLEST_THRESHOLD = 2.0**-40  # keeps the size of a block finite
 
 @dataclass(frozen=True, slots=True)
 class Subsample:
-    """Sampled rows in storage order.
+    """Sampled rows in storage order."""
 
-    Attributes
-    ----------
-    rows : ndarray of shape (m, d)
-        In the dtype of the source.
-    weights : ndarray of shape (m,) or None
-        Sample weights. Their sums over the subsample estimate sums over all rows.
-    """
-
-    rows: NDArray[Any]
-    weights: Array | None
+    rows: NDArray[Any]  # (m, d), in the dtype of the source
+    weights: Array | None  # (m,); their sums over the subsample estimate sums over all rows
 
     @property
     def row_weights(self) -> Array:
@@ -88,7 +80,7 @@ class KeyedRows:
     def subsample(self, size: int) -> Subsample:
         """Return at most ``size`` rows with the smallest keys, and weights that stand for all rows drawn from.
 
-        The next larger key says how much weight each light row stands for; a heavier row keeps its own weight.
+        Each light row stands for the reciprocal of the next larger key; a heavier row keeps its own weight.
         """
         if self.weights is None or len(self.keys) <= size:
             return Subsample(self.rows, self.weights)
@@ -101,17 +93,9 @@ class KeyedRows:
 @persistent("subsample-1")
 @dataclass(frozen=True, slots=True, eq=False)
 class SubsampleState:
-    """State of a pass that draws a subsample.
+    """State of a pass that draws a subsample."""
 
-    Attributes
-    ----------
-    taken : int
-        Chunk groups read so far.
-    drawn : KeyedRows or None
-        Rows kept so far.
-    """
-
-    taken: int = 0
+    taken: int = 0  # chunk groups read
     drawn: KeyedRows | None = None
 
 
@@ -122,25 +106,9 @@ def draw_subsample(
     state: SubsampleState | None = None,
     watch: Callable[[SubsampleState], None] | None = None,
 ) -> Subsample:
-    """Draw about ``size`` rows, or all if there are no more, in one pass or in the rest of one.
+    """Draw at most ``size`` rows, about as many if there are more, in one pass or the rest of an interrupted one.
 
-    Parameters
-    ----------
-    source : Source
-        The rows.
-    size : int
-        Rows to draw, at most.
-    seed : int
-        Seed of the keys.
-    state : SubsampleState, optional
-        Where an interrupted pass goes on.
-    watch : callable, optional
-        Sees the state after every chunk group.
-
-    Raises
-    ------
-    InputError
-        There are no rows, or none has a weight.
+    ``watch`` receives the state after each chunk group. Raises InputError if no row has a weight.
     """
     threshold = np.inf if source.n_rows is None or source.n_rows <= size else size / source.n_rows
     state = state or SubsampleState()
@@ -151,7 +119,7 @@ def draw_subsample(
         if watch is not None:
             watch(state)
     if state.drawn is None:
-        raise InputError("X has no rows; pass at least one.")
+        raise InputError(execution.NO_ROWS)
     if state.drawn.weights is not None and not state.drawn.weights.any():
         raise InputError(NO_WEIGHT)
     return state.drawn.subsample(size)

@@ -32,12 +32,7 @@ def count() -> int:
 
 @contextmanager
 def limit(n_threads: int) -> Iterator[None]:
-    """Use exactly ``n_threads`` threads inside the ``with`` block, for the whole process.
-
-    Parameters
-    ----------
-    n_threads : int
-        At least 1; may exceed the number of processors.
+    """Use ``n_threads`` threads, possibly more than processors, inside the ``with`` block, for the whole process.
 
     Examples
     --------
@@ -83,10 +78,10 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> li
     try:
         run()  # the caller works too: it has a processor already, and one thread less is woken
     finally:
-        # waiting for work that has not begun would be for ever on a thread of the pool
-        begun = [future for future in futures if not future.cancel()]
-        wait(begun)
-    for future in begun:
+        # on a thread of the pool, waiting for work that has not started would never end
+        started = [future for future in futures if not future.cancel()]
+        wait(started)
+    for future in started:
         future.result()
     return results
 

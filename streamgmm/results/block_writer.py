@@ -1,4 +1,4 @@
-"""Block by block from lazy arrays to disk, resumed where an earlier process stopped."""
+"""Writing of lazy arrays to disk block by block, which a later process can resume."""
 
 from __future__ import annotations
 
@@ -39,46 +39,30 @@ def write(
     overwrite: bool = False,
     progress: Callable[[int], object] = lambda n_rows: None,
 ) -> int:
-    """Write a lazy array to ``.zarr`` or ``.npy`` in bounded memory.
+    """Write a dask array to ``.zarr`` or ``.npy`` in bounded memory; return how many rows were written before.
 
-    A ``.zarr`` that an earlier process left unfinished is resumed: blocks whose checksums hold are kept, and only the
-    others are computed. A ``.npy``, which has no checksums, starts anew.
+    Until everything is written and synced, the name ends in ``.partial``. An unfinished ``.zarr`` is resumed: blocks
+    with valid checksums are kept. A ``.npy``, which has no checksums, starts anew.
 
     Parameters
     ----------
     result : dask.array.Array
-        One task writes one block as one file. Blocks of unequal lengths are made equal first, and those that differ
-        only in trailing axes are joined.
+        One task writes one block as one file. Blocks are made equal first, and joined along trailing axes.
     path : pathlib.Path
-        ``.zarr`` or ``.npy``. Until everything is written and synced its name ends in ``.partial``.
+        InputError if it is ``protected``, or no array; OSError if it exists without ``overwrite``.
     provenance : Provenance
-        What the result depends on. A ``.partial`` of anything else is replaced, with a warning.
+        A ``.partial`` of another provenance is replaced, with a warning.
     tile : int, optional
         Longest chunk along the row axes. A longer block becomes a shard of such chunks, so that a viewer need not read
         all of it. By default a block is one chunk.
     row_axes : int, default=1
         Number of leading axes that index rows, or pixels of an image.
     protected : path-like, optional
-        Input of the work, which is never replaced.
+        Input of the computation, which is never replaced.
     overwrite : bool, default=False
-        Whether an array that is at ``path`` may be replaced.
+        Replace an array at ``path``.
     progress : callable, optional
-        Called with the number of rows that are there already, then with that of every block once it is written; from
-        any thread.
-
-    Returns
-    -------
-    int
-        Rows that were there already.
-
-    Raises
-    ------
-    InputError
-        ``path`` is the input, or is no array and must not be overwritten.
-    ResultError
-        Another process is writing it.
-    OSError
-        It exists, or cannot be written.
+        Receives the number of rows written before, then that of each written block, on any thread.
     """
     lengths = tuple(max(parts) if axis < row_axes else sum(parts) for axis, parts in enumerate(result.chunks))
     if result.chunks != normalize_chunks(lengths, result.shape):
@@ -107,7 +91,7 @@ def write(
 
 
 def _chunk_length(length: int, longest: int | None) -> int:
-    """Return the longest divisor of a block's length up to ``longest``, or all of it where only slivers are left.
+    """Return the longest divisor of a block's length up to ``longest``, or the length if all divisors are short.
 
     Examples
     --------
@@ -123,7 +107,7 @@ def _chunk_length(length: int, longest: int | None) -> int:
 def _resume_or_create(
     partial: Path, result: Any, tile: BlockIndex, provenance: Provenance
 ) -> tuple[StoredArray, list[BlockIndex]]:
-    """Return the partial result, or else a new one, and the blocks that it lacks."""
+    """Return the partial result, or else a new one, and its missing blocks."""
     if any(partial.iterdir()):
         try:
             stored = StoredArray.open(partial, "r+")
@@ -141,7 +125,7 @@ def _resume_or_create(
 
 
 def _remove_faulty_files(stored: StoredArray) -> list[BlockIndex]:
-    """Remove damaged blocks and files that are no blocks; return the blocks that are then missing."""
+    """Remove damaged blocks and foreign files; return the missing blocks."""
     faults = stored.faults()
     kept = {stored.file(block) for block in stored.blocks() if block not in faults} | {stored.path / "zarr.json"}
     for folder, _, names in os.walk(stored.path):
@@ -151,7 +135,7 @@ def _remove_faulty_files(stored: StoredArray) -> list[BlockIndex]:
 
 
 def _layout_difference(stored: StoredArray, result: Any, tile: BlockIndex) -> str:
-    """Return in words how the layout of a stored array differs; empty where it does not."""
+    """Return how the layout of a stored array differs; empty if it does not."""
     for name, actual, expected in (
         ("shape", stored.array.shape, result.shape),
         ("blocks", stored.block_shape, result.chunksize),
@@ -164,7 +148,7 @@ def _layout_difference(stored: StoredArray, result: Any, tile: BlockIndex) -> st
 
 
 def _write_blocks(result: Any, blocks: Sequence[BlockIndex], sink: _BlockSink) -> None:
-    """Compute some blocks of a lazy array, and write each as soon as it is computed."""
+    """Compute blocks of a lazy array, and write each at once."""
     with closing(sink):
         if not blocks:
             return
@@ -177,11 +161,7 @@ def _write_blocks(result: Any, blocks: Sequence[BlockIndex], sink: _BlockSink) -
 
 
 class _BlockSink:
-    """Writer of blocks that refuses them once it is closed.
-
-    An interrupted computation leaves threads behind that go on. They must not write after the result was removed, or
-    was begun anew.
-    """
+    """Writer of blocks that refuses them once it is closed, since threads outlive an interrupted computation."""
 
     def __init__(self, write_block: WriteBlock, progress: Callable[[int], object], row_axes: int) -> None:
         self._write_block = write_block
@@ -192,7 +172,7 @@ class _BlockSink:
         self._closed = False
 
     def __call__(self, block: Sequence[int], values: NDArray[Any]) -> NDArray[np.intp]:
-        """Write a block; return a value that takes no memory."""
+        """Write a block; return a placeholder."""
         with self._changed:
             if self._closed:
                 raise RuntimeError("the result is closed")

@@ -1,10 +1,10 @@
-"""Provenance of a result: what was computed, by which parameters, of which rows. It knows nothing of files."""
+"""Provenance of a result: its kind, its parameters and its rows."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Self
 
@@ -15,49 +15,30 @@ from streamgmm.model.parameters import Parameters
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What a result depends on; a partial one is resumed only where all of it is the same.
+    """Inputs of a result; a partial result is resumed only if they are equal."""
 
-    Attributes
-    ----------
-    kind : str
-        What was computed: ``"labels"``, ``"responsibilities"``, ``"log-densities"``, or of an image ``"segments"``,
-        ``"probabilities"`` or ``"largest probabilities"``.
-    model : str
-        Digest of the parameters.
-    rows : Fingerprint
-        Fingerprint of the source.
-    streamgmm : str
-        Version of the package; another may round differently.
-    settings : mapping of str
-        Other settings by name, in JSON's types: of an image its axes, nodata, mask and the like.
-    """
-
-    kind: str
-    model: str
+    kind: str  # labels, responsibilities or log-densities; for an image segments, (largest) probabilities
+    model: str  # digest of the parameters
     rows: Fingerprint
-    streamgmm: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    streamgmm: str  # version of the package; another may round differently
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of an image: axes, nodata, mask, in JSON's types
 
     @classmethod
     def from_source(
         cls, kind: str, parameters: Parameters, source: Source, settings: Mapping[str, Any] | None = None
     ) -> Self:
-        """Return the provenance of what is computed from a source; three of its chunks are read."""
+        """Return the provenance of a result of a source; three of its chunks are read."""
         digest, rows = digest_parameters(parameters), Fingerprint.from_source(source)
         return cls(kind, digest, rows, version("streamgmm"), dict(settings or {}))
 
     @classmethod
     def from_json(cls, attributes: dict[str, Any]) -> Self:
-        """Return what `to_json` wrote; KeyError or TypeError where it is something else."""
+        """Return the inverse of `dataclasses.asdict`; KeyError or TypeError if ``attributes`` is anything else."""
         rows = Fingerprint(**attributes["rows"])
         return cls(attributes["kind"], attributes["model"], rows, attributes["streamgmm"], dict(attributes["settings"]))
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the same in JSON's types."""
-        return asdict(self)
-
     def difference(self, other: Provenance) -> str:
-        """Return in words how another result differs; empty where it does not."""
+        """Return in words how another result differs; empty if it does not."""
         if self.kind != other.kind:
             return f"{other.kind}, not {self.kind}"
         if self.model != other.model:
@@ -75,7 +56,7 @@ class Provenance:
 
 
 def digest_parameters(parameters: Parameters) -> str:
-    """Return the digest by which results name the parameters that they were computed with.
+    """Return the digest that identifies parameters in results.
 
     Examples
     --------

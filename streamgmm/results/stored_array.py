@@ -6,7 +6,7 @@ whose index has one, too. zarr reads a missing file as if it were full of the fi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -18,32 +18,20 @@ from streamgmm.data import threads
 from streamgmm.errors import ResultError
 from streamgmm.results.provenance import Provenance
 
-ATTRIBUTE = "streamgmm"  # of the zarr array
-MAX_LISTED_FAULTS = 3  # in an error
+ATTRIBUTE = "streamgmm"  # name in the zarr array's attributes
+MAX_LISTED_FAULTS = 3  # in an error message
 
-BlockIndex = tuple[int, ...]  # along each axis
+BlockIndex = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredArray:
-    """Result on disk, complete or partial.
-
-    Attributes
-    ----------
-    path : pathlib.Path
-        Its folder.
-    array : zarr.Array
-        Its values.
-    provenance : Provenance
-        What it was computed from.
-    is_complete : bool
-        Whether it says that all blocks were written.
-    """
+    """Result on disk, complete or partial."""
 
     path: Path
-    array: Any
+    array: Any  # zarr.Array
     provenance: Provenance
-    is_complete: bool
+    is_complete: bool  # all blocks were written, according to its attributes
 
     @classmethod
     def create(cls, path: Path, like: Any, tile: BlockIndex, provenance: Provenance) -> Self:
@@ -60,13 +48,13 @@ class StoredArray:
             compressors=[ZstdCodec(level=3), Crc32cCodec()],
             fill_value=np.iinfo(like.dtype).max if like.dtype.kind in "iu" else np.nan,  # no label: not written
             config={"write_empty_chunks": True},
-            attributes={ATTRIBUTE: {**provenance.to_json(), "shape": list(like.shape), "complete": False}},
+            attributes={ATTRIBUTE: {**asdict(provenance), "shape": list(like.shape), "complete": False}},
         )
         return cls(path, array, provenance, is_complete=False)
 
     @classmethod
     def open(cls, path: Path, mode: str = "r") -> Self:
-        """Open a result; ResultError where there is something else, or nothing."""
+        """Open a result; ResultError if there is none."""
         import zarr
 
         try:
@@ -87,10 +75,8 @@ class StoredArray:
         return shape
 
     def blocks(self) -> list[BlockIndex]:
-        """Return the indices of all blocks in order, whether they are written or not."""
-        return list(
-            np.ndindex(*(-(-n // length) for n, length in zip(self.array.shape, self.block_shape, strict=True)))
-        )
+        """Return the indices of all blocks in order, written or not."""
+        return list(np.ndindex(*(-(-n // size) for n, size in zip(self.array.shape, self.block_shape, strict=True))))
 
     def region(self, block: BlockIndex) -> tuple[slice, ...]:
         """Return the slices of the array that a block fills."""
@@ -114,15 +100,14 @@ class StoredArray:
         self.array[region] = values
 
     def mark_complete(self) -> None:
-        """Say that all blocks were written."""
+        """Record that all blocks were written."""
         self.array.update_attributes({ATTRIBUTE: {**self.array.attrs[ATTRIBUTE], "complete": True}})
 
     def faults(self) -> dict[BlockIndex, str]:
         """Return the blocks that are ``"missing"`` or ``"damaged"``; the checksums of all others hold."""
         blocks = self.blocks()
-        return {
-            block: fault for block, fault in zip(blocks, threads.ordered_map(self._fault, blocks), strict=True) if fault
-        }
+        faults = zip(blocks, threads.ordered_map(self._fault, blocks), strict=True)
+        return {block: fault for block, fault in faults if fault}
 
     def check(self, faults: dict[BlockIndex, str] | None = None) -> None:
         """Raise ResultError unless the result is complete and without faults."""
@@ -149,7 +134,7 @@ class StoredArray:
         return ""
 
     def _describe(self, block: BlockIndex) -> str:
-        """Return the file of a block and its rows, or its slice along each axis where several axes are cut."""
+        """Return the file of a block and its rows, or its slices if several axes are divided."""
         region = self.region(block)
         cut = [n for n, length in zip(self.array.shape, self.block_shape, strict=True) if length < n]
         unit = "chunk" if self.array.shards is None else "shard"
@@ -160,16 +145,5 @@ class StoredArray:
 
 
 def check(path: Path) -> None:
-    """Read a whole result, and raise ResultError unless it is complete and undamaged.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Folder of the array.
-
-    Raises
-    ------
-    ResultError
-        A block is missing or damaged, or it is not complete, or no result; the message says which, and the remedy.
-    """
+    """Read a whole result from a folder, and raise ResultError unless it is complete and undamaged."""
     StoredArray.open(path).check()

@@ -1,6 +1,6 @@
-"""Kinds of input, a file each, and the table of them; each becomes a `Source` of chunks.
+"""Kinds of input, a file each; each becomes a `Source` of chunks.
 
-Importing this imports none of dask, zarr, xarray, h5py and pandas: a caller who passes their objects has imported them.
+Importing this imports none of dask, zarr, xarray, h5py and pandas.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from streamgmm.errors import InputError
 
 __all__ = ["KINDS", "LEAF_ROWS", "Chunk", "Source", "as_source"]
 
-# type of an input, by its module and name -> function of a module here that makes a source of it and of its weights
+# module and name of an input's type -> module and function that make a source of it and of its weights
 KINDS: dict[tuple[str, str], str] = {
     ("dask.array", "Array"): "dask_arrays.from_dask",
     ("dask.dataframe", "DataFrame"): "dask_arrays.from_dask_frame",

@@ -6,7 +6,6 @@ A batch is one chunk, in memory only during its turn.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -49,7 +48,8 @@ class BatchSource:
                 "X comes in batches, but sample_weight does not; pass an iterator of the weights of each batch, or a "
                 "function that returns a fresh one."
             )
-        self._openers = [_make_opener(part) for part in (batches, sample_weight) if part is not None]
+        self._parts = batches, sample_weight
+        self._is_started = False
         self.weighted = sample_weight is not None
         self.repeatable = not any(hasattr(part, "__next__") for part in (batches, sample_weight))
         self.feature_names: NDArray[np.object_] | None = None
@@ -96,8 +96,14 @@ class BatchSource:
         self._has_rows = True
 
     def _open(self) -> Iterator[Batch]:
-        opened = [open_part() for open_part in self._openers]
-        return self._check_batches(opened[0], opened[1] if self.weighted else None)
+        if self._is_started and not self.repeatable:
+            raise SinglePassError(
+                "A second pass is needed, but X is an iterator, whose batches can be read only once; pass a function "
+                "that returns a fresh iterator instead."
+            )
+        self._is_started = True
+        batches, weights = self._parts
+        return self._check_batches(_iterate(batches), None if weights is None else _iterate(weights))
 
     def _check_batches(self, batches: Iterator[Any], weights: Iterator[Any] | None) -> Iterator[Batch]:
         for index, batch in enumerate(batches):
@@ -136,17 +142,5 @@ class BatchSource:
         return describe_source("batches", self)
 
 
-def _make_opener(batches: Any) -> Callable[[], Iterator[Any]]:
-    """Return a function that opens a pass; for an iterator it fails the second time."""
-    if hasattr(batches, "__next__"):
-        return partial(_open_once, iter([batches]))
-    return (lambda: iter(batches())) if callable(batches) else partial(iter, batches)
-
-
-def _open_once(remaining: Iterator[Iterator[Any]]) -> Iterator[Any]:
-    for iterator in remaining:
-        return iterator
-    raise SinglePassError(
-        "A second pass is needed, but X is an iterator, whose batches can be read only once; pass a function that "
-        "returns a fresh iterator instead."
-    )
+def _iterate(batches: Any) -> Iterator[Any]:
+    return iter(batches() if callable(batches) and not hasattr(batches, "__next__") else batches)

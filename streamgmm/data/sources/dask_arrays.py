@@ -1,4 +1,4 @@
-"""Dask arrays and DataFrames: a chunk is a lazy block of rows. Every stored format ends here, as a dask array."""
+"""Dask arrays and DataFrames: a chunk is a lazy block of rows. Stored formats become dask arrays too."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from streamgmm.data.source import Chunk, describe_source
 from streamgmm.data.sources.in_memory import find_numeric_dtype
 from streamgmm.errors import InputError, InputTypeError
 
-MIN_BLOCKS = 64  # cut out of a graph together
+MIN_BLOCKS = 64  # selected from a graph together
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +80,8 @@ class DaskSource:
         return result if self.wrap is None else self.wrap(result)
 
     def _delayed(self, n_blocks: int) -> Iterator[tuple[Any, Any]]:
-        # Cutting blocks out of a graph costs a look at all its keys, and each Delayed a graph of its own: groups of
-        # the root of the number of blocks keep both well below quadratic.
+        # selecting blocks visits all keys of a graph, and each Delayed has its own graph: groups of sqrt(n) blocks
+        # keep both costs below quadratic
         size = max(MIN_BLOCKS, math.isqrt(n_blocks))
         starts = None
         if isinstance(self.weights, np.ndarray):

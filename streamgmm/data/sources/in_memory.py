@@ -1,7 +1,4 @@
-"""Arrays in memory, or mapped into it: chunks are views.
-
-NumPy and everything that scikit-learn takes for an array are known here, pandas frames included.
-"""
+"""Arrays in memory, or mapped into it, and every array-like of scikit-learn; chunks are views."""
 
 from __future__ import annotations
 
@@ -87,21 +84,18 @@ def from_array(X: Any, sample_weight: Any = None) -> ArraySource:
 
 
 def convert_to_numbers(X: Any, min_rows: int = 1) -> NDArray[Any]:
-    """Return an array-like as a 2-d array of numbers, without a copy if it is one; scikit-learn's errors as ours."""
+    """Return an array-like as a 2-d array of numbers, without a copy if possible; raises InputError."""
     from sklearn.utils.validation import check_array
 
     if isinstance(X, np.ma.MaskedArray):
         if np.ma.is_masked(X):
-            raise InputError(
-                f"X is a masked array with {np.ma.getmaskarray(X).sum()} masked values; drop or impute them."
-            )
+            n_masked = np.ma.getmaskarray(X).sum()
+            raise InputError(f"X is a masked array with {n_masked} masked values; drop or impute them.")
         X = X.data
     try:
         array = check_array(_convert_frame(X), ensure_all_finite=False, ensure_min_samples=min_rows)
-    except TypeError as error:
-        raise InputTypeError(str(error)) from None
-    except ValueError as error:
-        raise InputError(str(error)) from None
+    except (TypeError, ValueError) as error:
+        raise (InputTypeError if isinstance(error, TypeError) else InputError)(str(error)) from None
     choose_dtype(array.dtype)
     return np.asarray(array)
 
@@ -112,7 +106,7 @@ def get_feature_names(X: Any) -> NDArray[np.object_] | None:
 
 
 def find_numeric_dtype(dtype: Any) -> np.dtype[Any] | None:
-    """Return the NumPy dtype for a column of a DataFrame, which may be an extension; None if it holds no numbers."""
+    """Return the NumPy dtype for a dtype of a DataFrame, possibly an extension; None if it is not numeric."""
     numpy_dtype = getattr(dtype, "numpy_dtype", dtype)
     if not isinstance(numpy_dtype, np.dtype) or numpy_dtype.kind not in "biuf":
         return None

@@ -54,7 +54,7 @@ class ParquetRows:
 
 
 def from_parquet(path: Path, sample_weight: Any = None) -> DaskSource:
-    """Return a source of a parquet file, or of a folder of them in natural order, with the same columns."""
+    """Return a source of a parquet file, or of a folder of such files, read in natural order."""
     files = [path] if path.is_file() else sorted(path.rglob("*.parquet"), key=lambda file: natural_sort_key(str(file)))
     if not files:
         raise InputError(f"The folder {str(path)!r} holds no .parquet file; pass a file, or a folder of such files.")

@@ -32,7 +32,7 @@ def from_path(path: str | PathLike[str], sample_weight: Any = None) -> Source:
         raise InputError(f"X is the path {name!r}, whose suffix is not one of {', '.join(FORMATS)}; open it yourself.")
     if "://" not in name and not location.exists():
         raise InputError(f"X is the path {name!r}, but there is nothing; check it, and the working directory.")
-    return _open_parquet(name, sample_weight) if opener is None else opener(name, sample_weight)
+    return (opener or _open_parquet)(name, sample_weight)
 
 
 def _open_zarr(name: str, sample_weight: Any) -> Source:

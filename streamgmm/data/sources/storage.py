@@ -1,7 +1,4 @@
-"""Chunked arrays on disk: zarr and HDF5, read in tasks of about 16 MiB.
-
-A storage chunk is never read twice in a pass, and a shard is read as one.
-"""
+"""Chunked arrays on disk: zarr and HDF5, read in tasks of about 16 MiB of whole chunks or shards."""
 
 from __future__ import annotations
 

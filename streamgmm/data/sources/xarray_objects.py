@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -66,8 +67,6 @@ def _from_memory(X: Any, weights: Any, names: NDArray[np.object_] | None, templa
 
 
 def _from_lazy(X: Any, weights: Any, names: NDArray[np.object_] | None, template: Any) -> DaskSource:
-    import dask.array as da
-
     values = X.data.rechunk({X.ndim - 1: -1})
     n_rows, n_features = template.size, X.shape[-1]
     reshape: Callable[..., Any] = da.reshape_blockwise
