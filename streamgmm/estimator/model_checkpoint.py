@@ -45,7 +45,7 @@ class ModelGeneration:
     token : int, str, bytes or None
         Latest token of a stream, which this generation makes durable.
     task : FitTask or None
-        What the fit began with; None for a stream.
+        Seed and start of the fit; None for a stream.
     progress : FitState or None
         State of a fit that has not ended.
     """

@@ -252,7 +252,7 @@ def icl(self: GaussianMixture, X: Any) -> float:
     return _criterion(self, X).icl
 
 
-def judge(self: GaussianMixture, X: Any, sample_weight: ArrayLike | None = None) -> HeldOut:
+def score_held_out(self: GaussianMixture, X: Any, sample_weight: ArrayLike | None = None) -> HeldOut:
     """Compute the log-likelihood of held-out rows and keep it as ``criteria_["heldout"]``.
 
     It stays there, in a saved model too, until the model learns again. Nothing is penalised, since the model has not
@@ -283,7 +283,7 @@ def judge(self: GaussianMixture, X: Any, sample_weight: ArrayLike | None = None)
     >>> from streamgmm import GaussianMixture
     >>> rows = np.random.default_rng(0).normal(size=(3000, 1))
     >>> model = GaussianMixture(1).fit(rows[:2000])
-    >>> held_out = model.judge(rows[2000:])
+    >>> held_out = model.score_held_out(rows[2000:])
     >>> round(held_out.mean, 3), round(held_out.standard_error, 3), model.criteria_["heldout"] == held_out
     (-1.401, 0.02, True)
     """

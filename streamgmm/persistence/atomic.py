@@ -172,9 +172,9 @@ def atomic_output(
     protected : path-like, optional
         Input of the work, which must not be replaced.
     overwrite : bool, default=False
-        Whether what is at ``path`` may be replaced.
+        An existing file or folder at ``path`` may be replaced.
     restartable : bool, default=False
-        Whether the output is a folder that the same call can resume. It is then locked for one process, and its content
+        True for a folder that the same call can resume. It is then locked for one process, and its content
         stays, both before the block and after a failure. Only a `StreamGMMError` removes it: the rows or the files in
         it are of no use.
 

@@ -1,7 +1,7 @@
 """Objects as strict JSON and named arrays, and back.
 
 A class is written under the tag that it registered, so that it can be renamed and moved. Only registered classes are
-made from a file, only from fields of their annotated types, and only if they accept their values.
+created from a file, only from fields of their annotated types, and only if they accept their values.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def persistent(tag: str) -> Callable[[type[Class]], type[Class]]:
 
     ``validate(self) -> None``
         Raise ValueError where fields contradict each other. The decoder calls it; constructors do not, since states are
-        made in hot loops.
+        created in hot loops.
     ``to_columns(self)`` and ``from_columns(cls, columns: Columns)``
         A compact form: fields of the dataclass ``Columns``, which needs no tag, are written in place of its own.
 
     Parameters
     ----------
     tag : str
-        Never used again for something else: a class whose fields change their meaning gets a new one.
+        A tag is not reused: a class whose fields change their meaning gets a new one.
 
     Raises
     ------
@@ -180,12 +180,12 @@ def _construct(cls: type[Any], parts: dict[str, Any], arrays: Arrays) -> Any:
     stored, annotations = _form(cls)
     if parts.keys() != annotations.keys():
         raise KeyError(f"{_TAGS[cls]} has other fields")
-    made = stored(**{name: decode(part, arrays, annotations[name]) for name, part in parts.items()})
+    decoded = stored(**{name: decode(part, arrays, annotations[name]) for name, part in parts.items()})
     if hasattr(cls, "from_columns"):
-        made = cls.from_columns(made)
-    if hasattr(made, "validate"):
-        made.validate()
-    return made
+        decoded = cls.from_columns(decoded)
+    if hasattr(decoded, "validate"):
+        decoded.validate()
+    return decoded
 
 
 def _form(cls: type[Any]) -> tuple[type[Any], dict[str, Any]]:

@@ -96,7 +96,7 @@ def save_file(
     Raises
     ------
     CheckpointWriteError
-        What was written could not be read back; ``read`` raised CheckpointError.
+        The written file could not be read back; ``read`` raised CheckpointError.
     OSError
         It could not be written.
     """
@@ -146,10 +146,10 @@ def _parse_json(text: str) -> Any:
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         raise ValueError("duplicate keys")
-    return made
+    return members
 
 
 def _refuse(number: str) -> Any:

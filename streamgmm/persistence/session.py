@@ -35,11 +35,11 @@ class SavedContent:
     Attributes
     ----------
     content : object
-        Of a registered class.
+        Object of a registered class.
     run : str
         Name of the fit or stream that it belongs to.
     number : int
-        Of the generation.
+        Number of the generation.
     environment : dict of str
         Versions and processor, which the last bits depend on.
     """
@@ -115,7 +115,7 @@ def find_resumable(writer: CheckpointWriter, resume: str, noun: str) -> SavedCon
     Parameters
     ----------
     resume : {'auto', 'never', 'must'}
-        Whether to resume where there is something, never, or to raise CheckpointError where there is nothing.
+        'auto' resumes if there is a generation, 'never' starts anew, 'must' raises CheckpointError if there is none.
     noun : str
         Fit or selection, for messages.
     """

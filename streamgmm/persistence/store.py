@@ -40,7 +40,7 @@ class Generation:
     Attributes
     ----------
     number : int
-        Counted from 1; the highest is the newest.
+        Number from 1; the highest is the newest.
     digest : str
         SHA-256 of its content, hexadecimal.
     """
@@ -190,7 +190,7 @@ class Store:
 
     @property
     def is_open(self) -> bool:
-        """Whether it may be written to."""
+        """True while the store may be written to."""
         return self._lock is not None and self._process == os.getpid()
 
     def read_newest(self, read: Reader[Content]) -> Content | None:

@@ -34,7 +34,7 @@ class Outcome:
     trajectory : Trajectory
         Its passes.
     accumulated : Expectation
-        Of all rows under its parameters.
+        Statistics of all rows under its parameters.
     dropped : bool
         It was dropped because it could not win.
     """

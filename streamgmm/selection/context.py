@@ -59,7 +59,7 @@ class SelectionContext:
     source : Source
         The rows.
     settings : EMSettings
-        Of all candidates, but for the family.
+        Settings of all candidates, except the family.
     keys : tuple of (str, int)
         The candidates: family and size.
     n_init, init_params, max_iter, effective_n
@@ -69,9 +69,9 @@ class SelectionContext:
     drops_early : bool
         Candidates that cannot win are dropped.
     seed : int
-        Of all draws from the rows.
+        Seed of all draws from the rows.
     random : RandomState
-        Of the starts.
+        Random state of the starts.
     """
 
     source: Source

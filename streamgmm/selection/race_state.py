@@ -33,7 +33,7 @@ class RaceState(SelectionState):
     candidates : tuple of int
         Indices of the candidates in the run.
     run : Run
-        Of these.
+        Trajectories of these candidates.
     ended : tuple of (int, Trajectory)
         Candidates that left the run when one degenerated, and it began anew with the others.
     dropped : tuple of int

@@ -172,7 +172,9 @@ def test_rows_that_are_no_component_change_no_bit(spoil, monkeypatch):
         model = GaussianMixture(4, random_state=seed, max_iter=10).fit(rows)
         assert repairs(model) == []
         whole = without_relocation(monkeypatch, rows, 4, random_state=seed, max_iter=10)
-        assert to_bytes(*encode_content(SavedModel.from_model(model))) == to_bytes(*encode_content(SavedModel.from_model(whole)))
+        assert to_bytes(*encode_content(SavedModel.from_model(model))) == to_bytes(
+            *encode_content(SavedModel.from_model(whole))
+        )
 
 
 @pytest.mark.parametrize("size", [1e20, 1e60, 1e140])
@@ -345,7 +347,9 @@ def test_a_fit_killed_while_outliers_are_drawn_or_relocated_resumes_to_the_same_
             GaussianMixture(**settings, checkpoint=checkpoint).fit(again())
         model = GaussianMixture(**settings, checkpoint=checkpoint, resume="must").fit(again())
         model.set_params(checkpoint=None, resume="auto")
-        assert to_bytes(*encode_content(SavedModel.from_model(model))) == to_bytes(*encode_content(SavedModel.from_model(whole)))
+        assert to_bytes(*encode_content(SavedModel.from_model(model))) == to_bytes(
+            *encode_content(SavedModel.from_model(whole))
+        )
 
 
 # ---------------------------------------------------------------------- competition with the first start

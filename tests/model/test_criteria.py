@@ -41,7 +41,7 @@ def test_spreads_of_parts_add_up_to_that_of_the_whole_and_a_weight_is_so_many_ro
 
 def test_rows_held_out_have_their_mean_log_density_and_its_standard_error(model):
     rows = rows_of(500, seed=1)
-    found, densities = model.judge(rows), model.score_samples(rows)
+    found, densities = model.score_held_out(rows), model.score_samples(rows)
     assert model.criteria_["heldout"] == found and found.n_samples == 500
     np.testing.assert_allclose(found.log_likelihood, densities.sum(), rtol=1e-12)
     np.testing.assert_allclose(found.mean, densities.mean(), rtol=1e-12)
@@ -54,7 +54,7 @@ def test_rows_held_out_have_their_mean_log_density_and_its_standard_error(model)
 )
 def test_rows_held_out_may_come_in_any_form(model, form):
     rows = rows_of(500, seed=1)
-    expected, found = model.judge(rows), model.judge(form(rows))
+    expected, found = model.score_held_out(rows), model.score_held_out(form(rows))
     np.testing.assert_allclose(
         [found.log_likelihood, found.standard_error], [expected.log_likelihood, expected.standard_error], rtol=1e-12
     )
@@ -62,7 +62,10 @@ def test_rows_held_out_may_come_in_any_form(model, form):
 
 def test_a_row_held_out_counts_as_often_as_it_weighs(model):
     rows, weights = rows_of(300, seed=1), np.random.default_rng(0).integers(0, 4, 300)
-    weighted, repeated = model.judge(rows, sample_weight=weights), model.judge(np.repeat(rows, weights, axis=0))
+    weighted, repeated = (
+        model.score_held_out(rows, sample_weight=weights),
+        model.score_held_out(np.repeat(rows, weights, axis=0)),
+    )
     assert weighted.n_samples == repeated.n_samples == weights.sum()
     np.testing.assert_allclose(weighted.mean, repeated.mean, rtol=1e-12)
     np.testing.assert_allclose(weighted.standard_error, repeated.standard_error, rtol=1e-12)
@@ -70,7 +73,7 @@ def test_a_row_held_out_counts_as_often_as_it_weighs(model):
 
 def test_what_rows_held_out_say_is_saved_with_the_model_and_kept_by_a_checkpoint(tmp_path):
     stream = GaussianMixture(2, random_state=0, checkpoint=tmp_path / "fit.ckpt").partial_fit(rows_of())
-    found = stream.judge(rows_of(seed=1))
+    found = stream.score_held_out(rows_of(seed=1))
     stream.save(tmp_path / "model")
     assert load(tmp_path / "model").criteria_ == stream.criteria_
     assert load(tmp_path / "model").criteria_["heldout"] == found
@@ -79,13 +82,13 @@ def test_what_rows_held_out_say_is_saved_with_the_model_and_kept_by_a_checkpoint
 @pytest.mark.parametrize("learn", ["fit", "partial_fit", "update"])
 def test_once_more_is_learnt_nothing_is_said_of_rows_held_out(learn):
     model = GaussianMixture(2, algorithm="incremental", batch_size=50, random_state=0).fit(rows_of())
-    model.judge(rows_of(seed=1))
+    model.score_held_out(rows_of(seed=1))
     getattr(model, learn)(rows_of(1000))
     assert "heldout" not in model.criteria_ and "bound" in model.criteria_
 
 
 def test_rows_held_out_that_cannot_be_used_change_nothing(model):
-    found, rows = model.judge(rows_of(seed=1)), rows_of(500)
+    found, rows = model.score_held_out(rows_of(seed=1)), rows_of(500)
     rows[317, 1] = np.nan
     for bad, message in (
         (rows, "row 317"),
@@ -93,9 +96,9 @@ def test_rows_held_out_that_cannot_be_used_change_nothing(model):
         (da.from_array(rows, (100, 2)), "row 317"),
     ):
         with pytest.raises(ValueError, match=message):
-            model.judge(bad)
+            model.score_held_out(bad)
     with pytest.raises(InputError, match="weight"):
-        model.judge(rows_of(), sample_weight=np.zeros(800))
+        model.score_held_out(rows_of(), sample_weight=np.zeros(800))
     assert model.criteria_["heldout"] == found
 
 
@@ -104,7 +107,7 @@ def test_rows_that_were_learnt_are_judged_too_well():
     rows = rows_of(2_000, d=4)
     model = GaussianMixture(2, init_params="kmeans", random_state=0).fit(rows[:40])
     learnt = model.criteria_["exact"].log_likelihood / 40
-    found = model.judge(rows[40:])
+    found = model.score_held_out(rows[40:])
     assert isinstance(found, HeldOut)
     assert learnt - found.mean > 10 * found.standard_error
 

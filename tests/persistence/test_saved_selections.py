@@ -123,7 +123,9 @@ def test_two_selections_do_not_learn_into_one_checkpoint(tmp_path):
     with pytest.raises(CheckpointLocked):
         other.partial_fit(batches()[1])
     del one
-    with pytest.raises(CheckpointMismatch, match=r"a generation that this selection does not continue; read it with Selection\.load"):
+    with pytest.raises(
+        CheckpointMismatch, match=r"a generation that this selection does not continue; read it with Selection\.load"
+    ):
         other.partial_fit(batches()[1])
     assert content(other) == content(made())
 
