@@ -58,8 +58,8 @@ def puzzle(seed: int, n: int) -> Puzzle:
 def reference(rows: Rows, sizes: Sequence[int], n_init: int, seed: int, kind: type = GaussianMixture) -> BICs:
     """BIC of the best of several fits of every size, from scikit-learn's starts.
 
-    By our own batch EM, which takes scikit-learn's steps several times as fast (`tests/estimator/test_agreement_with_scikit_learn.py`), or by
-    scikit-learn.
+    Our own batch EM takes scikit-learn's steps (`tests/estimator/test_agreement_with_scikit_learn.py`) in less time;
+    or it is scikit-learn's.
     """
     settings = {"n_init": n_init, "tol": TOL, "max_iter": 500, "init_params": "kmeans", "random_state": seed}
     models = [kind(k, **settings) for k in sizes]

@@ -34,8 +34,8 @@ from streamgmm.algorithms.settings import EMSettings
 from streamgmm.algorithms.stopping import AcceleratedStop, MaxPasses
 from streamgmm.data import execution
 from streamgmm.data.sources import Source, as_source
-from streamgmm.estimator.fitted_state import parameters_of
 from streamgmm.estimator.estimator_settings import draw_seed, em_settings, user_start
+from streamgmm.estimator.fitted_state import parameters_of
 from streamgmm.fitting import plan as planning
 from streamgmm.fitting.context import FitContext, FitTask
 from streamgmm.fitting.starts_phase import StartsPhase, StartsState

@@ -39,10 +39,9 @@ from streamgmm.fitting.context import FitContext, FitState, FitTask
 from streamgmm.fitting.driver import run_phases
 from streamgmm.fitting.final_pass import FinalPassState
 from streamgmm.fitting.partition_statistics import PartitionStatistics
-from streamgmm.fitting.starts_phase import make_fit_phases
 from streamgmm.fitting.plan import choose_algorithm, ends_with_whole_passes
 from streamgmm.fitting.progress import Progress
-from streamgmm.fitting.starts_phase import StartsState
+from streamgmm.fitting.starts_phase import StartsState, make_fit_phases
 from streamgmm.fitting.storage_order import StorageOrderMonitor
 from streamgmm.initialization.find_starts import TOO_FEW_ROWS, check_warm_start, subsample_size
 from streamgmm.initialization.multistart import Restarts

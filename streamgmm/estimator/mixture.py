@@ -136,8 +136,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         Log-likelihoods of the parameters by kind. ``"exact"``: over all rows, with BIC, AIC and ICL; after `fit`.
         ``"bound"``: a lower bound of it from the statistics of each row when it was read; always. ``"prequential"``:
         of rows before they were learnt; after `partial_fit`. ``"heldout"``: of rows that were never learnt; after
-        `score_held_out`. ``n_samples`` of each is the number of rows it covers, or the sum of their weights; with ``half_life``
-        the sum of what is remembered of each row.
+        `score_held_out`. ``n_samples`` of each is the number of rows it covers, or the sum of their weights; with
+        ``half_life`` the sum of what is remembered of each row.
     restarts_ : Restarts
         Scores of the starts that ``init_params="auto"`` tried, and the disagreement of the best; after `fit`.
     history_ : History

@@ -90,9 +90,9 @@ def _decode_content(path: Path, manifest: Manifest, arrays: Arrays) -> Any:
         content = decode(manifest[CONTENT], arrays)
         if not is_registered(content):
             raise TypeError("its content is no saved object")
-        return content
     except MALFORMED as error:
         raise CheckpointError(f"{path} is not valid: {error}. Use another copy, or save it again.") from None
+    return content
 
 
 def open_writer(setting: str | os.PathLike[str] | Checkpoint, min_seconds: float) -> CheckpointWriter:
