@@ -51,7 +51,7 @@ State = TypeVar("State", bound=AlgorithmState)
 
 
 class Algorithm(Protocol[State]):
-    """An EM algorithm. It holds the covariance structure and the regularization, and performs the M-step."""
+    """EM algorithm. It holds the covariance structure and the regularization, and performs the M-step."""
 
     def init(self, start: Parameters) -> State:
         """Return the state before the first chunk group."""
@@ -87,4 +87,5 @@ class Algorithm(Protocol[State]):
         """Return the sum over every row of the pass so far, each counted once; None where no such sum is kept."""
 
     def report(self, state: State) -> tuple[Parameters, MStepInfo] | None:
-        """Return better parameters to report than ``state.parameters``; None where there are none."""
+        """Return better parameters to report than ``state.parameters``; None, the default, where there are none."""
+        return None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from streamgmm.algorithms.algorithm import AlgorithmState, UpdateInfo
+from streamgmm.algorithms.algorithm import Algorithm, AlgorithmState, UpdateInfo
 from streamgmm.data.execution import ChunkGroup
 from streamgmm.model.covariances import CovarianceStructure
-from streamgmm.model.em import Expectation, MStepInfo, maximize
+from streamgmm.model.em import Expectation, maximize
 from streamgmm.model.parameters import Parameters
 from streamgmm.model.reduction import Counter, push, total
 from streamgmm.persistence.codec import persistent
@@ -24,7 +24,7 @@ class BatchState(AlgorithmState):
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Algorithm[BatchState]):
     """Batch EM for one covariance structure."""
 
     structure: CovarianceStructure
@@ -49,7 +49,3 @@ class Batch:
     def accumulated(self, state: BatchState) -> Expectation | None:
         """Return the sum of the pass so far; nothing is kept once it has ended."""
         return total(state.partial_sums) if state.partial_sums else None
-
-    def report(self, state: BatchState) -> tuple[Parameters, MStepInfo] | None:
-        """Return None: the parameters are those of all rows."""
-        return None

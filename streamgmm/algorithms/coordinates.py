@@ -1,9 +1,9 @@
 """Unconstrained coordinates of mixtures, relative to one of them, the frame, which is the origin.
 
 Logarithms of weights, means in the frame's standard deviations, and matrix logarithms of covariances in the frame's
-units; the part of each component times the root of its share of the rows. Near the frame, the length of a vector is √2
-times the root of the Kullback-Leibler divergence of the joint density of rows and components, nats a row. An affine map
-of the data turns vectors but changes no length. The M-step is the gradient of the mean log-likelihood.
+units. The part of each component is scaled by the root of its share of the rows. Near the frame, the length of a vector
+is √2 times the root of the Kullback-Leibler divergence of the joint density of rows and components, nats a row. An
+affine map of the data turns vectors but changes no length. The M-step is the gradient of the mean log-likelihood.
 """
 
 from __future__ import annotations

@@ -17,11 +17,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm.algorithms.algorithm import AlgorithmState, UpdateInfo
+from streamgmm.algorithms.algorithm import Algorithm, AlgorithmState, UpdateInfo
 from streamgmm.algorithms.partition_columns import EntryColumns
 from streamgmm.algorithms.stepwise import Stepwise, StepwiseState
 from streamgmm.data.execution import ChunkGroup
-from streamgmm.model.em import Expectation, MStepInfo, maximize
+from streamgmm.model.em import Expectation, maximize
 from streamgmm.model.parameters import Array, Parameters
 from streamgmm.model.reduction import tree_sum
 from streamgmm.model.statistics import Statistics
@@ -80,7 +80,7 @@ class IncrementalState(AlgorithmState):
 
 
 @dataclass(frozen=True, slots=True)
-class Incremental:
+class Incremental(Algorithm[IncrementalState]):
     """Incremental EM, one update for each batch of partitions."""
 
     first: Stepwise  # algorithm of the first pass; it holds the covariance structure and the regularization
@@ -110,10 +110,6 @@ class Incremental:
     def accumulated(self, state: IncrementalState) -> Expectation | None:
         """Return the sum over all partitions."""
         return None if state.root is None else state.root.sum
-
-    def report(self, state: IncrementalState) -> tuple[Parameters, MStepInfo] | None:
-        """Return None: the parameters are those of all partitions."""
-        return None
 
     def _maximize(
         self, state: IncrementalState, expectations: Sequence[Expectation], chunk_group: ChunkGroup

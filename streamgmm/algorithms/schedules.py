@@ -1,7 +1,6 @@
 """Step-size schedules: the weight of the newest batch.
 
-A schedule is an immutable callable. It counts rows, not batches, so that many small batches move the statistics as far
-as one large one.
+A schedule counts rows, not batches, so that many small batches move the statistics as far as one large one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Settings of EM, as values: what the constructor arguments of an estimator mean for every algorithm."""
+"""Settings of EM that all algorithms share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from streamgmm.algorithms.stepwise import Stepwise
 from streamgmm.algorithms.window import WINDOW_ENTRIES
 from streamgmm.model.covariances import CovarianceStructure
 
-UPDATES_PER_PASS = 300  # so that the steps reach far and each still sees enough rows
+UPDATES_PER_PASS = 300  # enough steps to reach far, each on enough rows
 LEAST_BATCH, LARGEST_BATCH = 1_000, 100_000
 BATCHES_PER_HALF_LIFE = 16
 

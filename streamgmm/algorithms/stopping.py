@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-LEAST_FACTOR = 0.5  # gains are taken to halve at best: the first passes gain fast and say nothing of the rest
-ESTIMATE_SHARE = 0.1  # of the allowed gain, for rules that rely on an estimate of it
-SMALL_GAIN, SMALL_GAIN_BEFORE_MOVES = 1e-4, 1e-2  # of the allowed gain, for the gain of three passes
+LEAST_FACTOR = 0.5  # of successive gains, at least: fast first passes do not predict the later ones
+ESTIMATE_SHARE = 0.1  # of the allowed gain that an estimated remaining gain may have
+SMALL_GAIN, SMALL_GAIN_BEFORE_MOVES = 1e-4, 1e-2  # of the allowed gain: three passes that gain less end a fit
 
 
 class StoppingRule(Protocol):

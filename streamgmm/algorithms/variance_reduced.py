@@ -9,7 +9,7 @@ subsample holds all rows, this is EM on all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -62,20 +62,21 @@ class VarianceReducedState(StreamState):
     start: Parameters  # first parameters
     start_rows: float  # rows that the start is worth
     anchor: Parameters  # parameters under which rows are read
-    earlier: Statistics | None  # of rows of an earlier fit, which are not in the subsample
-    earlier_rows: int
-    # sum over all rows, each under the parameters of its time; it bounds their log-likelihood
-    accumulated: Expectation | None
-    correction: Statistics | None  # added to it, the sum of all rows under the anchor
-    # added to that, the sum under the reported parameters, where the anchor is held back
-    report_correction: Statistics | None
-    sample: KeyedRows | None  # the subsample as of the last move of the anchor
-    fresh: KeyedRows | None  # rows to be joined to it
-    n_rows: int  # rows sampled from
-    weight: float  # of these rows
-    next_move: float  # number of rows at which the anchor moves
-    restart_tried: int  # number of rows when a new start was last searched
     monitor: DriftMonitor  # watches for an order of rows that carries components away
+    earlier: Statistics | None = None  # of rows of an earlier fit, which are not in the subsample
+    earlier_rows: int = 0
+    # sum over all rows, each under the parameters of its time; it bounds their log-likelihood
+    accumulated: Expectation | None = None
+    # ``accumulated + correction`` is the sum of all rows under the anchor; with ``report_correction`` it is that under
+    # the reported parameters, where the anchor is held back
+    correction: Statistics | None = None
+    report_correction: Statistics | None = None
+    sample: KeyedRows | None = None  # the subsample at the last move of the anchor
+    fresh: KeyedRows | None = None  # rows to be joined to the subsample
+    n_rows: int = 0  # rows sampled from
+    weight: float = 0.0  # of these rows
+    next_move: float = 0.0  # number of rows at which the anchor moves
+    restart_tried: int = 0  # number of rows when a new start was last searched
     partial_sums: Counter[Expectation] = ()  # of a batch that is not complete
 
     def validate(self) -> None:
@@ -113,7 +114,7 @@ class VarianceReduced:
     reg_covar: float
     batch_size: int
     seed: int = 0  # of the subsample
-    settings: VarianceReductionSettings = field(default_factory=lambda: SETTINGS)
+    settings: VarianceReductionSettings = SETTINGS
 
     def init(self, start: Parameters, n_rows: int = 0, accumulated: Expectation | None = None) -> VarianceReducedState:
         """Return the state at a start learnt from ``n_rows`` rows, of which ``accumulated`` is the sum if known."""
@@ -127,18 +128,11 @@ class VarianceReduced:
             start,
             start_rows=0.0 if n_rows else 2.0 * self.batch_size,
             anchor=start,
+            monitor=monitor,
             earlier=earlier,
             earlier_rows=n_rows,
             accumulated=accumulated,
             correction=None if accumulated is not None else earlier,
-            report_correction=None,
-            sample=None,
-            fresh=None,
-            n_rows=0,
-            weight=0.0,
-            next_move=0.0,
-            restart_tried=0,
-            monitor=monitor,
         )
 
     def update(

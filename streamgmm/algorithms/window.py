@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from streamgmm.algorithms.algorithm import StreamState, UpdateInfo
+from streamgmm.algorithms.algorithm import Algorithm, StreamState, UpdateInfo
 from streamgmm.data.execution import ChunkGroup
 from streamgmm.model.covariances import CovarianceStructure
-from streamgmm.model.em import Expectation, MStepInfo, maximize, pseudo_statistics
+from streamgmm.model.em import Expectation, maximize, pseudo_statistics
 from streamgmm.model.parameters import Parameters
 from streamgmm.model.reduction import tree_sum
 from streamgmm.model.statistics import Statistics
 from streamgmm.persistence.codec import persistent
 
-WINDOW_ENTRIES = 64  # of a full window, whose length is then exact to three of them
+WINDOW_ENTRIES = 64  # entries of a full window, whose length is then exact to three entries
 
 
 @persistent("window-1")
@@ -39,7 +39,7 @@ class WindowState(StreamState):
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class Window(Algorithm[WindowState]):
     """EM on the latest rows, one update a batch."""
 
     n_rows: int  # length of the window
@@ -79,10 +79,6 @@ class Window:
     def accumulated(self, state: WindowState) -> Expectation | None:
         """Return the sum over the rows in the window."""
         return state.accumulated
-
-    def report(self, state: WindowState) -> tuple[Parameters, MStepInfo] | None:
-        """Return None: the parameters are those of the window."""
-        return None
 
     def _drop_oldest(self, entries: tuple[Expectation, ...]) -> tuple[Expectation, ...]:
         """Return the newest entries that make a full window."""

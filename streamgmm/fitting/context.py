@@ -119,7 +119,7 @@ class FitState(PhaseState):
 
         @property
         def notes(self) -> FitNotes:
-            """To be carried on."""
+            """Facts that later phases carry along."""
 
     @abstractmethod
     def summarize(self, context: FitContext) -> Trajectory | None:

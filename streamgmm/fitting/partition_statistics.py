@@ -1,4 +1,4 @@
-"""Partition statistics: what a model fitted by incremental EM keeps of its rows, and how rows are revised.
+"""Statistics of each partition of the rows, which a model fitted by incremental EM keeps, and their revision.
 
 `PartitionStatistics` are immutable; a revision makes others. So a call that fails leaves everything as it was.
 """
@@ -60,7 +60,7 @@ class PartitionStatistics:
         return replace(self, partitions=partitions, entries=entries), remaining
 
     def coarsen(self, indices: Indices, most: int) -> tuple[PartitionStatistics, Indices]:
-        """Merge neighbours until there are at most so many; return also the new indices."""
+        """Merge neighbouring partitions until at most ``most`` are left; return also the new indices."""
         partitions, entries = self.partitions, self.entries
         while partitions.n_partitions > most:
             partitions, new = partitions.coarsen()
@@ -77,7 +77,7 @@ def revise_partitions(
     seed: int,
     stage: str,
 ) -> tuple[PartitionStatistics, Trajectory]:
-    """Read some partitions once each, and let each batch of them move the parameters."""
+    """Read some partitions once each, and update the parameters after each batch of them."""
     most = max_partitions(entry_bytes(settings, start.n_components, start.n_features))
     statistics, indices = statistics.coarsen(indices, most)
     first = replace(settings, window=None, half_life=None).make_stepwise(source.n_rows)

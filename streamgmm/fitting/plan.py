@@ -1,4 +1,4 @@
-"""The plan of a fit: the stages that the name of an algorithm stands for. It knows sizes, nothing of the data."""
+"""The plan of a fit: the stages that an algorithm name stands for."""
 
 from __future__ import annotations
 

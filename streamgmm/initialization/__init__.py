@@ -1,1 +1,1 @@
-"""Where EM begins: start methods, multi-start on a subsample, split and merge, outliers. It knows no whole fit."""
+"""Starting parameters of EM: start methods, multi-start on a subsample, split and merge moves, outliers."""

@@ -93,10 +93,6 @@ class ComponentArrays:
         means = self.means[index] + np.array([[1.0], [-1.0]]) * step
         return ComponentArrays(np.full(2, 0.5), means, np.stack([rest, rest]))
 
-    def replace(self, index: int, halves: ComponentArrays) -> ComponentArrays:
-        """Return the components with one of them replaced by two of the same total weight; these are the last."""
-        return self.drop(index).append(halves, float(self.weights[index]))
-
     def to_parameters(self, structure: CovarianceStructure) -> Parameters:
         """Return the mixture of a family with these moments.
 
@@ -251,6 +247,6 @@ def resize_mixture(parameters: Parameters, n_components: int, split: ValidationS
         splits = rank_splits(parameters, split)
         index = splits[0][1] if splits else int(components.weights.argmax())
         halves = splits[0][2] if splits else components.halve(index)
-        grown = components.replace(index, halves).to_parameters(split.structure)
+        grown = components.drop(index).append(halves, float(components.weights[index])).to_parameters(split.structure)
         parameters = split.run_em([grown], search_settings.SEARCH.move_passes)[0] or grown
     return parameters

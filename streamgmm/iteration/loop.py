@@ -1,4 +1,4 @@
-"""The EM loop: it advances every candidate by the same reading of the rows, and yields an event for each chunk group.
+"""The EM loop advances all candidates in one reading of the rows, and yields an event for each chunk group.
 
 Stopping rules, histories, progress bars, checkpoints and criteria consume events; the loop knows none of them.
 """
@@ -18,7 +18,7 @@ from streamgmm.persistence.codec import persistent
 
 Item = TypeVar("Item")
 Passes = Callable[[int, int], Iterator[ChunkGroup]]
-"""Makes the chunk groups of pass 1, 2, …, less as many as were taken before."""
+"""Makes the chunk groups of a pass, counted from 1, after as many as were taken before."""
 
 
 def pick(candidate: int, shared: Item | tuple[Item, ...]) -> Item:
