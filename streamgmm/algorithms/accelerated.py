@@ -14,7 +14,7 @@ after a step is below the bound known for the EM step, that EM step is taken ins
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from math import expm1, inf, log1p, sqrt
 
@@ -100,7 +100,7 @@ class Accelerated:
 
     structure: CovarianceStructure
     reg_covar: float
-    settings: AccelerationSettings = SETTINGS
+    settings: AccelerationSettings = field(default_factory=lambda: SETTINGS)
 
     def init(self, start: Parameters) -> AcceleratedState:
         """Return the state before the first pass."""

@@ -9,7 +9,7 @@ subsample holds all rows, this is EM on all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -114,7 +114,7 @@ class VarianceReduced:
     reg_covar: float
     batch_size: int
     seed: int = 0  # of the subsample
-    settings: VarianceReductionSettings = SETTINGS
+    settings: VarianceReductionSettings = field(default_factory=lambda: SETTINGS)
 
     def init(self, start: Parameters, n_rows: int = 0, accumulated: Expectation | None = None) -> VarianceReducedState:
         """Return the state at a start learnt from ``n_rows`` rows, of which ``accumulated`` is the sum if known."""

@@ -20,8 +20,8 @@ from streamgmm.fitting.context import FitContext, FitNotes, FitState
 from streamgmm.fitting.driver import Observe, describe_run
 from streamgmm.fitting.final_pass import FinalPassState
 from streamgmm.initialization.search_settings import SEARCH
-from streamgmm.initialization.split_merge import ComponentArrays, propose_moves, rank_merges, resize_mixture
-from streamgmm.initialization.validation import ValidationSplit, drop_degenerate
+from streamgmm.initialization.split_merge import ComponentArrays, propose_moves, rank_merges, resize_mixture, try_moves
+from streamgmm.initialization.validation import ValidationSplit
 from streamgmm.iteration.history import Record
 from streamgmm.iteration.loop import Event
 from streamgmm.iteration.run import Run, Stage, Trajectory, best_trajectory, run_stages, start_run
@@ -56,17 +56,6 @@ def _find_near_pairs(parameters: Parameters) -> NDArray[np.intp]:
         others = one + 1 + np.flatnonzero((whitened**2).sum(axis=1) < MERGE_DISTANCE)
         pairs.append(np.column_stack([np.full(len(others), one), others]))
     return np.concatenate([np.empty((0, 2), np.intp), *pairs])
-
-
-def refine_candidates(candidates: list[Parameters], score: float, split: ValidationSplit) -> list[Parameters]:
-    """Return the best candidates after more EM on the subsample, as far as they exceed a score."""
-    ran = drop_degenerate(split.run_em(candidates, SEARCH.move_passes))
-    order = np.argsort(-split.score_on_validation(ran))[: SEARCH.moves_kept] if ran else ()
-    converged = drop_degenerate(
-        split.run_em([ran[index] for index in order], SEARCH.kept_move_passes, accelerated=True)
-    )
-    scores = split.score_on_validation(converged) if converged else ()
-    return [one for one, now in zip(converged, scores, strict=True) if now > score + SEARCH.min_move_gain]
 
 
 @persistent("fit-refinement-1")
@@ -167,7 +156,8 @@ def _propose_candidates(
     else:
         candidates = list(islice(propose_moves(parameters, split), SEARCH.moves_per_round))
     converged = split.run_em([parameters], SEARCH.kept_move_passes, accelerated=True)[0] or parameters
-    return refine_candidates(candidates, float(split.score_on_validation([converged])[0]), split)
+    score = float(split.score_on_validation([converged])[0])
+    return [mixture for _, mixture in try_moves(candidates, score, split, split)]
 
 
 def _join_trajectories(before: Trajectory, name: str, after: Trajectory) -> Trajectory:

@@ -215,25 +215,30 @@ def split_and_merge(
 
     Moves are found on the rows of ``split`` and accepted if they are better on those of ``whole``.
     """
-    search = search_settings.SEARCH
-    (score,) = whole.score_on_validation([parameters])
+    score = float(whole.score_on_validation([parameters])[0])
     gains: list[float] = []
     while len(gains) < max_rounds:
-        moves = list(islice(propose_moves(parameters, split), search.moves_per_round))
-        tried = drop_degenerate(split.run_em(moves, search.move_passes))
-        if not tried:
+        moves = list(islice(propose_moves(parameters, split), search_settings.SEARCH.moves_per_round))
+        better = try_moves(moves, score, split, whole)
+        if not better:
             break
-        order = np.argsort(-whole.score_on_validation(tried), kind="stable")[: search.moves_kept]
-        kept = [tried[index] for index in order]
-        ended = drop_degenerate(whole.run_em(kept, search.kept_move_passes, accelerated=True))
-        if not ended:
-            break
-        scores = whole.score_on_validation(ended)
-        if scores.max() <= score + search.min_move_gain:
-            break
-        gains.append(float(scores.max() - score))
-        parameters, score = ended[int(scores.argmax())], float(scores.max())
+        best, parameters = max(better, key=lambda scored: scored[0])
+        gains.append(best - score)
+        score = best
     return parameters, gains
+
+
+def try_moves(
+    moves: list[Parameters], score: float, split: ValidationSplit, whole: ValidationSplit
+) -> list[tuple[float, Parameters]]:
+    """Run EM from moves, a few passes on ``split``, then the best on ``whole``; return those that exceed a score."""
+    search = search_settings.SEARCH
+    tried = drop_degenerate(split.run_em(moves, search.move_passes))
+    order = np.argsort(-whole.score_on_validation(tried), kind="stable")[: search.moves_kept] if tried else ()
+    kept = [tried[index] for index in order]
+    ended = drop_degenerate(whole.run_em(kept, search.kept_move_passes, accelerated=True))
+    scores = whole.score_on_validation(ended).tolist() if ended else ()
+    return [scored for scored in zip(scores, ended, strict=True) if scored[0] > score + search.min_move_gain]
 
 
 def resize_mixture(parameters: Parameters, n_components: int, split: ValidationSplit) -> Parameters:

@@ -371,11 +371,11 @@ def test_what_is_better_on_the_sample_only_is_not_taken(split_merge, monkeypatch
     worse = ended(stuck()["means_init"], split_merge=False)[1].parameters
     proposed = []
 
-    def refined(candidates, score, trials):
+    def try_moves(candidates, score, split, whole):
         proposed.append(candidates)
-        return [worse]
+        return [(np.inf, worse)]
 
-    monkeypatch.setattr("streamgmm.fitting.refinement.refine_candidates", refined)
+    monkeypatch.setattr("streamgmm.fitting.refinement.try_moves", try_moves)
     before, after, _ = ended(CENTRES, split_merge)
     assert after is before
     assert len(proposed) == split_merge
