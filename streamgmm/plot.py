@@ -59,7 +59,7 @@ def ellipses(
     ValueError
         The model has no such feature.
     """
-    ax = _current_axes() if ax is None else ax
+    ax = _import_pyplot().gca() if ax is None else ax
     from matplotlib.patches import Ellipse
 
     columns = [_feature_index(model, feature) for feature in features]
@@ -97,7 +97,7 @@ def log_likelihood(model: Any, *, ax: Axes | None = None, **line: Any) -> Axes:
     -------
     matplotlib.axes.Axes
     """
-    ax = _current_axes() if ax is None else ax
+    ax = _import_pyplot().gca() if ax is None else ax
     bounds = np.asarray(model.lower_bounds_)
     rows = model.n_samples_seen_ * np.arange(1, len(bounds) + 1)
     ax.plot(rows, bounds, **{"marker": "o", **line})
@@ -193,7 +193,7 @@ def segments(segmentation: Any, *, colors: Sequence[Any] | None = None, ax: Axes
     -------
     matplotlib.axes.Axes
     """
-    ax = _current_axes() if ax is None else ax
+    ax = _import_pyplot().gca() if ax is None else ax
     from matplotlib.colors import ListedColormap
 
     height, width = segmentation.labels.shape
@@ -236,7 +236,7 @@ def selection(selection: Any, *, ax: Axes | None = None) -> Axes:
     Lower is better, except for log-densities. Small points are candidates that were dropped early. Their criteria are
     those of their last pass, and would not have become higher.
     """
-    ax = _current_axes() if ax is None else ax
+    ax = _import_pyplot().gca() if ax is None else ax
     table, chosen = selection.table, selection.criterion
     criteria = [criterion.name for criterion in likelihood_criteria()]
     is_density = chosen not in criteria and chosen != "evidence"
@@ -301,10 +301,6 @@ def _divide_stages(panels: NDArray[Any], stages: NDArray[Any], edges: NDArray[An
             panel.axvline(edges[record], color="0.5", linewidth=0.8)
         position, units = (edges[record], 1), ("data", "axes fraction")
         panels[0].annotate(stages[record], position, (4, 3), units, rotation=45, rotation_mode="anchor", **NOTE)
-
-
-def _current_axes() -> Any:
-    return _import_pyplot().gca()
 
 
 def _import_pyplot() -> Any:

@@ -65,17 +65,14 @@ class Partitions:
     @property
     def n_partitions(self) -> int:
         """Number of partitions."""
-        return int(self._counts.sum()) if self.chunks == 1 else -(-len(self.lengths) // self.chunks)
+        return len(self._edges) - 1
 
     def coarsen(self) -> tuple[Partitions, Indices]:
         """Return partitions twice as large, and the index among them of each present one."""
         if self.chunks > 1:
             return replace(self, chunks=2 * self.chunks), np.arange(self.n_partitions) // 2
-        if self.rows >= self.lengths.max():
-            return replace(self, chunks=2), np.flatnonzero(self._counts) // 2
-        larger = replace(self, rows=2 * self.rows)
-        within = np.arange(self.n_partitions) - np.repeat(self._firsts, self._counts)
-        return larger, np.repeat(larger._firsts, self._counts) + within // 2
+        larger = replace(self, chunks=2) if self.rows >= self.lengths.max() else replace(self, rows=2 * self.rows)
+        return larger, np.searchsorted(larger._edges, self._edges[:-1], side="right") - 1
 
     def extend(self, source: Source) -> Partitions:
         """Return the partitions of a source to which rows were appended; InputError if earlier chunks differ."""
@@ -97,22 +94,15 @@ class Partitions:
         return replace(self, lengths=lengths)
 
     def find_overlapping(self, first: int, stop: int) -> Indices:
-        """Return the indices of the partitions that have a row of a half-open range."""
+        """Return the indices of the partitions that overlap a half-open range of rows."""
         if first >= stop:
             return np.empty(0, np.int64)
-        ends = np.cumsum(self.lengths)
-        index, last = (self._find_partition(row, ends) for row in (first, stop - 1))
-        return np.arange(index, last + 1)
+        after = np.searchsorted(self._edges, (first, stop - 1), side="right")
+        return np.arange(after[0] - 1, after[1])
 
     def row_ranges(self, index: int) -> list[tuple[int, int]]:
         """Return the rows of a partition, without forgotten ones."""
-        if self.chunks > 1:
-            first, stop = (int(self.lengths[: unit * self.chunks].sum()) for unit in (index, index + 1))
-            return self.forgotten.find_missing(first, stop)
-        chunk = int(np.searchsorted(self._firsts, index, side="right")) - 1
-        begin = int(self.lengths[:chunk].sum())
-        first = begin + (index - int(self._firsts[chunk])) * self.rows
-        return self.forgotten.find_missing(first, min(first + self.rows, begin + int(self.lengths[chunk])))
+        return self.forgotten.find_missing(int(self._edges[index]), int(self._edges[index + 1]))
 
     def iter_chunk_groups(
         self, source: Source, batch_size: int, seed: int, number: int, skip: int = 0, only: Indices | None = None
@@ -151,20 +141,14 @@ class Partitions:
         return mark_last_group(iter_batches())
 
     @cached_property
-    def _counts(self) -> Indices:
-        """Partitions of each chunk, if a partition is of one chunk."""
-        return -(-self.lengths // self.rows)
-
-    @cached_property
-    def _firsts(self) -> Indices:
-        """Index of the first partition of each chunk, if a partition is of one chunk."""
-        return np.cumsum(self._counts) - self._counts
-
-    def _find_partition(self, row: int, ends: Indices) -> int:
-        chunk = int(np.searchsorted(ends, row, side="right"))
+    def _edges(self) -> Indices:
+        """First row of each partition, and the number of rows."""
+        starts = np.cumsum(self.lengths) - self.lengths
         if self.chunks > 1:
-            return chunk // self.chunks
-        return int(self._firsts[chunk]) + (row - int(ends[chunk] - self.lengths[chunk])) // self.rows
+            return np.append(starts[:: self.chunks], self.n_rows)
+        counts = -(-self.lengths // self.rows)
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return np.append(np.repeat(starts, counts) + within * self.rows, self.n_rows)
 
     def _find_units(self, source: Source) -> list[tuple[Chunk, ...]]:
         """Chunks that are cut together."""
@@ -174,23 +158,21 @@ class Partitions:
 
     def _find_indices(self, unit: Sequence[Chunk]) -> range:
         """Return the indices of the partitions of chunks that are cut together."""
-        index = unit[0].index
         if self.chunks > 1:
-            return range(index // self.chunks, index // self.chunks + 1)
-        first = int(self._firsts[index])
-        return range(first, first + int(self._counts[index]))
+            index = unit[0].index // self.chunks
+            return range(index, index + 1)
+        start = unit[0].start or 0
+        return range(*np.searchsorted(self._edges, (start, start + (unit[0].length or 0))).tolist())
 
     def _cut(self, unit: tuple[Chunk, ...]) -> Iterator[Partition]:
         """Yield the partitions of a unit that have rows left."""
-        for turn, index in enumerate(self._find_indices(unit)):
+        for index in self._find_indices(unit):
+            first, stop = self._edges[index : index + 2].tolist()
             parts = []
             for chunk in unit:
-                begin = 0 if chunk.start is None else chunk.start
-                first, stop = 0, len(chunk.rows)
-                if self.chunks == 1:
-                    first, stop = turn * self.rows, min((turn + 1) * self.rows, stop)
-                for start, end in self.forgotten.find_missing(begin + first, begin + stop):
-                    parts.append(chunk.cut(start - begin, end - begin))
+                begin = chunk.start or 0
+                left = self.forgotten.find_missing(max(first, begin), min(stop, begin + len(chunk.rows)))
+                parts += [chunk.cut(start - begin, end - begin) for start, end in left]
             if parts:
                 yield index, parts
 

@@ -43,19 +43,8 @@ def stopped():
 
 
 def test_fit_saves_the_model_that_the_library_fits(run, source, tmp_path):
-    options = [
-        "--covariance",
-        "diag",
-        "--tol",
-        "1e-4",
-        "--max-iter",
-        "50",
-        "--n-init",
-        "2",
-        "--init",
-        "random_from_data",
-        "--split-merge",
-    ]
+    options = ["--covariance", "diag", "--tol", "1e-4", "--max-iter", "50", "--n-init", "2"]
+    options += ["--init", "random_from_data", "--split-merge"]
     code, _, _ = run("fit", source, "-k", 3, "-o", tmp_path / "m", *options, "--seed", 5, "--reg-covar", "1e-3")
     expected = GaussianMixture(
         3,

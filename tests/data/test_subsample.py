@@ -154,10 +154,3 @@ def test_rows_without_weight_add_none_to_a_subsample():
     kept = draw_subsample(as_source(rows, weights), 20, 0)
     assert np.count_nonzero(kept.weights) == 10 and kept.weights.sum() == pytest.approx(weights.sum())
     np.testing.assert_array_equal(np.sort(kept.weights)[-10:], np.sort(weights)[-10:])
-
-
-def test_rows_that_fit_keep_their_weights():
-    rows, weights = skewed(300)
-    kept = draw_subsample(as_source(rows, weights), 300, 0)
-    np.testing.assert_array_equal(kept.rows, rows)
-    np.testing.assert_array_equal(kept.weights, weights)

@@ -12,15 +12,8 @@ KILLS = int(os.environ.get("RESULT_KILLS", "3"))  # 200 are promised: RESULT_KIL
 @pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_after_any_kills_the_labels_are_those_of_a_run_that_was_not_killed(tmp_path):
-    command = [
-        sys.executable,
-        "-W",
-        "error",
-        Path(__file__).parent / "harness" / "killing.py",
-        tmp_path,
-        str(KILLS),
-        "0",
-    ]
+    program = Path(__file__).parent / "harness" / "killing.py"
+    command = [sys.executable, "-W", "error", program, tmp_path, str(KILLS), "0"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout)

@@ -1,8 +1,6 @@
-"""Predict rows, and segment an image in blocks, killed at random or amid writing, again and again until it is complete.
+"""Program that kills predict and segment at random moments or during writing, until their results are complete.
 
-A program of its own.
-
-It forks processes that have everything imported, and so must have no threads: whatever makes some runs in a child.
+It forks processes that have imported everything, so it must have no threads: children run all code that starts some.
 """
 
 import hashlib
@@ -28,13 +26,7 @@ from streamgmm.results.stored_array import check
 
 CHUNK, N_CHUNKS, K = 500, 60, 3
 BLOCK, ACROSS, DOWN = 32, 12, 5  # sides of a block of the image, and how many there are
-LATER = (
-    "dask.threaded",
-    "distributed",
-    "streamgmm.cli.verbs",
-    "tqdm.auto",
-    "zarr",
-)  # imported where they are first used
+LATER = ("dask.threaded", "distributed", "streamgmm.cli.verbs", "tqdm.auto", "zarr")  # otherwise imported on first use
 
 
 def forked(function):
@@ -53,10 +45,8 @@ def forked(function):
 def prepare(folder):
     import zarr
 
-    draws = np.random.default_rng(0)
-    rows = (
-        draws.standard_normal((CHUNK * N_CHUNKS - 7, 3)) + 2 * draws.integers(0, K, (CHUNK * N_CHUNKS - 7, 1))
-    ).astype("f4")
+    draws, n_rows = np.random.default_rng(0), CHUNK * N_CHUNKS - 7
+    rows = (draws.standard_normal((n_rows, 3)) + 2 * draws.integers(0, K, (n_rows, 1))).astype("f4")
     stored = zarr.create_array(folder / "rows.zarr", shape=rows.shape, chunks=(CHUNK, 3), dtype=rows.dtype)
     stored[:] = rows
     GaussianMixture(K, random_state=0, max_iter=20, tol=0.1).fit(rows).save(folder / "model")
@@ -130,9 +120,7 @@ def killed(folder, what, n_kills, seed):
                 else:
                     wait_for_writing(child, out.with_name(out.name + ".partial"))
                     time.sleep(moments.uniform(0, 0.05 * uninterrupted))
-                os.kill(
-                    child, signal.SIGKILL
-                )  # one that has ended waits to be asked for its exit code, and is not hurt
+                os.kill(child, signal.SIGKILL)  # harmless if it has ended, since its exit code was not read yet
             _, status = os.waitpid(child, 0)
             if os.WIFEXITED(status):
                 assert os.WEXITSTATUS(status) == 0
