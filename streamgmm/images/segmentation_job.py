@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
 
@@ -216,11 +217,7 @@ def _compute_probabilities(features: Image, model: GaussianMixture, probabilitie
     if dtype.names is None:
         return lazy
     chunks, meta = (*lazy.chunks, (len(model.means_),)), np.empty((0,) * (lazy.ndim + 1), dtype["probability"].base)
-    return lazy.map_blocks(_unpack_probability, new_axis=lazy.ndim, chunks=chunks, meta=meta)
-
-
-def _unpack_probability(block: Any) -> Any:
-    return block["probability"]
+    return lazy.map_blocks(itemgetter("probability"), new_axis=lazy.ndim, chunks=chunks, meta=meta)
 
 
 def _digest(mask: Any) -> str:

@@ -11,6 +11,7 @@ from streamgmm import plot
 from streamgmm.estimator.fitted_state import parameters_of
 from streamgmm.images.image import Image
 from streamgmm.images.image_limits import LIMITS
+from streamgmm.images.reading.lazy_arrays import get_chunks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +57,7 @@ def _thin(array: Any, n_axes: int, step: int) -> NDArray[Any]:
     import dask.array as da
 
     if not isinstance(array, np.ndarray | da.Array):
-        array = da.from_array(array, getattr(array, "shards", None) or array.chunks)
+        array = da.from_array(array, get_chunks(array))
     for _ in range(array.ndim - n_axes):
         array = array[array.shape[0] // 2]
     return np.asarray(array[::step, ::step])

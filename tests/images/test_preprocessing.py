@@ -63,11 +63,11 @@ def test_a_saved_model_labels_to_the_same_bits_without_further_arguments(tmp_pat
     again = segment(image, model=tmp_path / "m.safetensors")
     np.testing.assert_array_equal(again.labels, segmentation.labels)
     np.testing.assert_array_equal(again.table["band_mean"], segmentation.table["band_mean"])
-    there = (image[:, :, [2, 0]] != 7).all(axis=2)
-    np.testing.assert_array_equal(again.labels > 0, there)
+    valid = (image[:, :, [2, 0]] != 7).all(axis=2)
+    np.testing.assert_array_equal(again.labels > 0, valid)
     loaded = load(tmp_path / "m.safetensors")
-    labels = loaded.predict(image[there][:, [2, 0]])  # an ordinary model
-    np.testing.assert_array_equal(labels + 1, segmentation.labels[there])
+    labels = loaded.predict(image[valid][:, [2, 0]])  # an ordinary model
+    np.testing.assert_array_equal(labels + 1, segmentation.labels[valid])
     loaded.save(tmp_path / "n.safetensors")
     assert (tmp_path / "n.safetensors").read_bytes() == (tmp_path / "m.safetensors").read_bytes()
     assert Preprocessing.from_model(loaded) == Preprocessing.from_model(segmentation.model)

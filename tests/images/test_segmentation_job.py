@@ -24,24 +24,24 @@ PHOTOGRAPH = load_sample_image("china.jpg")[100:180, 100:190]
 MODEL = segment(PHOTOGRAPH, 3, random_state=0).model
 
 
-def stopped(path):
-    """Make of a result one that was begun: its name, and one file less."""
+def interrupt(path):
+    """Turn a complete result into an interrupted one: rename it, and remove one file."""
     partial = path.rename(path.with_name(path.name + ".partial"))
     next(file for file in sorted(partial.glob("c/**/*")) if file.is_file()).unlink()
 
 
-def one_pixel(shape, pixel):
+def mask_pixel(shape, pixel):
     mask = np.zeros(shape, bool)
     mask[pixel] = True
     return mask
 
 
-MASK = one_pixel((80, 90), (41, 43))
-OTHER = one_pixel((80, 90), (41, 44))
+MASK = mask_pixel((80, 90), (41, 43))
+OTHER = mask_pixel((80, 90), (41, 44))
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "said"),
+    ("first_options", "options", "reason"),
     [
         ({"nodata": 0}, {"nodata": 17}, "nodata 0, not 17"),
         ({}, {"nodata": 17}, "nodata null, not 17"),
@@ -52,13 +52,13 @@ OTHER = one_pixel((80, 90), (41, 44))
         ({"mask": da.from_array(MASK, 20)}, {"mask": da.from_array(OTHER, 20)}, "mask "),
     ],
 )
-def test_labels_of_other_arguments_are_replaced_with_a_warning(tmp_path, before, now, said):
+def test_labels_of_other_arguments_are_replaced_with_a_warning(tmp_path, first_options, options, reason):
     path, lazy = tmp_path / "labels.zarr", da.from_array(PHOTOGRAPH, (20, 30, 3))
-    segment(lazy, model=MODEL, output=path, **before)
-    stopped(path)
-    with pytest.warns(UserWarning, match=f"is replaced, not resumed: it is of ({said})"):
-        segmentation = segment(lazy, model=MODEL, output=path, **now)
-    np.testing.assert_array_equal(segmentation.labels, segment(PHOTOGRAPH, model=MODEL, **now).labels)
+    segment(lazy, model=MODEL, output=path, **first_options)
+    interrupt(path)
+    with pytest.warns(UserWarning, match=f"is replaced, not resumed: it is of ({reason})"):
+        segmentation = segment(lazy, model=MODEL, output=path, **options)
+    np.testing.assert_array_equal(segmentation.labels, segment(PHOTOGRAPH, model=MODEL, **options).labels)
 
 
 @pytest.mark.parametrize("kind", ["numpy", "list", "dask", "zarr"])
@@ -68,7 +68,7 @@ def test_the_same_mask_resumes_in_any_container(tmp_path, kind):
     mask = {"numpy": MASK, "list": MASK.tolist(), "dask": da.from_array(MASK, 20), "zarr": stored}[kind]
     path, lazy = tmp_path / "labels.zarr", da.from_array(PHOTOGRAPH, (20, 30, 3))
     segment(lazy, model=MODEL, output=path, mask=mask, nodata=3)
-    stopped(path)
+    interrupt(path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         segment(lazy, model=MODEL, output=path, mask=mask, nodata=3)
@@ -97,29 +97,29 @@ def test_a_large_block_is_a_shard_of_tiles(tmp_path, monkeypatch):
         check(tmp_path / "x.zarr")
 
 
-@pytest.mark.parametrize("wanted", [True, "largest"])
-def test_probabilities_equal_predict_proba_and_are_zero_for_nodata(tmp_path, wanted):
+@pytest.mark.parametrize("probabilities", [True, "largest"])
+def test_probabilities_equal_predict_proba_and_are_zero_for_nodata(tmp_path, probabilities):
     image = PHOTOGRAPH.astype(np.float32)
     image[3, 4] = np.nan
     model = GaussianMixture(4, random_state=0, max_iter=10, tol=1e-2).fit(PHOTOGRAPH.reshape(-1, 3))
     expected = model.predict_proba(np.nan_to_num(image).reshape(-1, 3)).reshape(80, 90, 4)
     expected[3, 4] = 0
-    expected = expected.max(axis=2) if wanted == "largest" else expected
+    expected = expected.max(axis=2) if probabilities == "largest" else expected
     lazy = da.from_array(image, (30, 40, 3))
     for output in (None, tmp_path / "labels.zarr"):
-        segmentation = segment(lazy, model=model, probabilities=wanted, output=output)
+        segmentation = segment(lazy, model=model, probabilities=probabilities, output=output)
         assert segmentation.probabilities.dtype == np.float16
         np.testing.assert_allclose(np.asarray(segmentation.probabilities[:]), expected, atol=5e-4)
     assert isinstance(segmentation.probabilities, zarr.Array)
     check(tmp_path / "labels_probabilities.zarr")
     with pytest.raises(FileExistsError):
-        segment(lazy, model=model, probabilities=wanted, output=tmp_path / "labels.zarr")
+        segment(lazy, model=model, probabilities=probabilities, output=tmp_path / "labels.zarr")
     segment(lazy, model=model, output=tmp_path / "other.zarr")
     (tmp_path / "other_probabilities.zarr").mkdir()
     with pytest.raises(FileExistsError):
-        segment(lazy, model=model, probabilities=wanted, output=tmp_path / "third.zarr", overwrite=False) and segment(
-            lazy, model=model, probabilities=wanted, output=tmp_path / "other.zarr"
-        )
+        segment(
+            lazy, model=model, probabilities=probabilities, output=tmp_path / "third.zarr", overwrite=False
+        ) and segment(lazy, model=model, probabilities=probabilities, output=tmp_path / "other.zarr")
 
 
 def test_probabilities_resume(tmp_path):
@@ -128,8 +128,8 @@ def test_probabilities_resume(tmp_path):
         segmentation = segment(lazy, model=MODEL, probabilities=True, output=tmp_path / "x.zarr")
         expected, kept = segmentation.probabilities[:], tmp_path / "x_probabilities.zarr" / "c" / "1" / "1" / "0"
         (tmp_path / "x.zarr").rename(tmp_path / "x.zarr.partial")
-        stopped(tmp_path / "x_probabilities.zarr")
-        before = (tmp_path / "x_probabilities.zarr.partial" / "c" / "1" / "1" / "0").stat().st_mtime_ns
+        interrupt(tmp_path / "x_probabilities.zarr")
+        modified = (tmp_path / "x_probabilities.zarr.partial" / "c" / "1" / "1" / "0").stat().st_mtime_ns
         again = segment(lazy, model=MODEL, probabilities=True, output=tmp_path / "x.zarr")
-    assert kept.stat().st_mtime_ns == before
+    assert kept.stat().st_mtime_ns == modified
     np.testing.assert_array_equal(again.probabilities, expected)

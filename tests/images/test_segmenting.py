@@ -25,7 +25,7 @@ def photograph():
 
 
 @pytest.fixture(scope="module")
-def segmented(photograph):
+def photograph_segmentation(photograph):
     return segment(photograph, 4, random_state=0)
 
 
@@ -39,7 +39,7 @@ def scene(dtype="uint8", shape=(40, 50), n_bands=3, seed=0):
 
 
 @cache
-def found_whole(dtype, shape=(40, 50)):
+def segment_scene(dtype, shape=(40, 50)):
     """Segment a scene in one chunk, as the expected result."""
     return segment(scene(dtype, shape)[0], 3, random_state=0, axes="YXC")
 
@@ -47,7 +47,7 @@ def found_whole(dtype, shape=(40, 50)):
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
 def test_regions_are_found_and_numbered_by_brightness(dtype):
     _, regions = scene(dtype)
-    segmentation = found_whole(dtype)
+    segmentation = segment_scene(dtype)
     assert isinstance(segmentation.labels, np.ndarray) and segmentation.labels.dtype == np.uint8
     np.testing.assert_array_equal(segmentation.labels, regions)
     np.testing.assert_array_equal(segmentation.table["label"], [1, 2, 3])
@@ -85,13 +85,13 @@ def test_labels_equal_the_predictions_of_the_model(photograph, covariance_type):
 def test_components_in_another_order_are_the_same_fit(photograph, covariance_type):
     rows = photograph.reshape(-1, 3)
     model = GaussianMixture(4, covariance_type=covariance_type, random_state=0, max_iter=20, tol=1e-3).fit(rows)
-    places = np.array([2, 0, 3, 1])
-    other = reorder_components(model, places)
-    np.testing.assert_array_equal(other.predict(rows), np.argsort(places)[model.predict(rows)])
+    indices = np.array([2, 0, 3, 1])
+    other = reorder_components(model, indices)
+    np.testing.assert_array_equal(other.predict(rows), np.argsort(indices)[model.predict(rows)])
     np.testing.assert_allclose(other.score_samples(rows), model.score_samples(rows), rtol=1e-12)
     one, two = (each.partial_fit(rows[::3]) for each in (model, other))
-    np.testing.assert_allclose(two.means_, one.means_[places], rtol=1e-9)
-    np.testing.assert_allclose(two.weights_, one.weights_[places], rtol=1e-9)
+    np.testing.assert_allclose(two.means_, one.means_[indices], rtol=1e-9)
+    np.testing.assert_allclose(two.weights_, one.weights_[indices], rtol=1e-9)
 
 
 def test_equal_brightness_is_ordered_by_the_bands():
@@ -105,7 +105,7 @@ def test_equal_brightness_is_ordered_by_the_bands():
 @given(st.data())
 def test_chunks_change_no_label_and_no_parameter_of_a_counted_image(data):
     image, _ = scene(shape=(33, 34))
-    whole = found_whole("uint8", (33, 34))
+    whole = segment_scene("uint8", (33, 34))
     chunks = [data.draw(st.integers(least, length)) for least, length in ((7, 33), (7, 34), (1, 3))]
     cut = segment(da.from_array(image, chunks=tuple(chunks)), 3, random_state=0)
     np.testing.assert_array_equal(whole.labels, cut.labels)
@@ -132,7 +132,7 @@ def test_permuted_pixels_have_permuted_labels(axes):
     image, _ = scene()
     lines, columns = np.random.default_rng(1).permutation(40), np.random.default_rng(2).permutation(50)
     shuffled = image[lines][:, columns].transpose(*("YXC".index(name) for name in axes))
-    one, other = found_whole("uint8"), segment(shuffled, 3, axes=axes, random_state=0)
+    one, other = segment_scene("uint8"), segment(shuffled, 3, axes=axes, random_state=0)
     np.testing.assert_array_equal(one.labels[lines][:, columns], other.labels)
     np.testing.assert_array_equal(one.model.covariances_, other.model.covariances_)
 
@@ -151,7 +151,7 @@ def test_nodata_changes_no_other_label(dtype, way):
     else:
         image[margin][..., 2] = np.nan
     segmentation = segment(image, 3, **options)
-    alone = found_whole(dtype)
+    alone = segment_scene(dtype)
     assert not segmentation.labels[margin].any()
     np.testing.assert_array_equal(segmentation.labels[:40], alone.labels)
     np.testing.assert_allclose(segmentation.model.means_, alone.model.means_, rtol=1e-9)
@@ -166,7 +166,7 @@ def test_variances_of_integers_have_a_floor():
 
 
 @pytest.mark.parametrize("kind", ["numpy", "dask", "zarr", "path"])
-def test_written_labels_are_complete_and_verified(tmp_path, kind, photograph, segmented):
+def test_written_labels_are_complete_and_verified(tmp_path, kind, photograph, photograph_segmentation):
     stored = zarr.create_array(tmp_path / "image.zarr", shape=photograph.shape, chunks=(32, 32, 3), dtype="uint8")
     stored[:] = photograph
     given = {
@@ -179,7 +179,7 @@ def test_written_labels_are_complete_and_verified(tmp_path, kind, photograph, se
     assert isinstance(segmentation.labels, zarr.Array)
     check(tmp_path / "labels.zarr")
     assert segmentation.labels.fill_value == 255
-    np.testing.assert_array_equal(segmentation.labels, segmented.labels)
+    np.testing.assert_array_equal(segmentation.labels, photograph_segmentation.labels)
     np.testing.assert_array_equal(
         segmentation.table["pixels"], np.bincount(np.ravel(segmentation.labels[:]), minlength=5)[1:]
     )
@@ -295,8 +295,8 @@ def test_neither_the_image_nor_other_labels_are_replaced(tmp_path, photograph):
     assert np.max(segmentation.labels) == 3
 
 
-def test_a_larger_image_of_the_same_pixels_is_the_same_fit(photograph, segmented):
-    one, four = segmented, segment(np.tile(photograph, (2, 2, 1)), 4, random_state=0)
+def test_a_larger_image_of_the_same_pixels_is_the_same_fit(photograph, photograph_segmentation):
+    one, four = photograph_segmentation, segment(np.tile(photograph, (2, 2, 1)), 4, random_state=0)
     np.testing.assert_allclose(four.model.means_, one.model.means_, rtol=1e-9)
     np.testing.assert_array_equal(four.labels, np.tile(one.labels, (2, 2)))
     np.testing.assert_array_equal(four.table["pixels"], 4 * one.table["pixels"])

@@ -31,7 +31,10 @@ def count_images(images: Sequence[Image], *, learning: bool) -> list[ValueCounts
         n_pixels, max_values = prod(image.shape), LIMITS.distinct_values
         if not is_countable(image.dtype, image.n_bands):
             max_values = min(max_values, n_pixels // LIMITS.pixels_per_value)
-            if not (learning and is_counting_worthwhile(image, max_values)):
+            if not learning or not is_hashable(image.dtype, image.n_bands):
+                return None
+            is_small = n_pixels <= 2 * LIMITS.sample_runs * LIMITS.sample_run_pixels  # counted as fast as sampled
+            if not is_small and estimate_distinct_values(image) > max_values:
                 return None
         table = ValueCounts.from_source(image.to_rows(counted=False), max_values)
         if table is None:
@@ -41,17 +44,6 @@ def count_images(images: Sequence[Image], *, learning: bool) -> list[ValueCounts
             if sum(len(table.values) for table in tables) > LIMITS.joint_distinct_values:
                 return None
     return tables
-
-
-def is_counting_worthwhile(image: Image, max_values: int) -> bool:
-    """Return False if an image cannot be hashed, or almost certainly has more than ``max_values`` values.
-
-    A small image is counted as fast as it is sampled, so counting itself finds out.
-    """
-    if not is_hashable(image.dtype, image.n_bands):
-        return False
-    is_small = prod(image.shape) <= 2 * LIMITS.sample_runs * LIMITS.sample_run_pixels
-    return is_small or estimate_distinct_values(image) <= max_values
 
 
 def estimate_distinct_values(image: Image) -> float:

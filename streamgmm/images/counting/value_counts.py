@@ -71,7 +71,8 @@ class ValueCounts:
             for block in execution.map_chunks(chunk_group, _count_chunk, counters):
                 if block is None or not counters.add(*block):
                     return None
-        return cls._from_counters(counters, source.dtype, source.n_features)
+        codes, counts = counters.items()
+        return cls(decode_pixels(codes, source.dtype, source.n_features), counts)
 
     @classmethod
     def join(cls, tables: Sequence[ValueCounts]) -> ValueCounts:
@@ -82,10 +83,6 @@ class ValueCounts:
         counters = _make_counters(dtype, n_bands, sum(len(table.values) for table in tables))
         for table in tables:
             counters.add(encode_pixels(table.values), table.counts)
-        return cls._from_counters(counters, dtype, n_bands)
-
-    @classmethod
-    def _from_counters(cls, counters: Counters, dtype: np.dtype[Any], n_bands: int) -> ValueCounts:
         codes, counts = counters.items()
         return cls(decode_pixels(codes, dtype, n_bands), counts)
 

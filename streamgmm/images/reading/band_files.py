@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -31,7 +30,9 @@ def stack_bands(names: Sequence[str | PathLike[str]], rasters: Sequence[Raster])
     array = stack_arrays([band.array for band in bands], np.result_type(*[band.array.dtype for band in bands]))
     nodata, mask = first.nodata, None
     if any(band.nodata != nodata or band.mask is not None for band in bands):
-        nodata, mask = None, stack_arrays([_make_mask(band) for band in bands], bool)
+        by_value = (None if band.nodata is None else mask_equal(band.array, band.nodata) for band in bands)
+        masks = [combine_masks(band.mask, other) for band, other in zip(bands, by_value, strict=True)]
+        nodata, mask = None, stack_arrays(masks, bool)
     stems = tuple(Path(path).stem for path in paths)
     band_names = stems if len(set(stems)) == len(stems) else tuple(paths)
     scale = None
@@ -57,11 +58,6 @@ def _drop_band_axis(path: str, raster: Raster) -> Raster:
     if "C" not in axes:
         return replace(raster, axes=axes)
     return replace(raster, array=take_index(raster.array, axes.index("C"), 0), axes=axes.replace("C", ""), bands=None)
-
-
-def _make_mask(band: Raster) -> Any:
-    by_value = None if band.nodata is None else mask_equal(band.array, band.nodata)
-    return combine_masks(band.mask, by_value)
 
 
 def _describe_difference(first: Raster, second: Raster) -> str:

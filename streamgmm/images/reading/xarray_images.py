@@ -28,8 +28,10 @@ def from_xarray(image: Any, axes: str | None) -> Raster:
     if image.chunks is None and not image._in_memory:
         image = image.chunk()  # a file opened without chunks would be read whole
     georeference = None if known is None else _make_georeference(image, known)
-    bands, scale = _get_bands(image, known or ""), _get_scale(image, known or "")
-    return Raster(image.data, known, bands, _get_nodata(image), None, scale, georeference)
+    pair = float(image.attrs.get("scale_factor", 1.0)), float(image.attrs.get("add_offset", 0.0))  # not decoded
+    n_bands = image.shape[known.index("C")] if known and "C" in known else 1
+    scale = None if pair == (1.0, 0.0) else (pair,) * n_bands
+    return Raster(image.data, known, _get_bands(image, known or ""), _get_nodata(image), None, scale, georeference)
 
 
 def _get_bands(image: Any, axes: str) -> tuple[str, ...] | None:
@@ -50,13 +52,6 @@ def _get_nodata(image: Any) -> float | None:
             if attributes.get(name) is not None:
                 return cast_nodata(float(np.ravel(attributes[name])[0]), image.dtype)
     return None
-
-
-def _get_scale(image: Any, axes: str) -> tuple[tuple[float, float], ...] | None:
-    """Return factor and offset of values that xarray did not decode."""
-    scale = float(image.attrs.get("scale_factor", 1.0)), float(image.attrs.get("add_offset", 0.0))
-    n_bands = image.shape[axes.index("C")] if "C" in axes else 1
-    return None if scale == (1.0, 0.0) else (scale,) * n_bands
 
 
 def _make_georeference(image: Any, axes: str) -> Georeference | None:

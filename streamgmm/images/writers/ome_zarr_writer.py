@@ -6,6 +6,7 @@ Version 0.5 is zarr 3, with shards and checksums; 0.4 is zarr 2, which has neith
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,14 +35,14 @@ def write_ome_zarr(labels: Any, output: LabelOutput, description: LabelDescripti
     with atomic_output(output.path, overwrite=output.overwrite) as partial:
         group = zarr.open_group(partial, mode="w", zarr_format=3 if version == "0.5" else 2)
         level = _create_level(group, "0", labels.shape, labels.dtype, version, description.axes)
-        for key in iter_windows(level, *_shard_sides(level)):
+        for key in _iter_shards(level):
             level[key] = np.asarray(labels[key])
         n_levels = 1
         while max(level.shape[-2:]) > SMALLEST_LEVEL:
             *leading, height, width = level.shape
             shape, finer = (*leading, -(-height // 2), -(-width // 2)), level
             level = _create_level(group, str(n_levels), shape, level.dtype, version, description.axes)
-            for key in iter_windows(level, *_shard_sides(level)):
+            for key in _iter_shards(level):
                 doubled = (slice(2 * part.start, 2 * part.stop, 2) for part in key[-2:])
                 level[key] = finer[(*key[:-2], *doubled)]
             n_levels += 1
@@ -150,6 +151,5 @@ def _create_level(group: Any, name: str, shape: tuple[int, ...], dtype: Any, ver
     return group.create_array(name, config={"write_empty_chunks": True}, **options)
 
 
-def _shard_sides(array: Any) -> tuple[int, int]:
-    rows, columns = (array.shards or array.chunks)[-2:]
-    return int(rows), int(columns)
+def _iter_shards(array: Any) -> Iterator[tuple[slice, ...]]:
+    return iter_windows(array, *map(int, (array.shards or array.chunks)[-2:]))

@@ -50,7 +50,7 @@ def table(image, **options):
     return tables and tables[0]
 
 
-def quiet(function, *arguments, **options):
+def ignore_warnings(function, *arguments, **options):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return function(*arguments, **options)
@@ -76,7 +76,9 @@ def test_em_on_value_counts_equals_em_on_pixels_to_rounding_with_identical_label
         "precisions_init": np.tile(np.diag(1 / rows.var(axis=0)), (3, 1, 1)),
     }
     one, other = (
-        quiet(GaussianMixture(3, algorithm="batch", max_iter=15, tol=0.0, reg_covar=1 / 12, **start).fit, source)
+        ignore_warnings(
+            GaussianMixture(3, algorithm="batch", max_iter=15, tol=0.0, reg_covar=1 / 12, **start).fit, source
+        )
         for source in (counted.to_source(), rows)
     )
     for name in ("weights_", "means_", "covariances_"):
@@ -146,17 +148,17 @@ MANY_VALUES = {"noise": noise(), "half of it noise": HALF}
 
 
 @cache
-def never_counted(name):
+def segment_uncounted(name):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(segmentation_job, "count_images", lambda images, learning: None)
         lazy = da.from_array(MANY_VALUES[name], chunks=(30, 40, 4))
-        return quiet(segment, lazy, 3, axes="YXC", random_state=0, max_iter=5)
+        return ignore_warnings(segment, lazy, 3, axes="YXC", random_state=0, max_iter=5)
 
 
 @pytest.mark.parametrize("name", MANY_VALUES)
 @pytest.mark.parametrize("way", ["at once", "expected", "in the middle"])
 def test_images_of_too_many_values_are_segmented_as_if_never_counted(name, way, monkeypatch):
-    lazy, streamed = da.from_array(MANY_VALUES[name], chunks=(30, 40, 4)), never_counted(name)
+    lazy, streamed = da.from_array(MANY_VALUES[name], chunks=(30, 40, 4)), segment_uncounted(name)
     if way != "at once":
         monkeypatch.setattr(distinct_values, "LIMITS", replace(LIMITS, sample_run_pixels=2**7))
     if way == "in the middle":
@@ -164,7 +166,7 @@ def test_images_of_too_many_values_are_segmented_as_if_never_counted(name, way, 
     begun = []
     from_source = ValueCounts.from_source
     monkeypatch.setattr(ValueCounts, "from_source", lambda *args: begun.append(args) or from_source(*args))
-    segmentation = quiet(segment, lazy, 3, axes="YXC", random_state=0, max_iter=5)
+    segmentation = ignore_warnings(segment, lazy, 3, axes="YXC", random_state=0, max_iter=5)
     assert len(begun) == (way != "expected") and segmentation._statistics is None
     np.testing.assert_array_equal(segmentation.labels.compute(), streamed.labels.compute())
     for name in ("weights_", "means_", "covariances_"):
@@ -182,12 +184,12 @@ def test_images_of_at_most_a_fourth_as_many_values_as_pixels_are_counted(n_value
 def test_counting_stops_soon_after_too_many_values():
     read = []
 
-    def looked_at(block, block_info=None):
+    def record_block(block, block_info=None):
         read.append(block_info[0]["chunk-location"])
         return block
 
     image = noise((640, 64))
-    lazy = da.from_array(image, chunks=(10, 64, 4)).map_blocks(looked_at, dtype=image.dtype, meta=image[:0, :0, :0])
+    lazy = da.from_array(image, chunks=(10, 64, 4)).map_blocks(record_block, dtype=image.dtype, meta=image[:0, :0, :0])
     assert table(lazy) is None
     assert 16 <= len(read) <= 24  # of 64 blocks, a fourth of which has as many values as there may be
 
@@ -231,7 +233,7 @@ def test_several_images_are_fitted_like_one_image_of_all_side_by_side():
 def test_counted_and_streamed_images_are_fitted_together():
     flat = np.full((60, 60, 4), 40_000, np.uint16)
     flat[:, 30:] = 20_000
-    segmentation = quiet(segment, [flat, noise((60, 60))], 3, random_state=0, axes="YXC", max_iter=5)
+    segmentation = ignore_warnings(segment, [flat, noise((60, 60))], 3, random_state=0, axes="YXC", max_iter=5)
     rows = np.concatenate([flat.reshape(-1, 4), noise((60, 60)).reshape(-1, 4)])
     np.testing.assert_array_equal(
         np.concatenate([one.labels.ravel() for one in segmentation]), segmentation[0].model.predict(rows) + 1

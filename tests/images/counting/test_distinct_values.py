@@ -14,7 +14,7 @@ from streamgmm.images.image import Image
 
 
 @pytest.fixture(autouse=True)
-def short(monkeypatch):
+def shorten_runs(monkeypatch):
     """Runs of a few pixels, of a small image."""
     monkeypatch.setattr(distinct_values, "LIMITS", replace(distinct_values.LIMITS, sample_run_pixels=2**8))
 
@@ -30,7 +30,7 @@ def test_richness_increases_with_sampling_units_from_the_observed_number(plots, 
     assert estimate_richness(plots, len(plots)) == pytest.approx(seen)
 
 
-def drawn(n_species, skew, seed=0, n_plots=16, size=4_000):
+def draw_plots(n_species, skew, seed=0, n_plots=16, size=4_000):
     """Plots of individuals drawn at random, of species that are the rarer the higher their number."""
     shares = np.arange(1, n_species + 1, dtype=float) ** -skew
     random = np.random.default_rng(seed)
@@ -39,13 +39,13 @@ def drawn(n_species, skew, seed=0, n_plots=16, size=4_000):
 
 @pytest.mark.parametrize("n_species", [300, 20_000, 500_000])
 def test_richness_of_equally_common_species_is_near_the_truth(n_species):
-    assert estimate_richness(drawn(n_species, 0.0), 1e6) == pytest.approx(n_species, rel=0.15)
+    assert estimate_richness(draw_plots(n_species, 0.0), 1e6) == pytest.approx(n_species, rel=0.15)
 
 
 @pytest.mark.parametrize("skew", [0.5, 1.0, 1.5])
 def test_richness_with_many_rare_species_is_a_lower_bound(skew):
     for seed in range(5):
-        assert estimate_richness(drawn(20_000, skew, seed), 1e6) < 1.05 * 20_000
+        assert estimate_richness(draw_plots(20_000, skew, seed), 1e6) < 1.05 * 20_000
 
 
 def test_richness_extrapolates_linearly_if_no_species_is_seen_twice():
@@ -93,11 +93,11 @@ def test_nodata_is_not_counted_as_a_value(chunks):
 def test_the_estimate_reads_few_chunks_and_always_the_same():
     image, read = noise((512, 512)), []
 
-    def looked_at(block, block_info=None):
+    def record_block(block, block_info=None):
         read.append(block_info[0]["chunk-location"])
         return block
 
-    lazy = da.from_array(image, chunks=(16, 16, 4)).map_blocks(looked_at, dtype=image.dtype, meta=image[:0, :0, :0])
+    lazy = da.from_array(image, chunks=(16, 16, 4)).map_blocks(record_block, dtype=image.dtype, meta=image[:0, :0, :0])
     first = estimate_distinct_values(Image.from_array(lazy, axes="YXC"))
     lines, columns = ({place[axis] for place in read} for axis in (0, 1))
     assert len(read) == 16 and min(len(lines), len(columns)) >= 8  # of 32

@@ -15,15 +15,15 @@ ALL = 2**64 - 1
 FIRST, SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
-def mixed(numbers):
+def mix(numbers):
     """SplitMix64's finalizer, as it is published."""
     numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(FIRST)
     numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(SECOND)
     return numbers ^ (numbers >> np.uint64(31))
 
 
-def unmixed(number):
-    """The number that is mixed to this one."""
+def unmix(number):
+    """Return the number that `mix` maps to this one."""
     number ^= (number >> 31) ^ (number >> 62)
     number = number * pow(SECOND, -1, 2**64) & ALL
     number ^= (number >> 27) ^ (number >> 54)
@@ -75,20 +75,18 @@ ALIKE = {
 @pytest.mark.parametrize("alike", ALIKE)
 def test_probe_lengths_of_regular_codes_match_theory(alike):
     numbers = ALIKE[alike]
-    keys, places, _ = count(numbers).slots()
-    taken = np.flatnonzero(places)
+    keys, counts, _ = count(numbers).slots()
+    taken = np.flatnonzero(counts)
     assert len(taken) == len(numbers)
     last = np.uint64(len(keys) - 1)
-    steps = (taken.astype(np.uint64) - (mixed(keys[taken]) & last)) & last
+    steps = (taken.astype(np.uint64) - (mix(keys[taken]) & last)) & last
     assert steps.mean() < 0.55  # Knuth: a half, where a half of all slots is taken
     assert steps.max() < 100
 
 
 def test_colliding_codes_are_kept_apart():
-    same = np.array(
-        [unmixed(high << 32 | 4095) for high in range(1_000)], np.uint64
-    )  # the last slot, and round the end
-    assert len(set(mixed(same) & np.uint64(4095))) == 1
+    same = np.array([unmix(high << 32 | 4095) for high in range(1_000)], np.uint64)  # the last slot, and round the end
+    assert len(set(mix(same) & np.uint64(4095))) == 1
     numbers = np.repeat(same, np.arange(1, 1_001))
     found, counts = count(np.random.default_rng(0).permutation(numbers)).items()
     np.testing.assert_array_equal(counts[np.argsort(found)], np.arange(1, 1_001)[np.argsort(same)])
@@ -96,9 +94,9 @@ def test_colliding_codes_are_kept_apart():
 
 @given(numbers_)
 def test_the_key_of_free_slots_is_no_code_of_the_table(numbers):
-    keys, places, free = count(numbers).slots()
+    keys, counts, free = count(numbers).slots()
     assert free not in numbers
-    np.testing.assert_array_equal(keys == free, places == 0)
+    np.testing.assert_array_equal(keys == free, counts == 0)
 
 
 @given(

@@ -84,9 +84,9 @@ def test_look_up_returns_the_result_of_each_value(dtype, n_bands):
 @pytest.mark.parametrize(("dtype", "n_bands"), SMALL)
 def test_unique_pixels_and_their_indices_restore_the_rows(dtype, n_bands):
     rows = drawn(dtype, n_bands)
-    values, places = find_unique_pixels(rows)
+    values, indices = find_unique_pixels(rows)
     assert values.dtype == rows.dtype and len(values) == len(np.unique(rows, axis=0))
-    np.testing.assert_array_equal(values[places], rows)
+    np.testing.assert_array_equal(values[indices], rows)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint32", "int64"])

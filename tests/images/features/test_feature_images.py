@@ -25,11 +25,11 @@ def scene(dtype, shape, seed=0):
     return (values / 120 if np.dtype(dtype).kind == "f" else values).astype(dtype)
 
 
-def computed(array, features, **options):
+def compute_rows(array, features, **options):
     return compute_features(Image.from_array(array, **options), features).values.compute(scheduler="synchronous")
 
 
-def same(one, other):
+def assert_equal_features(one, other):
     """Equal to the bit, NaN included."""
     assert (one.dtype, one.shape) == (other.dtype, other.shape)
     assert one.tobytes() == other.tobytes()
@@ -72,15 +72,15 @@ def wholes(draw):
 def test_no_chunking_changes_a_bit_of_any_feature(whole, data):
     values, axes, mask, features = whole
     options = {"axes": axes, "mask": mask, "nodata": 7 if values.dtype.kind == "u" else None}
-    expected = computed(values, features, **options)
+    expected = compute_rows(values, features, **options)
     chunks = tuple(data.draw(st.integers(1, length)) for length in values.shape)
-    same(computed(da.from_array(values, chunks=chunks), features, **options), expected)
+    assert_equal_features(compute_rows(da.from_array(values, chunks=chunks), features, **options), expected)
     room = data.draw(st.sampled_from([1, 500, 10_000]))
     with pytest.MonkeyPatch.context() as patch:
         limits = replace(LIMITS, feature_block_bytes=room, memory_block_bytes=room)
         patch.setattr(feature_images, "LIMITS", limits)
-        same(computed(stored(values, chunks), features, **options), expected)
-        same(computed(values, features, **options), expected)
+        assert_equal_features(compute_rows(stored(values, chunks), features, **options), expected)
+        assert_equal_features(compute_rows(values, features, **options), expected)
 
 
 @settings(deadline=None, max_examples=15)
@@ -90,22 +90,24 @@ def test_windows_hold_the_valid_pixels_only(data):
     window = data.draw(st.sampled_from([3, 5]))
     values = scene("float64", shape, data.draw(st.integers(0, 9)))
     mask = np.random.default_rng(2).random(shape) < data.draw(st.sampled_from([0.0, 0.4]))
-    found = computed(values, Features(window=window), axes="ZYX", mask=mask)
+    found = compute_rows(values, Features(window=window), axes="ZYX", mask=mask)
     r = window // 2
     for place in np.ndindex(shape):
         around = tuple(slice(max(0, at - r), at + r + 1) for at in place)
-        there = values[around][~mask[around]]
+        neighbours = values[around][~mask[around]]
         if mask[place]:
             assert np.isnan(found[place]).all()
         else:
-            np.testing.assert_allclose(found[place], [values[place], there.mean(), there.std()], rtol=1e-12, atol=1e-14)
+            np.testing.assert_allclose(
+                found[place], [values[place], neighbours.mean(), neighbours.std()], rtol=1e-12, atol=1e-14
+            )
 
 
 @pytest.mark.parametrize("axes", ["YX", "ZYX"])
 @pytest.mark.parametrize("window", [3, 7])
 def test_local_means_are_those_of_a_uniform_filter(axes, window):
     values = scene("float64", (11, 17, 23)[-len(axes) :])
-    found = computed(values, Features(window=window), axes=axes)
+    found = compute_rows(values, Features(window=window), axes=axes)
     inside = (slice(window // 2, -(window // 2)),) * len(axes)
     mean = uniform_filter(values, window)
     deviation = np.sqrt(uniform_filter(values**2, window) - mean**2)
@@ -115,14 +117,14 @@ def test_local_means_are_those_of_a_uniform_filter(axes, window):
 
 def test_local_deviations_do_not_cancel():
     values = 1e8 + np.random.default_rng(0).normal(size=(20, 20))
-    found = computed(values, Features(window=5))
+    found = compute_rows(values, Features(window=5))
     np.testing.assert_allclose(found[2, 2, 2], values[:5, :5].std(), rtol=1e-7)
-    assert computed(np.full((9, 9), 0.1), Features(window=3))[..., 2].max() < 1e-16
+    assert compute_rows(np.full((9, 9), 0.1), Features(window=3))[..., 2].max() < 1e-16
 
 
 def test_local_means_of_integers_are_correctly_rounded():
     values = scene("uint16", (19, 23)) * np.uint16(541)
-    found = computed(values.astype(np.float64), Features(window=3))
+    found = compute_rows(values.astype(np.float64), Features(window=3))
     sums = sum(np.roll(values.astype(np.int64), (y, x), (0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1))
     np.testing.assert_array_equal(found[1:-1, 1:-1, 1], (sums / 9)[1:-1, 1:-1])
 
@@ -130,27 +132,27 @@ def test_local_means_of_integers_are_correctly_rounded():
 def test_windows_do_not_extend_over_time():
     values = scene("float32", (3, 9, 10))
     features = Features(window=3, coordinates=1.0)
-    series = computed(values, features, axes="TYX")
+    series = compute_rows(values, features, axes="TYX")
     for time in range(3):
-        same(np.ascontiguousarray(series[time]), computed(values[time], features))
+        assert_equal_features(np.ascontiguousarray(series[time]), compute_rows(values[time], features))
 
 
 def test_permuted_axes_give_permuted_features():
     values = scene("float32", (2, 4, 7, 6))
     features = Features(window=3, coordinates=2.0)
-    expected = computed(values, features, axes="TZYX")
+    expected = compute_rows(values, features, axes="TZYX")
     for order in permutations(range(4)):
-        turned = computed(values.transpose(order), features, axes="".join("TZYX"[axis] for axis in order))
+        turned = compute_rows(values.transpose(order), features, axes="".join("TZYX"[axis] for axis in order))
         np.testing.assert_array_equal(turned, expected.transpose(*order, 4))
 
 
 def test_coordinates_do_not_depend_on_the_resolution():
     features = Features(coordinates=8.0)
-    coarse, fine = computed(np.zeros((2, 4)), features), computed(np.zeros((4, 8)), features)
+    coarse, fine = compute_rows(np.zeros((2, 4)), features), compute_rows(np.zeros((4, 8)), features)
     np.testing.assert_array_equal(coarse[0, :, 2], [1, 3, 5, 7])
     np.testing.assert_array_equal(coarse[:, 0, 1], [1, 3])
     np.testing.assert_array_equal(fine.reshape(2, 2, 4, 2, 3).mean(axis=(1, 3)), coarse)
-    planes = computed(np.zeros((2, 3, 4)), features, axes="ZYX")
+    planes = compute_rows(np.zeros((2, 3, 4)), features, axes="ZYX")
     np.testing.assert_array_equal(planes[:, 0, 0, 1], [2, 6])
 
 
@@ -177,7 +179,7 @@ def test_standardized_features_have_mean_0_and_deviation_1(dtype):
     image = Image.from_array(da.from_array(values, chunks=(7, 50, 2)), axes="YXC", mask=mask)
     features = Features(window=3, coordinates=5.0)
     features = replace(features, scaling=fit_scaling([image], features))
-    found = computed(values, features, axes="YXC", mask=mask)[5:].reshape(-1, 11).astype(np.float64)
+    found = compute_rows(values, features, axes="YXC", mask=mask)[5:].reshape(-1, 11).astype(np.float64)
     np.testing.assert_allclose(found[:, :9].mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(found[:, :9].std(axis=0), 1, rtol=1e-5)
     assert found[:, 9:].max() < 5  # coordinates keep their weight
@@ -193,17 +195,17 @@ def test_an_infinite_pixel_is_named_by_its_position_from_any_block():
     with pytest.raises(NonFiniteError, match="at time 1, row 7, column 9; make it NaN"):
         fit_scaling([image], Features(window=5))
     values[1, 7, 9] = np.nan
-    assert np.isfinite(computed(values, Features(window=5), axes="TYX")).sum() == 3 * (values.size - 1)
+    assert np.isfinite(compute_rows(values, Features(window=5), axes="TYX")).sum() == 3 * (values.size - 1)
 
 
 def test_colours_out_of_range_are_named_by_their_position():
     values = scene("float32", (6, 7, 3))
     values[2, 3] = [0, 1.5, 0]
     with pytest.raises(InputError, match=r"holds 0, 1\.5, 0 at row 2, column 3; divide it"):
-        computed(values, Features(colour="lab"), axes="YXC")
+        compute_rows(values, Features(colour="lab"), axes="YXC")
     mask = np.zeros((6, 7), bool)
     mask[2, 3] = True
-    assert np.isfinite(computed(values, Features(colour="lab"), axes="YXC", mask=mask)).sum() == 41 * 3
+    assert np.isfinite(compute_rows(values, Features(colour="lab"), axes="YXC", mask=mask)).sum() == 41 * 3
 
 
 def test_surroundings_are_read_at_most_1_6_times():

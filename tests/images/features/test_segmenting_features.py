@@ -174,13 +174,13 @@ def test_labels_of_features_resume_only_with_the_same_features(tmp_path):
     (tmp_path / "labels.zarr").rename(tmp_path / "again.zarr.partial")
     with pytest.warns(UserWarning, match="is replaced, not resumed: it is of scaling"):
         # other features of the same image, though as many, by a model that does not say what it has learnt
-        model = without_recipe(segmentation.model)
+        model = drop_preprocessing(segmentation.model)
         scaling = type(segmentation.features.scaling)((0.0,) * 3, (1.0,) * 3)
         segment(lazy, model=model, window=5, scaling=scaling, output=tmp_path / "again.zarr")
 
 
-def without_recipe(model):
-    """The same mixture, that knows nothing of images."""
+def drop_preprocessing(model):
+    """Return the same mixture without its preprocessing."""
     bare = copy.copy(model)
     del bare._preprocessing
     return bare

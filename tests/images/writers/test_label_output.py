@@ -67,7 +67,7 @@ MICRO = Georeference(spacing=(("Z", 2.0), ("Y", 0.5), ("X", 0.25)), unit="microm
 
 
 @pytest.fixture
-def written(tmp_path, model):
+def write_labels(tmp_path, model):
     def write_to(name, values, grid=None, axes=None, dtype=np.uint8, **options):
         lazy = da.from_array(values, chunks=(*(1,) * (values.ndim - 2), 200, 500))
         target = LabelOutput.from_path(tmp_path / name, **options)
@@ -84,9 +84,9 @@ def written(tmp_path, model):
     [*((f"l{suffix}", {}) for suffix in FORMATS), ("l.ome.zarr", {"ome_version": "0.4"})],
 )
 @pytest.mark.parametrize("shape", [SHAPE, (7, 5), (600, 3), (512, 512)])
-def test_every_format_returns_the_written_labels_and_leaves_no_other_file(tmp_path, written, name, options, shape):
+def test_every_format_returns_the_written_labels_and_leaves_no_other_file(tmp_path, write_labels, name, options, shape):
     values = labels(shape=shape)
-    found = written(name, values, **options)
+    found = write_labels(name, values, **options)
     np.testing.assert_array_equal(np.asarray(found), values)
     assert found.shape == shape and found.dtype == np.uint8
     assert [path.name for path in tmp_path.iterdir()] == [name]
@@ -94,11 +94,11 @@ def test_every_format_returns_the_written_labels_and_leaves_no_other_file(tmp_pa
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32"])
 @pytest.mark.parametrize("most", [LIMITS.write_bytes, 2**18])
-def test_a_tiff_opens_in_tifffile_scikit_image_pillow_and_gdal(tmp_path, written, dtype, most, monkeypatch):
+def test_a_tiff_opens_in_tifffile_scikit_image_pillow_and_gdal(tmp_path, write_labels, dtype, most, monkeypatch):
     tifffile, imread = pytest.importorskip("tifffile"), pytest.importorskip("skimage.io").imread
     monkeypatch.setattr(label_format, "LIMITS", replace(LIMITS, write_bytes=most))
     values = labels(dtype)
-    written("labels.tif", values, MICRO)
+    write_labels("labels.tif", values, MICRO)
     with tifffile.TiffFile(tmp_path / "labels.tif") as file:
         page = file.pages[0]
         assert file.is_bigtiff and page.is_tiled and page.compression == 8 and file.series[0].axes == "YX"
@@ -122,10 +122,10 @@ def test_a_tiff_opens_in_tifffile_scikit_image_pillow_and_gdal(tmp_path, written
             np.testing.assert_array_equal(file.read(1), values)
 
 
-def test_a_stack_is_a_tiff_of_pages(tmp_path, written):
+def test_a_stack_is_a_tiff_of_pages(tmp_path, write_labels):
     tifffile = pytest.importorskip("tifffile")
     values = labels(shape=(3, 530, 520))
-    written("labels.tif", values, MICRO)
+    write_labels("labels.tif", values, MICRO)
     with tifffile.TiffFile(tmp_path / "labels.tif") as file:
         assert file.series[0].axes == "ZYX" and len(file.pages) == 3
         np.testing.assert_array_equal(file.asarray(), values)
@@ -134,10 +134,10 @@ def test_a_stack_is_a_tiff_of_pages(tmp_path, written):
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("shape", [SHAPE, (5, 7), (40, 9)])
-def test_a_geotiff_has_the_georeference_palette_and_names(tmp_path, written, dtype, shape):
+def test_a_geotiff_has_the_georeference_palette_and_names(tmp_path, write_labels, dtype, shape):
     rasterio = pytest.importorskip("rasterio")
     values = labels(dtype, shape)
-    written("labels.tif", values, GRID)
+    write_labels("labels.tif", values, GRID)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.tif", "labels.tif.aux.xml"]
     with rasterio.open(tmp_path / "labels.tif") as file:
         assert file.crs.to_epsg() == 32633 and tuple(file.transform)[:6] == GRID.transform
@@ -156,19 +156,19 @@ def test_a_geotiff_has_the_georeference_palette_and_names(tmp_path, written, dty
         np.testing.assert_array_equal(file.read_masks(1) > 0, values > 0)
 
 
-def test_gdal_knows_the_names_of_the_segments(tmp_path, written):
+def test_gdal_knows_the_names_of_the_segments(tmp_path, write_labels):
     """rasterio does not tell names of classes, but a virtual copy of the file has them written in it."""
     shutil = pytest.importorskip("rasterio.shutil")
-    written("labels.tif", labels(), GRID)
+    write_labels("labels.tif", labels(), GRID)
     shutil.copy(tmp_path / "labels.tif", tmp_path / "copy.vrt", driver="VRT")
     found = [one.text for one in ElementTree.parse(tmp_path / "copy.vrt").iter("Category")]
     assert found == ["nodata", "segment 1", "segment 2", "segment 3"]
 
 
-def test_a_crs_may_be_wkt(tmp_path, written):
+def test_a_crs_may_be_wkt(tmp_path, write_labels):
     rasterio = pytest.importorskip("rasterio")
     wkt = rasterio.crs.CRS.from_epsg(32633).to_wkt()
-    written("labels.tif", labels(shape=(20, 30)), Georeference(wkt, GRID.transform))
+    write_labels("labels.tif", labels(shape=(20, 30)), Georeference(wkt, GRID.transform))
     with rasterio.open(tmp_path / "labels.tif") as file:
         assert file.crs.to_epsg() == 32633
 
@@ -193,37 +193,37 @@ def test_labels_of_a_geotiff_are_a_geotiff_on_its_grid(tmp_path):
 
 
 def _pyramid(group):
-    said = dict(group.attrs)
-    said = said.get("ome", said)
-    return said, [group[one["path"]] for one in said["multiscales"][0]["datasets"]]
+    attributes = dict(group.attrs)
+    attributes = attributes.get("ome", attributes)
+    return attributes, [group[one["path"]] for one in attributes["multiscales"][0]["datasets"]]
 
 
 @pytest.mark.parametrize("version", ["0.5", "0.4"])
 @pytest.mark.parametrize(
     ("shape", "grid"), [(SHAPE, MICRO), ((3, 300, 520), MICRO), ((300, 280), None), ((7, 9), None)]
 )
-def test_a_label_image_is_valid_and_opens_in_ome_zarr(tmp_path, written, version, shape, grid):
+def test_a_label_image_is_valid_and_opens_in_ome_zarr(tmp_path, write_labels, version, shape, grid):
     models, _ = pytest.importorskip("ome_zarr_models"), pytest.importorskip("ome_zarr")
     values = labels(shape=shape)
-    written("cells.ome.zarr", values, grid, ome_version=version)
+    write_labels("cells.ome.zarr", values, grid, ome_version=version)
     group = zarr.open_group(tmp_path / "cells.ome.zarr", mode="r")
     model = {"0.5": models.v05, "0.4": models.v04}[version].ImageLabel
     assert isinstance(models.open_ome_zarr(group), model)
 
-    said, levels = _pyramid(group)
+    attributes, levels = _pyramid(group)
     assert group.metadata.zarr_format == (3 if version == "0.5" else 2)
     for number, level in enumerate(levels):
         step = 2**number
         np.testing.assert_array_equal(level[:], values[..., ::step, ::step])
-        (transform,) = said["multiscales"][0]["datasets"][number]["coordinateTransformations"]
+        (transform,) = attributes["multiscales"][0]["datasets"][number]["coordinateTransformations"]
         lengths = dict(grid.spacing) if grid else {}
         expected = [lengths.get(axis, 1.0) * (step if axis in "YX" else 1) for axis in "ZYX"[-len(shape) :]]
         assert transform == {"type": "scale", "scale": expected}
     assert max(levels[-1].shape[-2:]) <= 256 and (len(levels) == 1 or max(levels[-2].shape[-2:]) > 256)
-    axes = said["multiscales"][0]["axes"]
+    axes = attributes["multiscales"][0]["axes"]
     assert [axis["name"] for axis in axes] == list("zyx")[-len(shape) :]
     assert all(axis.get("unit") == ("micrometer" if grid else None) for axis in axes)
-    assert said["image-label"]["colors"][1] == {"label-value": 2, "rgba": [90, 80, 71, 255]}
+    assert attributes["image-label"]["colors"][1] == {"label-value": 2, "rgba": [90, 80, 71, 255]}
 
     from ome_zarr.io import parse_url
     from ome_zarr.reader import Reader
@@ -238,9 +238,9 @@ def test_a_label_image_is_valid_and_opens_in_ome_zarr(tmp_path, written, version
         assert levels[0].shards == (1024, 1536) and levels[0].chunks == (512, 512)
 
 
-def test_metres_are_meters_there_and_degrees_have_no_unit(tmp_path, written):
-    written("a.ome.zarr", labels(shape=(9, 9)), GRID)
-    written("b.ome.zarr", labels(shape=(9, 9)), Georeference(spacing=(("Y", 0.1), ("X", 0.1)), unit="degree"))
+def test_metres_are_meters_there_and_degrees_have_no_unit(tmp_path, write_labels):
+    write_labels("a.ome.zarr", labels(shape=(9, 9)), GRID)
+    write_labels("b.ome.zarr", labels(shape=(9, 9)), Georeference(spacing=(("Y", 0.1), ("X", 0.1)), unit="degree"))
     units = [
         _pyramid(zarr.open_group(tmp_path / name))[0]["multiscales"][0]["axes"][0].get("unit")
         for name in ("a.ome.zarr", "b.ome.zarr")
@@ -265,12 +265,12 @@ def _image(path, version, axes="CYX", shape=(3, 300, 400)):
     group.create_array("0", shape=shape, dtype="uint8", chunks=(1, 100, 100))[:] = values
     stated = [{"name": axis.lower(), "type": "channel" if axis == "C" else "space"} for axis in axes]
     scale = [{"type": "scale", "scale": [1.0, 0.5, 0.5]}]
-    said = {
+    attributes = {
         "multiscales": [
             {"version": version, "axes": stated, "datasets": [{"path": "0", "coordinateTransformations": scale}]}
         ]
     }
-    group.attrs.update({"ome": {"version": version, **said}} if version == "0.5" else said)
+    group.attrs.update({"ome": {"version": version, **attributes}} if version == "0.5" else attributes)
     return values
 
 
@@ -304,11 +304,11 @@ def test_labels_within_an_ome_zarr_image_are_listed_in_it(tmp_path, version, con
     for name, found, k in (("two", third, 4), ("three", second, 3)):
         label = models.open_ome_zarr(group["labels"][name])
         assert type(label).__name__ == "ImageLabel"
-        said, levels = _pyramid(group["labels"][name])
+        attributes, levels = _pyramid(group["labels"][name])
         np.testing.assert_array_equal(levels[0][:], np.asarray(found.labels))
         assert levels[0][:].max() == k
-        assert said["image-label"]["source"] == {"image": "../../"}
-        assert said["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"] == [0.5, 0.5]
+        assert attributes["image-label"]["source"] == {"image": "../../"}
+        assert attributes["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"] == [0.5, 0.5]
     labelled = models.open_ome_zarr(group["labels"])
     assert set(labelled.attributes.model_dump().get("labels") or labelled.attributes.ome.labels) == {"two", "three"}
     assert sorted(p.name for p in (path / "labels").iterdir() if p.is_dir()) == ["three", "two"]
@@ -346,12 +346,12 @@ def test_a_failed_conversion_leaves_no_output_and_resumes(tmp_path, monkeypatch,
     before = chunk.stat().st_mtime_ns
     remove_path = label_output.remove_path
 
-    def remembering(path):
+    def record_removal(path):
         if path == stage:
             kept.append(chunk.stat().st_mtime_ns)
         remove_path(path)
 
-    monkeypatch.setattr(label_output, "remove_path", remembering)
+    monkeypatch.setattr(label_output, "remove_path", record_removal)
     found = segment(image, **options)
     assert kept == [before]  # no label was written again
     np.testing.assert_array_equal(np.asarray(found.labels), expected.labels)
@@ -367,13 +367,13 @@ from streamgmm.images.writers import tiff_writer
 
 tiles = tiff_writer._iter_tiles
 
-def killed(labels):
+def kill_after_one_tile(labels):
     for number, tile in enumerate(tiles(labels)):
         if number == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         yield tile
 
-tiff_writer._iter_tiles = killed
+tiff_writer._iter_tiles = kill_after_one_tile
 segment("image.npy", model="model", output="labels.tif", axes="CYX")
 """
 
@@ -412,15 +412,15 @@ def test_labels_that_are_not_listed_yet_are_listed_by_the_same_call(tmp_path, mo
     assert sorted(one.name for one in (path / "labels").iterdir()) == ["cells", "zarr.json"]
 
 
-def test_two_processes_do_not_write_the_same_labels(tmp_path, written):
+def test_two_processes_do_not_write_the_same_labels(tmp_path, write_labels):
     with (
         folder_lock(tmp_path / "labels.tif.partial.zarr"),
         pytest.raises(ResultError, match="being written by another process"),
     ):
-        written("labels.tif", labels(shape=(20, 30)))
+        write_labels("labels.tif", labels(shape=(20, 30)))
 
 
-def test_staged_labels_of_other_rows_are_replaced_with_a_warning(tmp_path, written, model):
+def test_staged_labels_of_other_rows_are_replaced_with_a_warning(tmp_path, write_labels, model):
     other = labels(shape=(20, 30), seed=1)
     folder = tmp_path / "labels.tif.partial.zarr"
     folder.mkdir()
@@ -430,7 +430,7 @@ def test_staged_labels_of_other_rows_are_replaced_with_a_warning(tmp_path, writt
         Provenance.from_source("segments", parameters_of(model), as_source(np.ones((3, 3)))),
     )
     with pytest.warns(UserWarning, match="is replaced, not resumed: it is of other rows"):
-        found = written("labels.tif", labels(shape=(20, 30)))
+        found = write_labels("labels.tif", labels(shape=(20, 30)))
     np.testing.assert_array_equal(found, labels(shape=(20, 30)))
 
 
