@@ -23,13 +23,13 @@ from streamgmm.results.stored_array import check
 
 @pytest.fixture(scope="module")
 def stopped():
-    """Run a command line in a process of its own until there is a file: its exit code to a signal, and what it said."""
+    """Run a command line in another process until a file exists, send a signal, and return exit code and errors."""
     program = [sys.executable, Path(__file__).with_name("forking.py")]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
 
         def stop(command, number, folder, pattern, slowly=False):
-            told = {"command": [str(word) for word in command], "errors": str(folder / "stderr"), "slowly": slowly}
-            process.stdin.write(json.dumps(told) + "\n")
+            request = {"command": [str(word) for word in command], "errors": str(folder / "stderr"), "slowly": slowly}
+            process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
             child = int(process.stdout.readline())
             while not list(folder.glob(pattern)):
@@ -130,16 +130,16 @@ def test_an_interrupted_select_resumes_with_the_same_command(run, source, tmp_pa
         seen.clear()
         code, _, err = run(*command, "--checkpoint", folder)
     assert code == 130
-    said, _, where = err.partition(" from generation ")
-    number, _, place = where.split(" ", 2)
-    assert said == "streamgmm: interrupted; the same selection goes on"
-    assert place.startswith(f"{folder} (in pass ")
+    message, _, remainder = err.partition(" from generation ")
+    number, _, position = remainder.split(" ", 2)
+    assert message == "streamgmm: interrupted; the same selection goes on"
+    assert position.startswith(f"{folder} (in pass ")
     assert not (tmp_path / "m").exists()
     code, out, _ = run("info", folder)
     assert code == 0
-    first, generation, place, *_, settings = out.splitlines()
+    first, generation, position, *_, settings = out.splitlines()
     assert first == f"{folder}: a selection by bic among 1, 2, 3, 4 components (full, diag)"
-    assert generation.startswith(f"generation {number}: valid") and "a selection, in pass " in place
+    assert generation.startswith(f"generation {number}: valid") and "a selection, in pass " in position
     assert "max_iter=100" in settings
     assert run(*command, "--checkpoint", folder, "--resume", "must") == (0, "", "")
     assert "a selection, ended" in run("info", folder)[1]
@@ -263,11 +263,11 @@ def test_predict_writes_predictions(run, rows, source, model, tmp_path, option, 
         source = tmp_path / "rows.npy"
         np.save(source, rows)
     out = tmp_path / f"result{suffix}"
-    code, said, _ = run("predict", model, source, "-o", out, *option)
+    code, out_text, _ = run("predict", model, source, "-o", out, *option)
     written = np.load(out) if suffix == ".npy" else zarr.open_array(out, mode="r")[:]
     np.testing.assert_array_equal(written, getattr(load(model), verb)(rows))
     assert (code, written.dtype) == (0, dtype)
-    assert f"of 5,000 rows, {np.dtype(dtype)}" in said
+    assert f"of 5,000 rows, {np.dtype(dtype)}" in out_text
     assert not list(tmp_path.glob("*.partial"))
 
 
@@ -292,8 +292,8 @@ def test_a_predict_that_fails_half_way_leaves_no_file(run, rows, model, tmp_path
 
 
 @pytest.fixture
-def begun(run, model, source, tmp_path, monkeypatch):
-    """What a predict leaves that is killed when it has written the labels of five chunks of eight, one of them torn."""
+def partial(run, model, source, tmp_path, monkeypatch):
+    """Partial result of a killed predict: five chunks of eight are written, one of them torn."""
     monkeypatch.setattr("streamgmm.data.sources.storage.TASK_BYTES", 700 * 3 * 4)
     out = tmp_path / "labels.zarr"
     assert run("predict", model, source, "-o", out)[0] == 0
@@ -303,12 +303,12 @@ def begun(run, model, source, tmp_path, monkeypatch):
     return out.rename(tmp_path / "labels.zarr.partial")
 
 
-def test_predict_resumes_a_partial_result_and_reports_it(run, model, source, rows, begun):
-    out = begun.with_name("labels.zarr")
-    code, said, err = run("predict", model, source, "-o", out)
-    assert (code, said, err) == (0, f"{out}: labels of 5,000 rows, uint8; 2,800 of them were there already\n", "")
+def test_predict_resumes_a_partial_result_and_reports_it(run, model, source, rows, partial):
+    out = partial.with_name("labels.zarr")
+    code, out_text, err = run("predict", model, source, "-o", out)
+    assert (code, out_text, err) == (0, f"{out}: labels of 5,000 rows, uint8; 2,800 of them were there already\n", "")
     np.testing.assert_array_equal(zarr.open_array(out, mode="r")[:], load(model).predict(rows))
-    assert not begun.exists()
+    assert not partial.exists()
 
 
 @pytest.mark.parametrize(
@@ -319,42 +319,45 @@ def test_predict_resumes_a_partial_result_and_reports_it(run, model, source, row
         (["rows"], "other rows: other values"),
     ],
 )
-def test_predict_never_resumes_a_result_of_another_kind_model_or_rows(run, model, source, rows, begun, change, reason):
-    out = begun.with_name("labels.zarr")
+def test_predict_never_resumes_a_result_of_another_kind_model_or_rows(
+    run, model, source, rows, partial, change, reason
+):
+    out = partial.with_name("labels.zarr")
     if change == ["model"]:
         assert run("fit", source, "-k", 2, "-o", model)[0] == 0
     if change == ["rows"]:
         zarr.open_array(source)[0] += 1
-    code, said, err = run("predict", model, source, "-o", out, *[part for part in change if part.startswith("-")])
+    code, out_text, err = run("predict", model, source, "-o", out, *[part for part in change if part.startswith("-")])
     assert code == 0
-    assert "already" not in said
-    assert err.startswith(f"streamgmm: warning: {begun} is replaced, not resumed: it is of {reason}")
+    assert "already" not in out_text
+    assert err.startswith(f"streamgmm: warning: {partial} is replaced, not resumed: it is of {reason}")
     assert err.count("\n") == 1
     expected = load(model).predict_proba if change == ["--proba"] else load(model).predict
     np.testing.assert_array_equal(zarr.open_array(out, mode="r")[:], expected(zarr.open_array(source)[:]))
 
 
-def test_info_of_a_result_names_its_model_and_its_missing_chunks(run, model, source, begun):
+def test_info_of_a_result_names_its_model_and_its_missing_chunks(run, model, source, partial):
     digest = next(line for line in run("info", model)[1].splitlines() if line.startswith("digest: "))
-    code, said, err = run("info", begun)
+    code, out_text, err = run("info", partial)
     assert code == 1
-    assert said.splitlines() == [
-        f"{begun}: labels, shape (5000,), uint8",
+    assert out_text.splitlines() == [
+        f"{partial}: labels, shape (5000,), uint8",
         f"model: {digest.replace(':', '')}, streamgmm {__version__}",
         "chunks: 5 of 8 written, 1 of them damaged",
     ]
     assert (
-        f"{begun} is not whole: chunk c/0 (rows 0-699) is missing, chunk c/3 (rows 2100-2799) is missing, chunk " in err
+        f"{partial} is not whole: chunk c/0 (rows 0-699) is missing, chunk c/3 (rows 2100-2799) is missing, chunk "
+        in err
     )
     assert "c/5 (rows 3500-4199) is damaged and 1 more are; run the same prediction again" in err
     assert err.count("\n") == 1
-    out = begun.with_name("labels.zarr")
+    out = partial.with_name("labels.zarr")
     run("predict", model, source, "-o", out)
-    code, said, err = run("info", out)
+    code, out_text, err = run("info", out)
     assert (code, err) == (0, "")
-    assert "chunks: 8 of 8 written, 0 of them damaged" in said
-    code, said, err = run("info", source)
-    assert (code, said) == (1, "")
+    assert "chunks: 8 of 8 written, 0 of them damaged" in out_text
+    code, out_text, err = run("info", source)
+    assert (code, out_text) == (1, "")
     assert "is no result of streamgmm" in err
 
 
@@ -415,7 +418,7 @@ def test_info_prints_feature_names(run, rows, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["fit", "nowhere.zarr", "-k", "2", "-o", "m"], "nowhere.zarr"),
         (["fit", "rows.txt", "-k", "2", "-o", "m"], "suffix"),
@@ -426,13 +429,13 @@ def test_info_prints_feature_names(run, rows, tmp_path):
         (["predict", "rows.txt", "rows.zarr", "-o", "labels.zarr"], "rows.txt is not a model"),
     ],
 )
-def test_unusable_input_is_reported_in_one_line(run, source, tmp_path, monkeypatch, arguments, said):
+def test_unusable_input_is_reported_in_one_line(run, source, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rows.txt").write_text("this is no model, nor is it rows")
     code, out, err = run(*arguments)
     assert (code, out) == (1, "")
     assert err.startswith("streamgmm: error: ")
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1
 
 

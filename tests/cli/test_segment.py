@@ -110,9 +110,9 @@ def test_help_ends_with_examples(run):
 def test_a_level_of_a_geotiff_is_labelled_as_a_geotiff(run, image, tmp_path):
     rasterio = pytest.importorskip("rasterio")
     scene, labels = tmp_path / "scene.tif", tmp_path / "labels.tif"
-    place = {"crs": "EPSG:32633", "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 5e6), "nodata": 255}
+    georeference = {"crs": "EPSG:32633", "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 5e6), "nodata": 255}
     tiles = {"tiled": True, "blockxsize": 16, "blockysize": 16}
-    with rasterio.open(scene, "w", count=3, height=50, width=60, dtype="uint8", **place, **tiles) as file:
+    with rasterio.open(scene, "w", count=3, height=50, width=60, dtype="uint8", **georeference, **tiles) as file:
         file.write(np.moveaxis(image, 2, 0))
         file.build_overviews([2])
     code, out, err = run("segment", scene, "-k", 3, "-o", labels, "--level", 1)

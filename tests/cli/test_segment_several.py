@@ -98,7 +98,7 @@ def test_unusable_arguments_are_reported_in_one_line_and_leave_no_file(run, imag
     Image.fromarray(np.zeros((30, 40), np.uint8)).save(grey)
     before = files_of(tmp_path)
     folder = ["-o", tmp_path / "new"]
-    for arguments, said in [
+    for arguments, message in [
         ([*images, "-o", tmp_path / "x.zarr"], "3 images are given, and"),
         ([images[0], same, *folder], "have one name"),
         ([images[0], grey, *folder], "Image 1 has 1 bands of uint8, and image 0 has 3"),
@@ -112,7 +112,7 @@ def test_unusable_arguments_are_reported_in_one_line_and_leave_no_file(run, imag
         ([*images, "-o", tmp_path / "new" / "{}.xyz"], "ends in none of"),
     ]:
         code, _, err = run("segment", *arguments, "-k", 3)
-        assert code == 1 and err.startswith("streamgmm: error: ") and said in err and err.count("\n") == 1, err
+        assert code == 1 and err.startswith("streamgmm: error: ") and message in err and err.count("\n") == 1, err
         assert files_of(tmp_path) == before
     code, _, err = run("segment", *images, "-k", 3, "-o", tmp_path / "{}.png", "--overwrite")
     assert code == 1 and "is the image, or holds it" in err

@@ -1,4 +1,4 @@
-"""Rows are recognized as the same whenever they are, and as others where a difference is looked at."""
+"""Equal rows have equal fingerprints, and differences in the sampled rows are described."""
 
 import dask.array as da
 import numpy as np
@@ -24,14 +24,14 @@ KINDS = {
 }
 
 
-def of(kind, rows=ROWS):
+def take_fingerprint(kind, rows=ROWS):
     return Fingerprint.from_source(KINDS[kind](rows))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_rows_have_the_same_fingerprint(kind):
-    assert of(kind) == of(kind, ROWS.copy())
-    assert of(kind).describe_difference(of(kind)) == ""
+    assert take_fingerprint(kind) == take_fingerprint(kind, ROWS.copy())
+    assert take_fingerprint(kind).describe_difference(take_fingerprint(kind)) == ""
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -43,11 +43,13 @@ def test_a_source_can_be_read_after_its_fingerprint_was_taken(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("place", [0, 299])
-def test_another_value_at_an_end_is_another_fingerprint(kind, place):
+@pytest.mark.parametrize("row", [0, 299])
+def test_another_value_at_an_end_is_another_fingerprint(kind, row):
     changed = ROWS.copy()
-    changed[place, 1] += 1e-9
-    assert (of(kind, changed) != of(kind)) == (kind != "batches" or place == 0)  # of batches the first is looked at
+    changed[row, 1] += 1e-9
+    assert (take_fingerprint(kind, changed) != take_fingerprint(kind)) == (
+        kind != "batches" or row == 0
+    )  # batches: only the first is read
 
 
 @given(st.integers(1, 3 * SAMPLED_ROWS), st.integers(0, 2))
@@ -71,8 +73,8 @@ def test_every_value_of_few_rows_counts(n, column):
     ],
 )
 def test_a_difference_is_described(other, words):
-    assert of("array").describe_difference(Fingerprint.from_source(other)) == words
+    assert take_fingerprint("array").describe_difference(Fingerprint.from_source(other)) == words
 
 
 def test_names_and_weights_are_not_the_lack_of_them():
-    assert len({of(kind) for kind in ("array", "weighted", "frame", "dask")}) == 4
+    assert len({take_fingerprint(kind) for kind in ("array", "weighted", "frame", "dask")}) == 4

@@ -130,14 +130,14 @@ def test_weighted_sums_over_a_subsample_estimate_those_over_all_rows(monkeypatch
     rows, weights = skewed()
     source = as_source(rows, weights)
     wholes = np.array([weights.sum(), *(weights @ rows), *(weights @ rows**2)])
-    found = []
+    sums = []
     for seed in range(100):
         kept = draw_subsample(source, 300, seed)
         assert len(kept.rows) == 300
-        found.append([kept.weights.sum(), *(kept.weights @ kept.rows), *(kept.weights @ kept.rows**2)])
-    errors = (np.mean(found, axis=0) - wholes) / (np.std(found, axis=0) / np.sqrt(len(found)))
+        sums.append([kept.weights.sum(), *(kept.weights @ kept.rows), *(kept.weights @ kept.rows**2)])
+    errors = (np.mean(sums, axis=0) - wholes) / (np.std(sums, axis=0) / np.sqrt(len(sums)))
     assert np.abs(errors).max() < 4
-    assert np.std(found, axis=0)[0] < 0.02 * wholes[0]  # of rows that were as likely one as another, it is about half
+    assert np.std(sums, axis=0)[0] < 0.02 * wholes[0]  # of rows that were as likely one as another, it is about half
 
 
 def test_the_heaviest_rows_are_in_every_subsample():

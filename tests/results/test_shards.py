@@ -32,21 +32,19 @@ def cuts(draw, length):
     missing=st.sets(st.integers(0, 12)),
     torn=st.sets(st.integers(0, 12)),
 )
-def test_any_blocks_and_tiles_hold_the_same_and_are_gone_on_with_one_by_one(
-    provenance, shape, chunks, tile, missing, torn
-):
-    values, computed, told = VALUES[tuple(slice(0, n) for n in shape) + (0,) * (3 - len(shape))], [], []
+def test_any_blocks_and_tiles_hold_the_values_and_resume_block_by_block(provenance, shape, chunks, tile, missing, torn):
+    values, computed, progress = VALUES[tuple(slice(0, n) for n in shape) + (0,) * (3 - len(shape))], [], []
 
     def noted(block, block_id):
         computed.append(block_id)
         return block
 
     lazy = da.from_array(values, chunks[: len(shape)], meta=np.empty((0,) * len(shape), np.uint8))
-    places = min(2, len(shape))
+    n_row_axes = min(2, len(shape))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "x.zarr")
-        assert write(lazy, path, provenance, tile=tile, row_axes=places, progress=told.append) == 0
-        assert sum(told) == np.prod(shape[:places])
+        assert write(lazy, path, provenance, tile=tile, row_axes=n_row_axes, progress=progress.append) == 0
+        assert sum(progress) == np.prod(shape[:n_row_axes])
         stored = StoredArray.open(path)
         np.testing.assert_array_equal(stored.array[:], values)
         files = [stored.file(block) for block in stored.blocks()]
@@ -59,7 +57,7 @@ def test_any_blocks_and_tiles_hold_the_same_and_are_gone_on_with_one_by_one(
                 file.write_bytes(before[file][:-3])
         path.rename(path.with_name("x.zarr.partial"))
         regular = lazy.rechunk(stored.block_shape).map_blocks(noted, meta=np.empty((0,) * len(shape), np.uint8))
-        write(regular, path, provenance, tile=tile, row_axes=places)
+        write(regular, path, provenance, tile=tile, row_axes=n_row_axes)
         assert set(computed) == lost and len(computed) == len(lost)
         assert {file: file.read_bytes() for file in path.rglob("*") if file.name != "zarr.json" and file.is_file()} == (
             before
@@ -75,8 +73,10 @@ def test_a_damaged_tile_inside_a_shard_is_found_and_named(tmp_path, provenance, 
     assert (stored.array.shards, stored.array.chunks) == ((16, 16), (4, 4))
     file = stored.file((0, 1))
     content = bytearray(file.read_bytes())
-    place = {"first tile": 3, "last tile": len(content) - 16 * 16 - 8, "index": len(content) - 40, "checksum": -2}[part]
-    content[place] ^= 1
+    position = {"first tile": 3, "last tile": len(content) - 16 * 16 - 8, "index": len(content) - 40, "checksum": -2}[
+        part
+    ]
+    content[position] ^= 1
     file.write_bytes(content)
     assert stored.faults() == {(0, 1): "damaged"}
     with pytest.raises(ResultError, match=r"shard c/0/1 \(0:16, 16:30\) is damaged"):
@@ -89,11 +89,11 @@ def test_files_are_as_many_as_blocks_however_small_the_tiles(tmp_path, provenanc
     assert zarr.open_array(tmp_path / "x.zarr", mode="r").chunks == (4, 4)
 
 
-def test_places_are_told_whatever_is_kept_of_each(tmp_path, provenance):
-    told = []
+def test_progress_counts_pixels_whatever_the_trailing_axes(tmp_path, provenance):
+    progress = []
     cubes = da.zeros((20, 30, 5), chunks=(10, 20, 5), dtype=np.float32)
-    assert write(cubes, tmp_path / "x.zarr", provenance, tile=4, row_axes=2, progress=told.append) == 0
-    assert sorted(told) == [0, 100, 100, 200, 200]
+    assert write(cubes, tmp_path / "x.zarr", provenance, tile=4, row_axes=2, progress=progress.append) == 0
+    assert sorted(progress) == [0, 100, 100, 200, 200]
     assert zarr.open_array(tmp_path / "x.zarr", mode="r").chunks == (2, 4, 5)
 
 

@@ -10,13 +10,13 @@ from streamgmm.results.stored_array import StoredArray, check
 
 @pytest.fixture
 def path(tmp_path, provenance):
-    """A whole result of labels in three chunks, the last of them short."""
+    """Complete result of labels in three chunks, the last of them short."""
     labels = np.random.default_rng(0).integers(0, 7, 25).astype(np.uint8)
     write(da.from_array(labels, 10), tmp_path / "x.zarr", provenance)
     return tmp_path / "x.zarr"
 
 
-def test_a_whole_result_says_of_what_it_is(path, provenance):
+def test_a_complete_result_names_its_provenance(path, provenance):
     check(path)
     stored = StoredArray.open(path)
     assert stored.provenance == provenance
@@ -25,20 +25,20 @@ def test_a_whole_result_says_of_what_it_is(path, provenance):
     assert stored.blocks() == [(0,), (1,), (2,)]
 
 
-def test_every_flipped_bit_of_every_chunk_is_found_out(path):
-    stored, flips, found = StoredArray.open(path), 0, 0
+def test_every_flipped_bit_of_every_chunk_is_detected(path):
+    stored, flips, detected = StoredArray.open(path), 0, 0
     for chunk in stored.blocks():
         file = stored.file(chunk)
-        whole = file.read_bytes()
-        for bit in range(8 * len(whole)):
-            damaged = bytearray(whole)
+        complete = file.read_bytes()
+        for bit in range(8 * len(complete)):
+            damaged = bytearray(complete)
             damaged[bit // 8] ^= 1 << bit % 8
             file.write_bytes(damaged)
             flips += 1
-            found += stored.faults() == {chunk: "damaged"}
-        file.write_bytes(whole)
-    print(f"{found} of {flips} flipped bits found")
-    assert found == flips > 400
+            detected += stored.faults() == {chunk: "damaged"}
+        file.write_bytes(complete)
+    print(f"{detected} of {flips} flipped bits detected")
+    assert detected == flips > 400
 
 
 def test_zarr_itself_does_not_read_a_flipped_bit(path):
@@ -50,16 +50,16 @@ def test_zarr_itself_does_not_read_a_flipped_bit(path):
         zarr.open_array(path, mode="r")[:]
 
 
-def test_every_torn_zeroed_or_longer_chunk_is_found_out(path):
+def test_every_torn_zeroed_or_longer_chunk_is_detected(path):
     stored = StoredArray.open(path)
     for chunk in stored.blocks():
-        whole = stored.file(chunk).read_bytes()
-        left = [whole[:length] for length in range(len(whole))] + [bytes(n) for n in range(1, len(whole))]
-        left += [whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2), whole + b"\0"]
+        complete = stored.file(chunk).read_bytes()
+        left = [complete[:length] for length in range(len(complete))] + [bytes(n) for n in range(1, len(complete))]
+        left += [complete[: len(complete) // 2] + bytes(len(complete) - len(complete) // 2), complete + b"\0"]
         for content in left:
             stored.file(chunk).write_bytes(content)
             assert stored.faults() == {chunk: "damaged"}, content
-        stored.file(chunk).write_bytes(whole)
+        stored.file(chunk).write_bytes(complete)
 
 
 def test_a_missing_or_damaged_chunk_is_named_with_its_rows_and_the_remedy(path):
@@ -115,12 +115,12 @@ def test_what_is_no_result_is_refused(path, tmp_path):
             check(tmp_path / name)
 
 
-def test_damaged_metadata_are_an_error_or_found_out_and_nothing_else(path):
+def test_damaged_metadata_are_an_error_or_detected_and_nothing_else(path):
     """They have no checksum: what they say of the array must agree with what they say of the result and the chunks."""
     file, values = path / "zarr.json", zarr.open_array(path, mode="r")[:]
-    whole = file.read_bytes()
-    for bit in range(0, 8 * len(whole), 11):
-        damaged = bytearray(whole)
+    complete = file.read_bytes()
+    for bit in range(0, 8 * len(complete), 11):
+        damaged = bytearray(complete)
         damaged[bit // 8] ^= 1 << bit % 8
         file.write_bytes(damaged)
         try:

@@ -69,7 +69,7 @@ def test_a_write_that_is_not_a_whole_block_raises_and_writes_nothing(tmp_path, p
     assert (stored.array[:] == 0).sum() == 50
 
 
-def test_what_was_not_written_is_no_label(tmp_path, provenance):
+def test_the_fill_value_is_no_label(tmp_path, provenance):
     write(da.zeros(1_000, chunks=100, dtype=np.uint8), tmp_path / "x.zarr", provenance)
     assert zarr.open_array(tmp_path / "x.zarr", mode="r").fill_value == 255
     assert len(list((tmp_path / "x.zarr" / "c").iterdir())) == 10
@@ -81,13 +81,11 @@ def test_what_was_not_written_is_no_label(tmp_path, provenance):
     length=st.integers(3, 25),
     states=st.lists(st.sampled_from(["kept", "missing", "flipped", "torn", "empty"]), min_size=9, max_size=9),
 )
-def test_from_any_chunks_a_restart_gives_the_same_and_computes_only_what_is_not_there(
-    provenance, shape, length, states
-):
+def test_a_restart_computes_only_missing_and_damaged_chunks(provenance, shape, length, states):
     values = np.arange(np.prod(shape)).reshape(shape)
     row = values.size // len(values)
     with tempfile.TemporaryDirectory() as folder:
-        path, computed, told = Path(folder, "x.zarr"), [], []
+        path, computed, progress = Path(folder, "x.zarr"), [], []
         write(counted(values, length, []), path, provenance)
         files = [path.joinpath("c", str(number), *["0"] * (len(shape) - 1)) for number in range(-(-25 // length))]
         before = [file.read_bytes() for file in files]
@@ -101,12 +99,12 @@ def test_from_any_chunks_a_restart_gives_the_same_and_computes_only_what_is_not_
                 file.write_bytes(left[state])
         (files[0].parent / "0.d1ce.partial").write_bytes(b"of a write that was killed")
         stopped(path)
-        there = write(counted(values, length, computed), path, provenance, progress=told.append)
+        n_resumed = write(counted(values, length, computed), path, provenance, progress=progress.append)
         missing = [number for number, state in zip(range(len(files)), states, strict=False) if state != "kept"]
         lengths = [min(length, 25 - number * length) for number in missing]
         expected = [(number * length * row, n) for number, n in zip(missing, lengths, strict=True)]
         assert sorted(computed) == expected
-        assert there == 25 - sum(lengths) and sorted(told[1:]) == sorted(lengths) and told[0] == there
+        assert n_resumed == 25 - sum(lengths) and sorted(progress[1:]) == sorted(lengths) and progress[0] == n_resumed
         check(path)
         assert [file.read_bytes() for file in files] == before
         assert {entry for entry in path.rglob("*") if entry.is_file()} == {*files, path / "zarr.json"}
@@ -114,7 +112,7 @@ def test_from_any_chunks_a_restart_gives_the_same_and_computes_only_what_is_not_
 
 
 @pytest.mark.parametrize(
-    ("of", "reason"),
+    ("change", "reason"),
     [
         ({"kind": "responsibilities"}, "responsibilities, not labels"),
         ({"model": "f" * 16}, "another model, ffffffffffffffff, not 0123456789abcdef"),
@@ -127,10 +125,10 @@ def test_from_any_chunks_a_restart_gives_the_same_and_computes_only_what_is_not_
         ({"values": np.arange(25, dtype=np.int16)}, "dtype int16, not int64"),
     ],
 )
-def test_a_result_of_anything_else_is_not_gone_on_with_but_replaced_and_that_is_said(tmp_path, provenance, of, reason):
+def test_a_partial_result_of_another_provenance_is_replaced_with_a_warning(tmp_path, provenance, change, reason):
     path, values, computed = tmp_path / "x.zarr", np.arange(25), []
-    foreign = replace(provenance, **{name: of[name] for name in of.keys() - {"chunks", "values"}})
-    write(counted(of.get("values", values + 1), of.get("chunks", 10), []), path, foreign)
+    foreign = replace(provenance, **{name: change[name] for name in change.keys() - {"chunks", "values"}})
+    write(counted(change.get("values", values + 1), change.get("chunks", 10), []), path, foreign)
     stopped(path)
     with pytest.warns(UserWarning, match=f"x.zarr.partial is replaced, not resumed: it is of {reason}"):
         assert write(counted(values, 10, computed), path, provenance) == 0
@@ -140,7 +138,7 @@ def test_a_result_of_anything_else_is_not_gone_on_with_but_replaced_and_that_is_
 
 
 @pytest.mark.parametrize("metadata", [None, b"", b"half of {", b"{}"])
-def test_what_does_not_say_of_what_it_is_is_replaced(tmp_path, provenance, metadata):
+def test_a_partial_result_without_provenance_is_replaced_with_a_warning(tmp_path, provenance, metadata):
     write(da.zeros(10, chunks=5), tmp_path / "x.zarr", provenance)
     partial = stopped(tmp_path / "x.zarr")
     (partial / "zarr.json").unlink() if metadata is None else (partial / "zarr.json").write_bytes(metadata)
@@ -165,7 +163,7 @@ def failing(error):
 
 @pytest.mark.parametrize("error", [OSError("the disk is on fire"), MemoryError(), KeyboardInterrupt()], ids=repr)
 @pytest.mark.parametrize(("suffix", "kept"), [(".npy", 0), (".zarr", 5)])
-def test_after_a_failure_a_zarr_is_gone_on_with_and_an_npy_begun_anew(tmp_path, provenance, error, suffix, kept):
+def test_after_a_failure_a_zarr_resumes_and_an_npy_starts_anew(tmp_path, provenance, error, suffix, kept):
     error = type(error)(*error.args)  # one of its own: notes are added to it
     path, computed = tmp_path / f"x{suffix}", []
     write(da.ones(10, chunks=5, dtype=int), path, provenance)
@@ -185,7 +183,7 @@ def test_after_a_failure_a_zarr_is_gone_on_with_and_an_npy_begun_anew(tmp_path, 
 
 
 @pytest.mark.parametrize("suffix", [".zarr", ".npy"])
-def test_rows_that_have_to_be_changed_leave_nothing_to_go_on_with(tmp_path, provenance, suffix):
+def test_unusable_rows_leave_no_partial_result(tmp_path, provenance, suffix):
     with pytest.raises(InputError, match="NaN"):
         write(failing(InputError("NaN in chunk 1")), tmp_path / f"x{suffix}", provenance)
     assert not list(tmp_path.iterdir())
