@@ -48,7 +48,7 @@ class AccelerationSettings:
     most_plain_passes: int = 100  # passes after which it begins at the latest
     memory: int = 3  # curvature pairs
     rank_tolerance: float = 1e-8  # smaller relative differences between directions are rounding
-    least_cosine: float = 1e-4  # a pair whose step and gradient change are closer to orthogonal tells of no maximum
+    least_cosine: float = 1e-4  # between step and gradient change; pairs nearer to orthogonal say nothing of the rate
     rate_decay: float = 0.99  # per-pass decay of the largest inverse rate seen so far
     gain_decay: float = 0.8  # per-pass decay of the remaining gain
 

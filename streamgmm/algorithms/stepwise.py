@@ -24,7 +24,7 @@ from streamgmm.model.reduction import Counter, push, total
 from streamgmm.model.statistics import Statistics
 from streamgmm.persistence.codec import persistent
 
-ROWS_PER_PARAMETER = 10  # from so many rows for each free parameter the sum of all batches is reported
+ROWS_PER_PARAMETER = 10  # rows per free parameter from which on the sum of all batches is reported
 
 
 @persistent("stepwise-1")

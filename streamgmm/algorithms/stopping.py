@@ -14,7 +14,7 @@ SMALL_GAIN, SMALL_GAIN_BEFORE_MOVES = 1e-4, 1e-2  # of the allowed gain: three p
 class StoppingRule(Protocol):
     """Decides from mean log-likelihoods or their lower bounds, one a pass, nats a row.
 
-    A rule for one algorithm may look at the state of the algorithm.
+    A rule for one algorithm may read the state of the algorithm.
     """
 
     def __call__(self, bounds: Sequence[float], state: Any = None) -> bool:

@@ -39,7 +39,7 @@ class VarianceReductionSettings:
     sample_rows: int = 2**16  # largest subsample, which is saved with its model
     sample_bytes: int = 2**24
     growth: float = 1 / 16  # the anchor moves whenever the rows have grown by this fraction
-    rows_per_parameter: int = 10  # from so many rows for each free parameter the start is left out of what is reported
+    rows_per_parameter: int = 10  # rows per free parameter from which on the start is not reported
     start_share: float = 0.3  # share of the start in the anchor while the order of the rows would carry components away
     shift: float = 0.7  # mean squared shift that reveals such an order
     shift_ratio: float = 2.0  # the same, as a multiple of its expectation
@@ -267,7 +267,7 @@ class VarianceReduced:
     def _maximize(
         self, state: VarianceReducedState, statistics: Statistics, start_rows: float
     ) -> tuple[Parameters, MStepInfo]:
-        """Maximize on statistics to which the start is added as so many rows."""
+        """Maximize on the statistics, to which the start is added as ``start_rows`` rows."""
         rows = state.n_rows + state.earlier_rows
         if start_rows > 0.0:
             start = pseudo_statistics(state.start, self.structure, self.reg_covar).recentred(statistics.origin)

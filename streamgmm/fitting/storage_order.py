@@ -31,7 +31,7 @@ class Segments:
 
 
 class StorageOrderMonitor:
-    """Samples chunks as they are read, to tell whether rows that are stored together are alike."""
+    """Sampler of chunks as they are read, which detects that rows stored together are alike."""
 
     def __init__(self, segments: Segments | None = None) -> None:
         self.segments = Segments() if segments is None else segments

@@ -97,7 +97,7 @@ def find_starts(
 
 
 def is_small_problem(n_rows: int, n_features: int, n_components: int, structure: CovarianceStructure) -> bool:
-    """Return True if the data hardly tell good starts from bad ones, or if a fit must not take noticeable time."""
+    """Return True if the data hardly distinguish good starts from bad ones, or if a fit must be immediate."""
     search = search_settings.SEARCH
     per_parameter = n_rows / n_parameters(structure, n_components, n_features)
     is_uncertain = per_parameter < search.uncertain_rows_per_parameter and n_rows < 2 * search.training_rows

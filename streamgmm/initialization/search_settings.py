@@ -102,7 +102,7 @@ class SearchSettings:
     max_new_components: int = 8
     max_new_weight: float = 0.01  # a heavier component had rows in the subsample
     max_new_variance: float = 2.0  # multiple of the variance of all rows, in any direction
-    merge_passes: int = 3  # tell which pair is best merged to make room
+    merge_passes: int = 3  # before the best pair to merge is chosen
     max_merge_components: int = 64  # lightest components among which pairs are compared
     relocation_errors: float = 3.0  # standard errors of the estimated gain within which all rows decide
 

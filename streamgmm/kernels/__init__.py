@@ -1,4 +1,4 @@
-"""Compiled loops: the E-step, hash tables and local moments; and the E-step in plain NumPy, to test against.
+"""Compiled loops: the E-step, hash tables and local moments.
 
 Sources, files and the M-step are not known here.
 """

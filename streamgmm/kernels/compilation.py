@@ -27,14 +27,14 @@ _SOURCES = hashlib.sha256(
 ).hexdigest()
 
 
-def cached(function: Callable[..., Any]) -> Any:
+def cached(function: Callable[..., Any], **options: Any) -> Any:
     """Compile a function that is called from Python, and keep it on disk for the next process.
 
     numba looks for changes in the function's own file alone, not in inlined functions of others. So the name of the
     cached function carries a digest of all sources of this package.
     """
     function.__qualname__ += f"_{_SOURCES[:16]}"
-    return njit(cache=True, **{**OPTIONS, "no_cpython_wrapper": False})(function)
+    return njit(cache=True, **{**OPTIONS, "no_cpython_wrapper": False, **options})(function)
 
 
 def cached_in_order(function: Callable[..., Any]) -> Any:
@@ -43,5 +43,4 @@ def cached_in_order(function: Callable[..., Any]) -> Any:
     Otherwise numbers at the end of a line, which do not fill a vector, are rounded differently, and chunks decide where
     a line ends.
     """
-    function.__qualname__ += f"_{_SOURCES[:16]}"
-    return njit(cache=True, **{**OPTIONS, "no_cpython_wrapper": False, "fastmath": False})(function)
+    return cached(function, fastmath=False)
