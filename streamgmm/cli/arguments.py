@@ -118,7 +118,7 @@ def build_parser() -> ArgumentParser:
 
 
 def _option(verb: ArgumentParser, usage: str, help_text: str, **options: Any) -> None:
-    """Add an option or an argument that is written as in a usage line, such as ``-o --output MODEL``."""
+    """Add an option or an argument by its usage, such as ``-o --output MODEL``."""
     words = usage.split()
     flags = [word for word in words if word.startswith("-")]
     if len(words) > len(flags):

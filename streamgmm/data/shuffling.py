@@ -2,7 +2,7 @@
 
 Neighbours are alike in images and sorted tables. A shuffle group holds chunks that are read together, chosen by a
 permutation of (seed, pass). Each of its batches is stratified: one row of every run of rows of the group. So a batch
-mixes distant rows, and nothing is read twice.
+mixes distant rows, and no row is read twice.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def stratify(n: int, n_batches: int, random: np.random.Generator) -> Callable[[i
 
 
 def _take_rows(rows: NDArray[Any], selected: NDArray[np.intp]) -> NDArray[Any]:
-    # take() is four times as fast as an index, but copies the whole of an array that is not in order
+    # take() is four times as fast as an index, but copies an array that is not contiguous
     return rows.take(selected, axis=0, mode="clip") if rows.flags.c_contiguous else rows[selected]
 
 

@@ -1,1 +1,1 @@
-"""Predictions on disk: zarr arrays with checksums that say what they were computed from and can be resumed."""
+"""Predictions on disk: zarr arrays with checksums and provenance, which can be resumed."""

@@ -89,7 +89,7 @@ class StoredArray:
         return Path(self.path, self.array.metadata.encode_chunk_key(block))
 
     def write_block(self, block: BlockIndex, values: NDArray[Any]) -> None:
-        """Write a whole block; two tasks that share a file would each read, change and write it."""
+        """Write a whole block; ResultError for a part, since tasks that share a file would overwrite each other."""
         region = self.region(block)
         shape = tuple(part.stop - part.start for part in region)
         if values.shape != shape:
