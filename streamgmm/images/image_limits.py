@@ -1,4 +1,4 @@
-"""Tuned constants of `streamgmm.images`, in one place."""
+"""Tuned constants of `streamgmm.images`."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from streamgmm.images import effective_n
 
 
 def field(shape, correlations, seed=0):
-    """Autoregressive along each axis: neighbours are correlated by so much, and those h away by its power h."""
+    """Return a field, autoregressive along each axis: pixels at distance h are correlated by the power h."""
     found = np.random.default_rng(seed).normal(size=[length + 200 for length in shape])
     for axis, correlation in enumerate(correlations):
         found = lfilter([1], [1, -correlation], found, axis=axis)

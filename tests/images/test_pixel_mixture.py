@@ -22,7 +22,7 @@ CHINA, FLOWER = (load_sample_image(name)[50:210, 150:350] for name in ("china.jp
 
 
 def sixteen_bits(photograph):
-    """A photograph of one band with 16 bits, all of which it uses."""
+    """Return a photograph of one band that uses all 16 bits."""
     noise = np.random.default_rng(0).integers(0, 256, photograph.shape[:2])
     return (photograph.astype(np.uint16).mean(axis=2).astype(np.uint16) * 256 + noise).astype(np.uint16)
 
@@ -129,7 +129,7 @@ def test_sizes_are_limited_by_the_number_of_distinct_values():
 
 
 def levels(n, dtype=np.uint8):
-    """An image of n grey levels, far apart."""
+    """Return an image of n grey levels, far apart."""
     random = np.random.default_rng(0)
     return (random.integers(1, n + 1, (90, 90)) * 30 + random.normal(0, 2, (90, 90))).astype(dtype)
 

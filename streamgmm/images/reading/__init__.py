@@ -35,7 +35,7 @@ def open_image(image: Any, axes: str | None = None, level: int | None = None) ->
     image : path, sequence of paths, array, zarr group or xarray DataArray
         Several paths are files of one band each.
     axes : str, optional
-        A letter for each axis, in place of those of the format, or where it states none.
+        A letter for each axis, which replaces those of the format.
     level : int, optional
         Resolution of an image that is stored in several; 0, the default, is the finest.
 

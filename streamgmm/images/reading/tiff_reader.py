@@ -1,6 +1,6 @@
 """TIFF and BigTIFF, through tifffile: tiles, strips, pyramids, OME, ImageJ and slides.
 
-A tile or a strip is read when it is asked for. An image that is one uncompressed piece is memory-mapped.
+A tile or a strip is read when it is asked for. An uncompressed contiguous image is memory-mapped.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class SegmentReader:
 
 
 def read_mapped(key: Slices, name: str, offset: int, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-    """Read a part of one uncompressed piece of a file."""
+    """Read a part of an uncompressed contiguous image."""
     try:
         mapped = np.memmap(name, dtype, "r", offset, shape)
     except (OSError, ValueError) as error:

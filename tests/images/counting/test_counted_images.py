@@ -26,7 +26,7 @@ CHINA = load_sample_image("china.jpg")[60:180, 150:310]
 
 
 def infrared(photograph):
-    """A photograph with a fourth band, made of the others and of where a pixel is."""
+    """Return a photograph with a fourth band, computed from the others and the position."""
     near = (photograph @ np.array([-0.3, 0.9, 0.2]) + 40).clip(0, 255).astype(np.uint8)
     return np.concatenate([photograph, near[..., None]], axis=2) & 240
 

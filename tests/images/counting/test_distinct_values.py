@@ -15,7 +15,7 @@ from streamgmm.images.image import Image
 
 @pytest.fixture(autouse=True)
 def shorten_runs(monkeypatch):
-    """Runs of a few pixels, of a small image."""
+    """Sample runs of few pixels, since the images are small."""
     monkeypatch.setattr(distinct_values, "LIMITS", replace(distinct_values.LIMITS, sample_run_pixels=2**8))
 
 
@@ -31,7 +31,7 @@ def test_richness_increases_with_sampling_units_from_the_observed_number(plots, 
 
 
 def draw_plots(n_species, skew, seed=0, n_plots=16, size=4_000):
-    """Plots of individuals drawn at random, of species that are the rarer the higher their number."""
+    """Draw the species of random individuals on each plot; later species are rarer."""
     shares = np.arange(1, n_species + 1, dtype=float) ** -skew
     random = np.random.default_rng(seed)
     return [np.unique(random.choice(n_species, size, p=shares / shares.sum())) for _ in range(n_plots)]

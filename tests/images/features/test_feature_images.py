@@ -20,7 +20,7 @@ SCALING = Scaling((3.0, 0.1, 2.0) * 3, (0.3, 7.0, 11.0) * 3)
 
 
 def scene(dtype, shape, seed=0):
-    """Noise with an offset; floats are between 0 and 1, so that they may be colours."""
+    """Return noise with an offset; floats are between 0 and 1, so that they may be colours."""
     values = np.random.default_rng(seed).integers(1, 120, shape)
     return (values / 120 if np.dtype(dtype).kind == "f" else values).astype(dtype)
 
@@ -30,7 +30,7 @@ def compute_rows(array, features, **options):
 
 
 def assert_equal_features(one, other):
-    """Equal to the bit, NaN included."""
+    """Raise unless features are equal to the bit, NaN included."""
     assert (one.dtype, one.shape) == (other.dtype, other.shape)
     assert one.tobytes() == other.tobytes()
 
@@ -43,7 +43,7 @@ def stored(values, chunks):
 
 @st.composite
 def wholes(draw):
-    """An image whole, its axes, the mask, and features of it."""
+    """Draw an image, its axes, its mask and its features."""
     axes = draw(st.sampled_from(["YX", "XY", "YXC", "CYX", "ZYX", "XYZC", "TYXC", "TCZYX"]))
     most = {"C": 3, "T": 2, "Z": 4, "Y": 10, "X": 11}
     shape = tuple(3 if name == "C" else draw(st.integers(1, most[name])) for name in axes)
@@ -210,7 +210,7 @@ def test_colours_out_of_range_are_named_by_their_position():
 
 def test_surroundings_are_read_at_most_1_6_times():
     class Counting:
-        """A stored array that counts the pixels of the chunks that it would have to decode."""
+        """Stored array that counts the pixels of the chunks it would decode."""
 
         shape, chunks, dtype, ndim = (4096, 4096), (256, 256), np.dtype(np.float32), 2
 
@@ -246,7 +246,7 @@ def test_images_in_memory_are_split_for_all_threads():
 
 
 class Endless:
-    """A stored image of noise, as long as is wanted, of which nothing is held."""
+    """Stored image of noise, generated when it is read."""
 
     chunks, ndim = (128, 128, 3), 3
 

@@ -24,7 +24,7 @@ def photograph():
 
 
 def textures(shape=(60, 80), seed=0):
-    """Two regions of the same mean, one smooth and one rough, and the labels that they should have."""
+    """Return an image of a smooth and a rough region of one mean, and their labels."""
     right = np.broadcast_to(np.arange(shape[1]) >= shape[1] // 2, shape)
     noise = np.random.default_rng(seed).normal(size=shape)
     return (100 + noise * np.where(right, 20, 1)).astype(np.float32), right + 1

@@ -54,7 +54,7 @@ def model():
 
 @cache
 def mixture(k):
-    """A model of what `_image` writes, which need not be fitted again."""
+    """Return a fitted model of the pixels that `_image` writes."""
     rows = np.random.default_rng(0).integers(1, 200, (200, 3))
     return GaussianMixture(k, random_state=0, tol=1, covariance_type="diag").fit(rows)
 
