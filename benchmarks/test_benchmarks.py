@@ -298,7 +298,7 @@ def test_race_prints_that_batch_em_ends_where_scikit_learn_does(capsys, empty_te
     assert not list(empty_temp.iterdir())
 
 
-def test_curve_draws_where_it_is_told_to_and_keeps_no_toy(capsys, empty_temp, monkeypatch):
+def test_curve_draws_to_the_given_path_and_keeps_no_toy(capsys, empty_temp, monkeypatch):
     image = pytest.importorskip("matplotlib.image")
     monkeypatch.setattr(online, "PICTURE", empty_temp / "beside.png")
     online.main(["--toy", "--only", "curve"])
@@ -352,7 +352,7 @@ def test_the_median_shall_reach_six_passes_of_batch_em_or_lose_little():
     assert onepass.least_median("sorted", outcomes(-9.0), 1e-3) is None
 
 
-def test_the_table_judges_by_these_rules():
+def test_the_table_compares_measurements_with_bars():
     workload = Workload(10**9, 2, 3)  # of so many that 2e-4 is allowed
     found = {
         ("any", onepass.THIRD): outcomes(-1e-3, -1e-3, -1e-3),
@@ -376,7 +376,7 @@ def test_differences_are_paired():
     assert (difference, error) == pytest.approx((4 / 3, 1 / 3))
 
 
-def test_batch_em_that_is_gone_on_with_is_as_if_it_had_never_stopped():
+def test_resumed_batch_em_equals_uninterrupted_batch_em():
     drawn = Workload(2000, 2, 3).drawn(0)
     found = onepass.batch_passes(drawn.rows, drawn.start, drawn.held_out)
     for name, most in ((onepass.THIRD, 3), (onepass.SIXTH, 6)):
@@ -491,7 +491,7 @@ def test_a_component_that_lies_on_few_rows_has_collapsed():
     assert all(one.trained == one.held_out for one in found)
 
 
-def test_starts_are_judged_by_the_share_of_good_seeds_and_the_worst():
+def test_starts_are_compared_by_the_share_of_good_seeds_and_the_worst():
     theirs = Fitted(0.0, 0.0, 10, 6.0, False)
     ours = [Fitted(-1.0, value, 5, 2.0, False) for value in [0.0] * 17 + [-1e-10, -5e-5, -2e-3]]
     good, bar, near, worst, bar_of_worst, middle, own, *rest = starts.compared([(one, theirs) for one in ours], True)
@@ -507,7 +507,7 @@ def test_components_are_right_that_lie_one_by_one_on_the_means():
     assert not starts.right(means[[0, 0, 1]], means)
 
 
-def test_eight_means_have_neighbours_at_the_distance_that_is_said():
+def test_eight_means_have_neighbours_at_the_documented_distance():
     for means in (starts.ring(), starts.grid()):
         gaps = np.linalg.norm(means[:, None] - means, axis=2) + 1e9 * np.eye(8)
         np.testing.assert_allclose(gaps.min(axis=1), starts.APART)

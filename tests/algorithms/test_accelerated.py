@@ -157,10 +157,10 @@ def test_a_step_leads_where_as_many_passes_of_em_would(seed, n_pairs, passes, lo
     for _ in range(passes):
         way, left = way + left, left - curvature @ left
     np.testing.assert_allclose(led_to(passes), way, rtol=1e-9, atol=1e-15)
-    stride, found = _choose_step(*_model_curvature(pairs, SETTINGS), own, np.linalg.norm(way), SETTINGS)
+    step_length, found = _choose_step(*_model_curvature(pairs, SETTINGS), own, np.linalg.norm(way), SETTINGS)
     off = min(np.linalg.norm(found - led_to(passes * (1 - less))) for less in np.linspace(0.0, 1e-4, 61))
     assert off <= 1e-5 * np.linalg.norm(way)  # passes are found to a ten-thousandth
-    np.testing.assert_allclose(stride, np.linalg.norm(found), rtol=1e-6)
+    np.testing.assert_allclose(step_length, np.linalg.norm(found), rtol=1e-6)
 
 
 @given(st.integers(0, 10**6), st.integers(1, 10))
@@ -170,9 +170,9 @@ def test_the_longest_step_is_the_newton_step(seed, n_pairs):
     curvature = quadratic(random, 6, 0.1)
     steps = 1e-3 * random.normal(size=(n_pairs, 6))
     pairs = tuple((step, curvature @ step) for step in steps)
-    stride, found = _choose_step(*_model_curvature(pairs, SETTINGS), pairs[-1][1], np.inf, SETTINGS)
+    step_length, found = _choose_step(*_model_curvature(pairs, SETTINGS), pairs[-1][1], np.inf, SETTINGS)
     np.testing.assert_allclose(found, pairs[-1][0], rtol=1e-7, atol=1e-12)
-    np.testing.assert_allclose(stride, np.linalg.norm(found))
+    np.testing.assert_allclose(step_length, np.linalg.norm(found))
 
 
 @given(st.integers(0, 10**6), st.integers(0, 5), st.floats(0.0, 1.0))
@@ -185,13 +185,13 @@ def test_a_step_is_no_longer_than_its_limit_and_no_shorter_than_the_em_step(seed
         gone[-1] = steps[-1]
     own = 1e-2 * random.normal(size=4)
     longest = share * 0.3
-    stride, found = _choose_step(
+    step_length, found = _choose_step(
         *_model_curvature(tuple(zip(steps, gone, strict=True)), SETTINGS), own, longest, SETTINGS
     )
     assert np.isfinite(found).all()
     length, unit = np.linalg.norm(found), np.linalg.norm(own)
     assert unit * (1 - 1e-9) <= length <= max(longest, unit) * (1 + 1e-6)
-    assert stride == 0.0 or abs(stride - length) <= 1e-6 * length
+    assert step_length == 0.0 or abs(step_length - length) <= 1e-6 * length
 
 
 @given(st.integers(0, 10**6))
@@ -211,7 +211,7 @@ def test_an_affine_map_of_the_data_changes_no_length(seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_the_bound_never_falls_and_what_is_reported_is_as_good(family, seed):
     rows, start, structure = overlapping(seed, family=family)
-    for passes in (1, 2, 3, 4, 5, 6, 40):  # also where the last of them was a stride
+    for passes in (1, 2, 3, 4, 5, 6, 40):  # also where the last pass was a quasi-Newton step
         trajectory = fitted(rows, start, Accelerated(structure, 0.0), passes)
         bounds = np.array(trajectory.lower_bounds)
         assert np.all(np.diff(bounds) >= -1e-12), bounds

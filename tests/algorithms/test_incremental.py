@@ -25,7 +25,7 @@ class TestIncremental(AlgorithmLaws):
         return Incremental(Stepwise(PowerDecay(), 20, self.structure, reg_covar, averaging=True))
 
     def visit(self, strategy, state, example, parameters, groups, last):
-        """Waves of several entries each; the parameters move after every wave."""
+        """Chunk groups of several partitions each; the parameters move after every group."""
         parts = np.array_split(np.arange(len(example.rows)), 1 + max(place for group in groups for place in group))
         for turn, group in enumerate(groups):
             expectations = [
@@ -122,7 +122,7 @@ class TestIncremental(AlgorithmLaws):
 
     @law
     @given(st.data())
-    def test_the_first_pass_ends_with_the_m_step_on_all_entries(self, data):
+    def test_the_first_pass_ends_with_the_m_step_on_all_partitions(self, data):
         example = data.draw(examples(self.structure, rows=(80, 120), features=(1, 3), components=(1, 2)))
         strategy = self.make(reg_covar=0.0)
         *_, (state, parameters) = self.visit(

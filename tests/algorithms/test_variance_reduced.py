@@ -162,7 +162,7 @@ def test_a_correction_that_leaves_no_variance_is_not_believed(family):
         assert (structure.estimate(kept) > 0).any()
 
 
-def test_another_way_of_learning_goes_on_from_where_the_first_has_come():
+def test_another_algorithm_continues_a_stream():
     parts = np.array_split(rows_of(6000), 12)
     model = learnt(parts[:6], **start_of(1000))
     assert isinstance(model._state.stream.state, VarianceReducedState)
@@ -184,7 +184,7 @@ def test_batches_with_weights_and_without_are_of_one_sample(monkeypatch):
     assert model._state.stream.state.weight == plain._state.stream.state.weight == 6000
 
 
-def test_a_stepwise_stream_goes_on_variance_reduced_once_nothing_is_to_be_forgotten():
+def test_a_stepwise_stream_becomes_variance_reduced_once_nothing_is_forgotten():
     model = load(Path(__file__).parents[1] / "persistence" / "golden" / "format-1-stream-half-life.safetensors")
     model.set_params(half_life=None)
     seen = model.n_samples_seen_
@@ -236,7 +236,7 @@ def test_a_stream_begins_again_where_its_first_rows_were_unlike_the_others():
     assert model._state.stream.state.monitor.has_drifted and not shuffled._state.stream.state.monitor.has_drifted
 
 
-def test_a_stream_that_began_again_is_saved_and_goes_on_to_the_same_bits(tmp_path):
+def test_a_restarted_stream_is_saved_and_resumes_to_the_same_bits(tmp_path):
     parts = np.array_split(strips(), 40)
     whole = learnt_from_strips()
     learnt(parts[:32]).save(tmp_path / "model.safetensors")
@@ -249,7 +249,7 @@ def test_a_stream_that_began_again_is_saved_and_goes_on_to_the_same_bits(tmp_pat
         np.testing.assert_array_equal(getattr(again, name), getattr(whole, name))
 
 
-def test_a_start_that_cannot_be_found_anew_is_done_without(monkeypatch):
+def test_a_stream_continues_when_no_new_start_can_be_computed(monkeypatch):
     def degenerate(*_):
         raise DegenerateError("nothing to start from")
 

@@ -11,10 +11,12 @@ import pytest
 import zarr
 
 from streamgmm import Checkpoint, GaussianMixture, __version__, load, select
+from streamgmm.algorithms import ALGORITHMS
 from streamgmm.cli.arguments import EXAMPLES
 from streamgmm.data.sources.paths import FORMATS as ROW_FORMATS
 from streamgmm.errors import ResultError
 from streamgmm.images.reading import FORMATS as IMAGE_FORMATS
+from streamgmm.initialization.find_starts import INIT_METHODS
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.information_criteria import CRITERIA
 from streamgmm.persistence.session import CheckpointSession
@@ -401,6 +403,14 @@ def test_info_shows_the_deviations_of_every_covariance_type(run, source, tmp_pat
     assert out.count(" ± 1") + out.count(" ± 0.9") == 9  # three components of unit variance in three features
 
 
+@pytest.mark.parametrize("algorithm", ["auto", *ALGORITHMS])
+def test_info_describes_a_fit_by_every_algorithm(run, source, tmp_path, algorithm):
+    assert run("fit", source, "-k", 3, "-o", tmp_path / "m", "--algorithm", algorithm, "--quiet")[0] == 0
+    code, out, _ = run("info", tmp_path / "m")
+    assert code == 0
+    assert "3 features" in out and load(tmp_path / "m").algorithm == algorithm
+
+
 def test_info_breaks_wide_tables_into_blocks(run, model, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     _, out, _ = run("info", model)
@@ -470,9 +480,8 @@ def test_help_of_each_verb_ends_with_examples(run, verb):
 
 def test_help_lists_every_covariance_type_algorithm_criterion_and_format(run):
     fit, select, segment = (run(verb, "--help")[1] for verb in ("fit", "select", "segment"))
-    (algorithms,) = [c.options for c in GaussianMixture._parameter_constraints["algorithm"] if hasattr(c, "options")]
     for text, names in [
-        (fit, [*STRUCTURES, *algorithms, *ROW_FORMATS]),
+        (fit, [*STRUCTURES, "auto", *ALGORITHMS, *ROW_FORMATS]),
         (select, [*STRUCTURES, *CRITERIA]),
         (segment, [*STRUCTURES, *IMAGE_FORMATS]),
     ]:
@@ -480,7 +489,7 @@ def test_help_lists_every_covariance_type_algorithm_criterion_and_format(run):
 
 
 @pytest.mark.parametrize(
-    ("option", "known"), [("--covariance", STRUCTURES), ("--algorithm", ["stepwise"]), ("--init", ["kmeans"])]
+    ("option", "known"), [("--covariance", STRUCTURES), ("--algorithm", ALGORITHMS), ("--init", INIT_METHODS)]
 )
 def test_an_unknown_name_is_refused_with_the_known_ones(run, option, known):
     code, _, err = run("fit", "rows.zarr", "-k", 2, "-o", "m", option, "unknown")

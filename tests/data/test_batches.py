@@ -79,7 +79,7 @@ def test_a_second_pass_over_an_iterator_is_refused_with_the_remedy():
             second()
 
 
-def test_a_function_that_returns_the_same_iterator_again_is_found_out():
+def test_a_function_that_returns_the_same_iterator_again_is_refused():
     only = iter([np.zeros((2, 1))])
     source = as_source(lambda: only)
     list(source.chunks())

@@ -94,7 +94,7 @@ def test_a_dask_frame_of_several_dtypes_has_their_common_one_and_its_names():
     np.testing.assert_array_equal(materialize(next(source.chunks()).rows), [[1, 1.5], [np.nan, 2]])
 
 
-def test_weights_that_cannot_be_used_are_found_when_their_chunk_is_made():
+def test_invalid_weights_are_refused_when_their_chunk_is_computed():
     source = as_source(da.zeros((4, 1), chunks=2), da.from_array(np.array([1, 1, 1, -1]), chunks=2))
     first, second = source.chunks()
     np.testing.assert_array_equal(materialize(first.weights), [1, 1])

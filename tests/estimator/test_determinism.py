@@ -140,7 +140,7 @@ def test_rechunking_changes_one_step_by_rounding_only(family, lengths):
 
 
 @pytest.mark.long
-def test_one_digest_whether_the_loops_were_compiled_here_or_found_on_disk(tmp_path):
+def test_compiled_and_cached_kernels_give_one_digest(tmp_path):
     """Also where others were compiled before them, of which functions that they call have versions too."""
     program = """
 import numpy as np

@@ -7,8 +7,9 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from streamgmm import GaussianMixture
+from streamgmm.model.covariances import STRUCTURES
 
-FAMILIES = ["full", "tied", "diag", "spherical"]
+FAMILIES = list(STRUCTURES)
 N = 300
 
 

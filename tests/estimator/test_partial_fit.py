@@ -85,62 +85,61 @@ def test_a_batch_of_sorted_rows_spans_all_of_them():
 
 
 @pytest.mark.parametrize("chunks", [100, 3001, 10_000])
-def test_pieces_are_the_same_every_pass_and_visited_in_another_order(chunks):
+def test_partitions_are_the_same_every_pass_and_visited_in_another_order(chunks):
     source = as_source(da.from_array(np.arange(10_000.0).reshape(-1, 1), chunks=(chunks, -1)))
-    pieces, seen = Partitions.from_source(source, 500, 4096), []
+    partitions, seen = Partitions.from_source(source, 500, 4096), []
     for number in (1, 2):
-        chunk_groups = list(pieces.iter_chunk_groups(source, 1500, 0, number))
+        chunk_groups = list(partitions.iter_chunk_groups(source, 1500, 0, number))
         visits = [
-            (entry, part.rows.tobytes())
+            (partition, part.rows.tobytes())
             for chunk_group in chunk_groups
-            for entry, part in zip(chunk_group.partitions, chunk_group.chunks, strict=True)
+            for partition, part in zip(chunk_group.partitions, chunk_group.chunks, strict=True)
         ]
-        assert sorted(entry for entry, _ in visits) == list(range(pieces.n_partitions))
+        assert sorted(partition for partition, _ in visits) == list(range(partitions.n_partitions))
         assert [chunk_group.ends_pass for chunk_group in chunk_groups] == [False] * (len(chunk_groups) - 1) + [True]
         assert max(len(chunk_group.chunks) for chunk_group in chunk_groups) <= -(
-            -pieces.n_partitions // len(chunk_groups)
+            -partitions.n_partitions // len(chunk_groups)
         )
         seen.append(visits)
     assert dict(seen[0]) == dict(seen[1])
     assert seen[0] != seen[1]
     assert sum(len(rows) for _, rows in seen[0]) == 80_000
-    for entry, rows in seen[0]:
-        assert [(int(first), int(stop)) for first, stop in pieces.row_ranges(entry)] == [
+    for partition, rows in seen[0]:
+        assert [(int(first), int(stop)) for first, stop in partitions.row_ranges(partition)] == [
             (int(np.frombuffer(rows)[0]), int(np.frombuffer(rows)[-1]) + 1)
         ]
 
 
-def test_there_are_never_more_pieces_than_are_kept():
+def test_partitions_never_exceed_their_limit():
     source = as_source(da.zeros((2_100, 1), chunks=(5, 1)))
-    pieces = Partitions.from_source(source, 5, 300)
-    chunk_groups = list(pieces.iter_chunk_groups(source, 12, 0, 1))
-    assert (
-        len({entry for chunk_group in chunk_groups for entry in chunk_group.partitions}) == pieces.n_partitions <= 300
-    )
+    partitions = Partitions.from_source(source, 5, 300)
+    chunk_groups = list(partitions.iter_chunk_groups(source, 12, 0, 1))
+    visited = {partition for chunk_group in chunk_groups for partition in chunk_group.partitions}
+    assert len(visited) == partitions.n_partitions <= 300
     assert sum(sum(chunk.length for chunk in chunk_group.chunks) for chunk_group in chunk_groups) == 2_100
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=12).filter(any), st.integers(1, 40))
-def test_coarser_pieces_hold_the_same_rows_and_growth_changes_the_last_only(lengths, rows):
+def test_coarser_partitions_hold_the_same_rows_and_growth_changes_the_last_only(lengths, rows):
     X = da.from_array(np.arange(float(sum(lengths))).reshape(-1, 1), chunks=(tuple(lengths), 1))
-    pieces = Partitions.from_source(as_source(X), rows, 10**9)
+    partitions = Partitions.from_source(as_source(X), rows, 10**9)
     for _ in range(4):
-        held = {place: pieces.row_ranges(place) for place in range(pieces.n_partitions)}
+        held = {place: partitions.row_ranges(place) for place in range(partitions.n_partitions)}
         assert sorted(row for spans in held.values() for first, stop in spans for row in range(first, stop)) == [
             *range(sum(lengths))
         ]
         longer = da.from_array(np.zeros((sum(lengths) + 7, 1)), chunks=((*lengths[:-1], lengths[-1] + 3, 4), 1))
-        grown = pieces.extend(as_source(longer))
-        changed = grown.find_overlapping(pieces.n_rows, grown.n_rows)
+        grown = partitions.extend(as_source(longer))
+        changed = grown.find_overlapping(partitions.n_rows, grown.n_rows)
         same = [place for place in range(grown.n_partitions) if place not in changed]
         assert all(grown.row_ranges(place) == held.get(place) for place in same)
-        coarser, places = pieces.coarsen()
+        coarser, places = partitions.coarsen()
         merged = {}
         for place, spans in held.items():
             merged.setdefault(int(places[place]), set()).update(row for span in spans for row in range(*span))
         for place, expected in merged.items():
             assert {row for span in coarser.row_ranges(place) for row in range(*span)} == expected
-        pieces = coarser
+        partitions = coarser
 
 
 def counting(X, rows):
@@ -302,7 +301,7 @@ def test_zarr_batches_are_learnt(tmp_path):
     assert GaussianMixture(3, random_state=0).partial_fit(array).n_samples_seen_ == 5000
 
 
-def test_learning_goes_on_from_a_fit_and_counts_its_rows():
+def test_partial_fit_continues_from_a_fit_and_counts_its_rows():
     X, more = overlapping(20_000), overlapping(20_000, seed=1)
     model = GaussianMixture(3, random_state=0, tol=1e-6).fit(X)
     means = model.means_.copy()
@@ -726,7 +725,7 @@ def test_an_iterator_that_waits_for_rows_can_be_interrupted():
     assert not hasattr(model, "means_")
 
 
-def test_an_iterator_is_refused_where_it_would_be_read_twice_and_a_warm_start_goes_on():
+def test_an_iterator_is_refused_where_it_would_be_read_twice_and_a_warm_start_continues():
     X = overlapping(4000)
 
     def parts():

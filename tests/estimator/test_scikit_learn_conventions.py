@@ -230,7 +230,7 @@ def test_batches_that_can_be_read_only_once_are_refused_with_the_remedy():
         GaussianMixture(2, algorithm="batch").fit(iter([blobs()]))
 
 
-def test_too_few_rows_in_batches_are_found():
+def test_too_few_rows_in_batches_are_refused():
     with pytest.raises(InputError, match="n_components = 5, n_samples = 3"):
         GaussianMixture(5).fit(lambda: iter([np.eye(2), np.ones((1, 2))]))
 
@@ -346,7 +346,7 @@ def test_weights_may_come_lazily():
     np.testing.assert_allclose(lazy.means_, expected.means_, rtol=1e-10)
 
 
-def test_a_warm_start_goes_on_where_the_last_fit_ended():
+def test_a_warm_start_continues_from_the_last_fit():
     X = blobs()
     settings = {"n_components": 3, "init_params": "random", "random_state": 0, "tol": 0}
     with pytest.warns(ConvergenceWarning):

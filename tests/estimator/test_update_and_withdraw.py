@@ -84,13 +84,13 @@ def test_after_an_update_the_bound_covers_every_row_and_is_near_the_likelihood()
 
 
 @pytest.mark.parametrize("family", list(STRUCTURES))
-def test_rows_that_are_learnt_anew_replace_what_they_said(family):
+def test_updated_rows_replace_their_former_statistics(family):
     X = two_clusters(3000)
     changed = X.copy()
     changed[1000:2000] += 1.0
     settings = {**START, "precisions_init": None, "covariance_type": family}
     model = fitted(X, **settings).update(changed, rows=slice(1000, 2000))
-    for _ in range(8):  # every entry at the parameters that they lead to
+    for _ in range(8):  # every partition at the parameters that they lead to
         model.update(changed, rows=slice(None))
     anew = fitted(changed, algorithm="batch", max_iter=60, tol=0.0, **settings)
     assert model.n_samples_seen_ == 3000
@@ -98,7 +98,7 @@ def test_rows_that_are_learnt_anew_replace_what_they_said(family):
     np.testing.assert_allclose(model.covariances_, anew.covariances_, atol=1e-3)
 
 
-def test_withdrawing_whole_pieces_reads_nothing_and_leaves_the_sum_of_the_rest():
+def test_withdrawing_whole_partitions_reads_nothing_and_leaves_the_sum_of_the_rest():
     X = two_clusters(6000)
     model = fitted(chunked(X, 1000))
     model.withdraw(slice(2000, 4000))
@@ -137,10 +137,10 @@ class RevisionMachine(RuleBasedStateMachine):
     def lazy(self):
         return da.from_array(self.stored, chunks=(self.chunk, 2))
 
-    def told(self, pieces, first, stop):
-        """The pieces that have some of these rows were read, but for what is withdrawn."""
-        for place in pieces.find_overlapping(first, stop):
-            for begin, end in pieces.row_ranges(int(place)):
+    def note_read(self, partitions, first, stop):
+        """Count the partitions with some of these rows as read, except withdrawn rows."""
+        for place in partitions.find_overlapping(first, stop):
+            for begin, end in partitions.row_ranges(int(place)):
                 self.said[begin:end] = self.stored[begin:end]
 
     def some(self, data):
@@ -164,11 +164,11 @@ class RevisionMachine(RuleBasedStateMachine):
         new = np.ones(len(self.stored) - known, bool)
         self.learnt = np.concatenate([self.learnt, new])
         self.said = np.concatenate([self.said, self.stored[known:]])
-        pieces = self.model._state.partition_statistics.partitions
-        self.told(pieces, known, len(self.stored))
+        partitions = self.model._state.partition_statistics.partitions
+        self.note_read(partitions, known, len(self.stored))
         if rows is not None:
             self.learnt[slice(*rows)] = True
-            self.told(pieces, *rows)
+            self.note_read(partitions, *rows)
 
     @rule(data=st.data())
     def withdraw(self, data):
@@ -185,10 +185,10 @@ class RevisionMachine(RuleBasedStateMachine):
             changed = [place for place in before.find_overlapping(first, stop)]
             was = {place: before.row_ranges(int(place)) for place in changed}
             self.model.withdraw((first, stop), self.lazy())
-            pieces = self.model._state.partition_statistics.partitions
+            partitions = self.model._state.partition_statistics.partitions
             for place in changed:
-                if pieces.row_ranges(int(place)) != was[place]:
-                    for begin, end in pieces.row_ranges(int(place)):
+                if partitions.row_ranges(int(place)) != was[place]:
+                    for begin, end in partitions.row_ranges(int(place)):
                         self.said[begin:end] = self.stored[begin:end]
             self.learnt &= ~gone
         self.stored = stored
@@ -260,7 +260,7 @@ def test_a_grown_zarr_array_is_learnt_from_its_path(tmp_path):
     assert model.means_.dtype == np.float32
 
 
-def test_partial_fit_goes_on_from_an_update_and_ends_revising():
+def test_partial_fit_continues_from_an_update_and_ends_revising():
     X = two_clusters(4000)
     model = fitted(X[:2000]).update(X[:3000]).partial_fit(X[3000:])
     assert model.n_samples_seen_ == model.criteria_["bound"].n_samples == 4000
@@ -286,7 +286,7 @@ def test_partial_fit_goes_on_from_an_update_and_ends_revising():
         (lambda model, X: model.withdraw(slice(None)), "no rows"),
     ],
 )
-def test_what_cannot_be_done_is_said_and_changes_nothing(revise, match):
+def test_an_invalid_revision_raises_and_changes_nothing(revise, match):
     X = two_clusters(3000)
     model = fitted(chunked(X, 500))
     before = attributes(model)
@@ -295,14 +295,14 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(revise, match):
     assert_unchanged(model, before)
 
 
-def test_a_model_without_entries_says_what_to_do():
+def test_a_model_without_partitions_names_the_setting_that_keeps_them():
     X = two_clusters(1000)
     for model in (fitted(X, algorithm="batch"), fitted(X, algorithm="stepwise")):
         with pytest.raises(InputError, match="algorithm='incremental'"):
             model.update(X)
 
 
-def test_pieces_without_weight_are_entries_too():
+def test_partitions_without_weight_are_kept():
     X = two_clusters(1000)
     weights = np.ones(1000)
     weights[:990] = 0.0

@@ -179,7 +179,7 @@ def test_moves_have_passes_left_where_em_is_too_slow_to_settle(seed):
 
 
 @pytest.mark.parametrize(("algorithm", "tol"), [("auto", "auto"), ("batch", 1e-9)])
-def test_em_goes_on_where_it_was_left_if_no_move_is_of_use(algorithm, tol, monkeypatch):
+def test_em_continues_from_its_last_parameters_if_no_move_helps(algorithm, tol, monkeypatch):
     monkeypatch.setattr(finishing, "propose_moves", lambda *_: iter(()))
     rows, _ = ring(n=4000)
     random = np.random.default_rng(0)
@@ -212,7 +212,7 @@ def test_a_try_that_collapses_leaves_the_fit_as_it_was(monkeypatch):
 
 @pytest.mark.parametrize("k", [1, 4])
 @pytest.mark.parametrize("seed", range(3))
-def test_a_mixture_that_is_gone_on_with_grows_to_the_clusters(k, seed):
+def test_a_continued_mixture_grows_to_the_clusters(k, seed):
     rows, centres = ring(seed)
     model = GaussianMixture(k, warm_start=True, split_merge=True, random_state=0).fit(rows)
     small = model.lower_bound_
@@ -223,7 +223,7 @@ def test_a_mixture_that_is_gone_on_with_grows_to_the_clusters(k, seed):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_mixture_that_is_gone_on_with_shrinks(family):
+def test_a_continued_mixture_shrinks(family):
     rows, _ = ring()
     model = GaussianMixture(8, covariance_type=family, warm_start=True, split_merge=True, random_state=0).fit(rows)
     large = model.lower_bound_
@@ -237,7 +237,7 @@ def test_a_mixture_that_is_gone_on_with_shrinks(family):
     assert model.lower_bound_ > large - 0.05
 
 
-def test_a_mixture_that_is_gone_on_with_at_its_own_size_begins_where_it_was():
+def test_a_continued_mixture_of_the_same_size_starts_from_its_parameters():
     rows, _ = ring()
     model = GaussianMixture(8, warm_start=True, split_merge=True, random_state=0).fit(rows)
     before = model.lower_bound_

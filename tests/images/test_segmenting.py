@@ -45,7 +45,7 @@ def segment_scene(dtype, shape=(40, 50)):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
-def test_regions_are_found_and_numbered_by_brightness(dtype):
+def test_segments_are_numbered_by_brightness(dtype):
     _, regions = scene(dtype)
     segmentation = segment_scene(dtype)
     assert isinstance(segmentation.labels, np.ndarray) and segmentation.labels.dtype == np.uint8

@@ -406,7 +406,7 @@ class CountingSource:
 @pytest.mark.parametrize("init_params", ["auto", "split"])
 @pytest.mark.parametrize("n_init", [1, 3])
 @pytest.mark.parametrize("max_iter", [0, 2, 100])
-def test_starts_are_found_in_one_pass(many, init_params, n_init, max_iter):
+def test_starts_are_computed_in_one_pass(many, init_params, n_init, max_iter):
     source = CountingSource(easy())
     settings = {"init_params": init_params, "n_init": n_init, "max_iter": max_iter}
     model = GaussianMixture(4, random_state=0, **settings).fit(source)

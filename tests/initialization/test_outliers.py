@@ -82,7 +82,7 @@ def without_relocation(monkeypatch, rows, *arguments, **settings):
 # ---------------------------------------------------------------------- rare components
 
 
-def test_a_component_too_rare_for_the_subsample_is_found(monkeypatch):
+def test_a_component_too_rare_for_the_subsample_is_recovered(monkeypatch):
     hits = misses = 0
     for seed in range(20):
         mean = [(9.0, 7.5), (60.0, -40.0)][seed % 2]  # moderately far, and far
@@ -95,7 +95,7 @@ def test_a_component_too_rare_for_the_subsample_is_found(monkeypatch):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_rare_components_are_found_in_every_family(family, monkeypatch):
+def test_rare_components_are_recovered_in_every_family(family, monkeypatch):
     mean = (9.0, 8.0, 6.0)
     rows = with_rare(mean, seed=3)
     model = GaussianMixture(4, covariance_type=family, random_state=0).fit(rows)
@@ -104,7 +104,7 @@ def test_rare_components_are_found_in_every_family(family, monkeypatch):
     assert model.lower_bound_ >= whole.lower_bound_ - 1e-9
 
 
-def test_several_rare_components_are_found_in_one_relocation():
+def test_several_rare_components_are_recovered_in_one_relocation():
     rows, random = clusters(5), np.random.default_rng(6)
     means = np.array([[30.0, 30.0], [-25.0, 10.0], [9.0, -12.0]])
     for place, mean in enumerate(means):
@@ -117,14 +117,14 @@ def test_several_rare_components_are_found_in_one_relocation():
 
 
 @pytest.mark.parametrize("settings", [{"n_init": 2}, {"algorithm": "batch", "tol": 1e-4}, {"max_iter": 9}])
-def test_rare_components_are_found_with_other_settings(settings):
+def test_rare_components_are_recovered_with_other_settings(settings):
     mean = (40.0, -20.0)
     model = GaussianMixture(4, random_state=1, **settings).fit(with_rare(mean, 1))
     assert found(model, mean, 30)
     assert model.n_iter_ <= settings.get("max_iter", 100)
 
 
-def test_rare_components_are_found_in_staged_fits(monkeypatch):
+def test_rare_components_are_recovered_in_staged_fits(monkeypatch):
     monkeypatch.setattr("streamgmm.fitting.plan.LARGE", 20_000)
     mean = (9.0, 8.0)
     model = GaussianMixture(4, random_state=2).fit(with_rare(mean, 2))
@@ -339,7 +339,7 @@ def test_a_fit_killed_while_outliers_are_drawn_or_relocated_resumes_to_the_same_
         whole = GaussianMixture(**settings).fit(again())
     assert repairs(whole) == [NAME]
     looking = [chunk_group for chunk_group, drawn in enumerate(seen) if drawn is not None]
-    assert len(looking) == 3  # with the fourth wave it is over
+    assert len(looking) == 3  # the fourth chunk group ends it
     for chunk_group in (looking[1], looking[-1] + 3):
         checkpoint = Checkpoint(tmp_path / str(chunk_group), batches=1)
         with monkeypatch.context() as patch, pytest.raises(Killed):

@@ -83,7 +83,7 @@ def test_more_runs_than_records_are_all_kept():
     assert [one.stage for one in history] == stages and history[-1].updates == 4
 
 
-def test_runs_of_one_that_fill_it_leave_room_for_the_stage_that_goes_on():
+def test_runs_of_one_iteration_that_fill_the_history_leave_room_for_the_current_stage():
     stages = ["a", "b"] * (History.LIMIT // 2)
     history = filled(map(record, [*stages, *["b"] * 5000]))
     assert len(history) == History.LIMIT and history[-1].updates == 5001

@@ -192,7 +192,7 @@ def test_a_row_astronomically_far_away_leaves_everything_finite(family, d):
 
 
 @given(st.data())
-def test_a_value_that_cannot_be_used_is_found_wherever_it_is(data):
+def test_an_invalid_value_is_refused_wherever_it_is(data):
     family, d = data.draw(st.sampled_from(LOOPS))
     n = data.draw(st.sampled_from([1, 10, BLOCK_ROWS, BLOCK_ROWS + 1, 3 * BLOCK_ROWS + 7]))
     dtype = data.draw(st.sampled_from(["float64", "float32", "float16"]))

@@ -80,7 +80,7 @@ def test_what_rows_held_out_say_is_saved_with_the_model_and_kept_by_a_checkpoint
 
 
 @pytest.mark.parametrize("learn", ["fit", "partial_fit", "update"])
-def test_once_more_is_learnt_nothing_is_said_of_rows_held_out(learn):
+def test_held_out_criteria_are_dropped_once_more_rows_are_learnt(learn):
     model = GaussianMixture(2, algorithm="incremental", batch_size=50, random_state=0).fit(rows_of())
     model.score_held_out(rows_of(seed=1))
     getattr(model, learn)(rows_of(1000))
@@ -102,7 +102,7 @@ def test_rows_held_out_that_cannot_be_used_change_nothing(model):
     assert model.criteria_["heldout"] == found
 
 
-def test_rows_that_were_learnt_are_judged_too_well():
+def test_criteria_of_training_rows_are_optimistic():
     """Or the name would be of no use: what was learnt from 40 rows expects them better than others."""
     rows = rows_of(2_000, d=4)
     model = GaussianMixture(2, init_params="kmeans", random_state=0).fit(rows[:40])

@@ -51,7 +51,7 @@ STREAM = (golden.FOLDER / "format-1-stream.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("of", [of_a_file, of_a_generation])
-def test_every_flipped_bit_and_every_truncation_is_found(of):
+def test_every_flipped_bit_and_every_truncation_is_detected(of):
     with overheard() as events:
         for counts in of(full=False).values():
             assert set(counts) == {"refused"} and counts["refused"] > 200

@@ -89,7 +89,7 @@ def test_matrices_that_are_not_symmetric_are_kept_whole():
         ("places", lambda a: np.concatenate([a, a])),
     ],
 )
-def test_columns_that_contradict_each_other_are_no_entries(column, spoil):
+def test_columns_that_contradict_each_other_are_refused(column, spoil):
     arrays: Arrays = {}
     manifest = encode(state_of(3), "state", arrays)
     name = f"state.entries.{column}"

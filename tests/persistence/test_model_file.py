@@ -41,7 +41,7 @@ def refusal(path):
     return str(caught.value)
 
 
-def test_every_flipped_bit_is_found(content, tmp_path):
+def test_every_flipped_bit_is_detected(content, tmp_path):
     path = tmp_path / "model"
     path.write_bytes(content)
     with open(path, "r+b", buffering=0) as file:  # open all the while: to open it is what takes time
@@ -54,13 +54,13 @@ def test_every_flipped_bit_is_found(content, tmp_path):
     assert load(path).n_components == 2
 
 
-def test_every_flipped_bit_of_the_length_of_the_header_is_found(content, tmp_path):
+def test_every_flipped_bit_of_the_length_of_the_header_is_detected(content, tmp_path):
     for bit in range(64):
         damaged = (int.from_bytes(content[:8], "little") ^ (1 << bit)).to_bytes(8, "little") + content[8:]
         refused(tmp_path / "model", damaged)
 
 
-def test_every_truncation_is_found(content, tmp_path):
+def test_every_truncation_is_detected(content, tmp_path):
     path = tmp_path / "model"
     path.write_bytes(content)
     for length in reversed(range(len(content))):
@@ -69,7 +69,7 @@ def test_every_truncation_is_found(content, tmp_path):
 
 
 @pytest.mark.parametrize("more", [b"\0", b"more", b" " * 5000])
-def test_anything_after_the_end_is_found(content, tmp_path, more):
+def test_anything_after_the_end_is_detected(content, tmp_path, more):
     refused(tmp_path / "model", content + more)
 
 

@@ -29,18 +29,18 @@ def test_a_power_loss_at_any_call_loses_nothing():
 
 
 @pytest.mark.parametrize("variant", BROKEN)
-def test_a_protocol_that_does_not_stand_a_power_loss_is_found_out(variant):
+def test_a_protocol_that_does_not_survive_power_loss_is_detected(variant):
     assert wrong(losses_of(variant))
 
 
 @pytest.mark.parametrize("where", ["errors in memory", "errors on a real folder"])
-def test_an_error_at_any_call_is_told_and_loses_nothing(where):
+def test_an_error_at_any_call_is_raised_and_loses_nothing(where):
     counts = failures(full=False, only=where)
     assert counts["states"] >= 15 and not wrong(counts), told(counts)
 
 
 @pytest.mark.parametrize("variant", BROKEN_WITH_ERRORS)
-def test_a_protocol_that_makes_more_of_an_error_is_found_out(variant):
+def test_a_protocol_that_loses_data_on_an_error_is_detected(variant):
     kind, counts = errors_of(variant)
     assert counts[kind], told(counts)
 

@@ -18,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
 from streamgmm import Checkpoint, GaussianMixture, load
+from streamgmm.algorithms import ALGORITHMS
 from streamgmm.errors import (
     CheckpointError,
     CheckpointLocked,
@@ -39,9 +40,9 @@ FEEDS = int(os.environ.get("STREAMGMM_FED", "3"))  # 100 in full
 )
 def test_a_killed_fit_ends_in_the_same_bits(tmp_path, seed):
     case, random = Case.drawn(seed), np.random.default_rng(seed)
-    gone_on, places = resumed(case, tmp_path / "fit.ckpt", random, int(random.integers(1, 4)))
+    resumed_model, places = resumed(case, tmp_path / "fit.ckpt", random, int(random.integers(1, 4)))
     assert places
-    assert content(gone_on) == uninterrupted(seed)[0]
+    assert content(resumed_model) == uninterrupted(seed)[0]
 
 
 def test_kills_come_at_every_phase():
@@ -79,6 +80,17 @@ def test_any_generation_that_is_there_leads_to_the_same_bits(tmp_path):
     assert content(model) == content(whole)
 
 
+@pytest.mark.parametrize("algorithm", ["auto", *ALGORITHMS])
+def test_every_algorithm_resumes_to_the_same_bits(tmp_path, algorithm):
+    rows = rows_of()
+    model = killed_fit(tmp_path / "fit.ckpt", rows, 4, algorithm=algorithm, batch_size=100)
+    whole = clone(model).set_params(checkpoint=None)
+    with small():
+        whole.fit(rows)
+        model.fit(rows)
+    assert content(model) == content(whole)
+
+
 def test_an_ended_fit_is_not_fitted_again(tmp_path):
     folder, rows = tmp_path / "fit.ckpt", rows_of()
     first = GaussianMixture(2, checkpoint=folder, random_state=0).fit(rows)
@@ -97,7 +109,7 @@ def test_a_model_fits_anew_what_it_has_fitted_itself(tmp_path):
     np.testing.assert_array_equal(model.means_, GaussianMixture(2, random_state=0).fit(other).means_)
 
 
-def test_a_warm_start_goes_on_from_the_model_and_not_from_the_checkpoint(tmp_path):
+def test_a_warm_start_continues_from_the_model_and_not_from_the_checkpoint(tmp_path):
     rows = rows_of()
     settings = {"algorithm": "batch", "tol": 0.0, "max_iter": 2, "warm_start": True, "random_state": 0}
     kept, plain = GaussianMixture(2, checkpoint=tmp_path / "fit.ckpt", **settings), GaussianMixture(2, **settings)
@@ -108,7 +120,7 @@ def test_a_warm_start_goes_on_from_the_model_and_not_from_the_checkpoint(tmp_pat
     assert content(kept) == content(plain)
 
 
-def test_a_fit_that_is_gone_on_with_may_have_more_passes(tmp_path):
+def test_a_resumed_fit_may_have_more_passes(tmp_path):
     rows = rows_of()
     model = killed_fit(tmp_path / "fit.ckpt", rows, 9)
     with small():
@@ -362,7 +374,7 @@ def test_a_batch_that_cannot_be_kept_is_not_learnt_and_the_next_is_kept_at_once(
     assert load(tmp_path / "stream.ckpt").durable_token_ == 20
 
 
-def test_a_stream_goes_on_from_a_fit_that_has_ended(tmp_path):
+def test_a_stream_continues_from_a_fit_that_has_ended(tmp_path):
     rows, folder = rows_of(), tmp_path / "fit.ckpt"
     plain = GaussianMixture(2, random_state=0).fit(rows).partial_fit(rows)
     GaussianMixture(2, random_state=0, checkpoint=folder).fit(rows)
@@ -389,9 +401,9 @@ def test_a_revision_is_kept_too(tmp_path):
     model = GaussianMixture(2, checkpoint=Checkpoint(folder, batches=1), **settings).fit(rows[:2000])
     model.update(rows).withdraw((0, 500), rows)
     del model
-    gone_on = load(folder).withdraw((500, 700), rows)
+    resumed_model = load(folder).withdraw((500, 700), rows)
     plain = GaussianMixture(2, **settings).fit(rows[:2000]).update(rows).withdraw((0, 500), rows)
-    assert content(gone_on) == content(plain.withdraw((500, 700), rows))
+    assert content(resumed_model) == content(plain.withdraw((500, 700), rows))
 
 
 # ---------------------------------------------------------------------- Ctrl-C
@@ -468,7 +480,7 @@ def test_a_stepwise_fit_that_is_interrupted_in_its_only_pass_is_what_its_batches
 
 @pytest.mark.parametrize("state", [None, "instance"])
 def test_draws_that_no_integer_seeds_are_kept_too(tmp_path, state):
-    """The same fit killed at one moment is gone on with twice, from generators that are elsewhere."""
+    """One killed fit is resumed twice, from random generators in different states."""
     rows = rows_of()
     for chunk_groups in (0, 3, 8):
         folder = tmp_path / f"{chunk_groups}.ckpt"
@@ -484,7 +496,7 @@ def test_draws_that_no_integer_seeds_are_kept_too(tmp_path, state):
         np.testing.assert_array_equal(found[0].means_, found[1].means_)
 
 
-def test_a_warm_start_that_was_killed_goes_on_from_where_it_began(tmp_path):
+def test_a_killed_warm_start_resumes_from_its_start(tmp_path):
     rows = rows_of()
     settings = {"algorithm": "batch", "tol": 0.0, "max_iter": 4, "warm_start": True, "random_state": 0}
     with small():
@@ -494,8 +506,8 @@ def test_a_warm_start_that_was_killed_goes_on_from_where_it_began(tmp_path):
             folder = Checkpoint(tmp_path / f"{chunk_groups}.ckpt", batches=1)
             with killed_after(chunk_groups), pytest.raises(Killed):
                 load(tmp_path / "begun").set_params(checkpoint=folder).fit(rows)
-            gone_on = load(tmp_path / "begun").set_params(checkpoint=folder).fit(rows)
-            assert content(gone_on) == content(whole)
+            resumed_model = load(tmp_path / "begun").set_params(checkpoint=folder).fit(rows)
+            assert content(resumed_model) == content(whole)
         other = GaussianMixture(2, **settings).fit(rows[300:]).set_params(checkpoint=folder)
         with killed_after(5), pytest.raises(Killed):
             load(tmp_path / "begun").set_params(checkpoint=folder, resume="never").fit(rows)
@@ -503,7 +515,7 @@ def test_a_warm_start_that_was_killed_goes_on_from_where_it_began(tmp_path):
             other.fit(rows)
 
 
-def test_chunks_of_unknown_lengths_are_gone_on_with(tmp_path):
+def test_a_fit_of_chunks_of_unknown_lengths_resumes(tmp_path):
     rows = da.from_array(rows_of(), (90, 2))
     rows = rows[rows[:, 0] > -5]
     assert np.isnan(rows.shape[0])

@@ -1,4 +1,4 @@
-"""A selection that was made goes on from a file, or from a checkpoint, as if it had never been away."""
+"""A selection loaded from a file or a checkpoint continues as if it had stayed in memory."""
 
 import errno
 import os

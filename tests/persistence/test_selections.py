@@ -1,4 +1,4 @@
-"""A selection that was killed after any wave ends in the same bits as one that was not."""
+"""A selection killed after any chunk group ends in the same bits as an uninterrupted one."""
 
 import shutil
 from functools import cache
@@ -64,14 +64,14 @@ def content(found):
 
 @cache
 def whole(case):
-    """Content of a selection that nothing happens to, and its waves."""
+    """Return the content of an uninterrupted selection and its chunk groups."""
     with killed_after(None) as seen:
         return content(selected(case)), seen
 
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
-    """Leave in a folder what a selection leaves that is killed in its contest: that one runs once and is copied."""
+    """Copy into a folder the checkpoint of a selection that was killed in its race; the selection runs once."""
     made = {}
 
     def left(folder, random_state=0):
@@ -85,11 +85,11 @@ def killed(tmp_path_factory):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_killed_after_every_wave_in_turn_it_ends_in_the_same_bits(tmp_path, case):
+def test_killed_after_every_chunk_group_in_turn_a_selection_ends_in_the_same_bits(tmp_path, case):
     expected, seen = whole(case)
     assert set(seen) == {"SelectionStartsState", "RaceState", "SelectionFinalState"}
     lives = 0
-    while True:  # each life takes one more wave than the one before had written
+    while True:  # each life takes one more chunk group than the one before had written
         with killed_after(1):
             try:
                 found = selected(case, Checkpoint(tmp_path / "choice.ckpt", batches=1))
@@ -101,7 +101,7 @@ def test_killed_after_every_wave_in_turn_it_ends_in_the_same_bits(tmp_path, case
 
 
 def test_generations_that_are_written_seldom_lead_to_the_same_bits(tmp_path):
-    """What a kill after some waves would leave is copied on the way to the last, which is killed."""
+    """Copy the checkpoint after each of some chunk groups of one run, which the last kill ends."""
     folder, watch, seen, earlier = tmp_path / "choice.ckpt", CheckpointSession.watch, [], (1, 6, 13)
 
     def watched(guard, fit_state):
@@ -116,7 +116,7 @@ def test_generations_that_are_written_seldom_lead_to_the_same_bits(tmp_path):
         assert content(selected("bic", Checkpoint(left, batches=3))) == whole("bic")[0], left
 
 
-def test_a_contest_that_a_candidate_degenerates_in_is_gone_on_with_from_any_wave():
+def test_a_race_with_a_degenerate_candidate_resumes_from_any_chunk_group():
     rows = np.concatenate([np.repeat([[0.0, 0.0], [9.0, 9.0]], 60, axis=0), rows_of(80)])
     full, diag = STRUCTURES["full"], STRUCTURES["diag"]
     weights, means = np.full(2, 0.5), np.array([[0.0, 0.0], [9.0, 9.0]])
@@ -179,7 +179,7 @@ def test_other_arguments_and_rows_are_refused_with_the_remedy(tmp_path, killed, 
     selected("bic", tmp_path / "choice.ckpt")  # nothing was lost
 
 
-def test_draws_without_a_seed_are_gone_on_with(tmp_path, killed):
+def test_a_selection_without_a_seed_resumes(tmp_path, killed):
     folder = tmp_path / "choice.ckpt"
     killed(folder, random_state=None)
     contents = []
@@ -237,7 +237,7 @@ def test_one_at_a_time(tmp_path, monkeypatch):
     selected("plain EM by AIC", folder)
 
 
-def test_an_interrupted_selection_says_where_it_goes_on(tmp_path, monkeypatch):
+def test_an_interrupted_selection_reports_where_it_resumes(tmp_path, monkeypatch):
     folder, watch, seen = tmp_path / "choice.ckpt", CheckpointSession.watch, []
 
     def watched(guard, fit_state):

@@ -107,7 +107,7 @@ def test_a_generation_under_another_number_is_refused(folder):
         assert read_newest(folder, read_number) == 2
 
 
-def test_numbers_go_on_where_they_have_become_long(folder):
+def test_generation_numbers_continue_beyond_their_padding(folder):
     folder.mkdir()
     (folder / f"gen-999999999999-{'0' * 64}.safetensors").write_bytes(b"nothing of value")
     assert written(folder, 1)[0].number == 10**12
@@ -180,7 +180,7 @@ def test_what_is_damaged_is_not_among_those_that_are_kept():
     assert all(left >= due for kept, bad in CASES for left, due in retained(kept, 5, bad))
 
 
-def test_that_is_found_out_where_damaged_ones_are_counted():
+def test_counting_damaged_generations_is_detected():
     with mock.patch.object(Store, "_valid", lambda store, found: found[: store.kept]):
         assert any(left < due for kept, bad in CASES for left, due in retained(kept, 5, bad))
 
@@ -208,7 +208,7 @@ def outcomes_of_lies():
     return counts
 
 
-def test_a_disk_that_stores_something_else_is_found_out():
+def test_a_disk_that_stores_something_else_is_detected():
     counts = outcomes_of_lies()
     assert counts["refused"] and counts["acknowledged"] and not counts["lost"]
 

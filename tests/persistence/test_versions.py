@@ -40,7 +40,7 @@ def test_a_selection_of_an_earlier_version_has_the_values_that_it_had_and_learns
 
 
 @pytest.mark.parametrize("name", sorted(FITS))
-def test_a_fit_that_an_earlier_version_was_killed_in_is_gone_on_with(name, tmp_path):
+def test_a_fit_killed_in_an_earlier_version_resumes(name, tmp_path):
     folder = shutil.copytree(FOLDER / f"format-1-{name}.ckpt", tmp_path / "fit.ckpt")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of another environment, and of passes that are few

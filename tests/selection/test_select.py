@@ -91,7 +91,7 @@ def starts_found_once(monkeypatch):
 
 
 def test_criteria_are_scikit_learns_from_the_same_starts():
-    rows, families = blobs(), ["full", "tied", "diag", "spherical"]
+    rows, families = blobs(), list(STRUCTURES)
     found = select(rows, [1, 3, 4], families, criterion="icl", init_params="kmeans", tol=1e-3, random_state=0)
     table = found.table
     for place, (k, family) in enumerate(zip(table["n_components"], table["covariance_type"], strict=True)):
@@ -123,7 +123,7 @@ def test_converged_criteria_are_those_of_mclust(table, k, family, log_likelihood
 
 
 def test_old_faithful_has_three_clusters_that_share_one_matrix_as_mclust_says():
-    found = select(faithful(), range(1, 7), ["full", "tied", "diag", "spherical"], random_state=0)
+    found = select(faithful(), range(1, 7), list(STRUCTURES), random_state=0)
     assert (found.best.n_components, found.best.covariance_type) == (3, "tied")
 
 
@@ -165,7 +165,7 @@ def test_criteria_of_as_many_rows_as_there_are_are_those_of_the_rows():
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-12)
 
 
-def test_rows_that_are_there_ten_times_say_no_more_where_that_is_said():
+def test_effective_n_discounts_rows_that_occur_ten_times():
     rows = blobs(k=3, n=400, apart=2.5, seed=5)
     once_each = select(rows, range(1, 7), random_state=0, tol=1e-7, init_params="kmeans")
     copies = np.repeat(rows, 10, axis=0)
@@ -322,7 +322,7 @@ def test_held_out_rows_count_as_often_as_they_weigh(data):
     assert np.isnan(weighted[3]).all() and 0.0 in weighted[:3, 1]
 
 
-def test_candidates_are_judged_by_the_weights_of_rows_held_out():
+def test_candidates_are_scored_with_the_weights_of_held_out_rows():
     rows, random = blobs(k=3, n=900, apart=8.0), np.random.default_rng(0)
     plain, same, other = (
         select(rows, [1, 2, 3], criterion="heldout", random_state=0, sample_weight=weights, init_params="kmeans").table
@@ -370,7 +370,7 @@ def random_fit(seed):
     rows = blobs(int(random.integers(1, 6)), n, d, random.uniform(1.0, 8.0), seed) + random.choice([0.0, 1e3])
     algorithm = random.choice(["batch", "stepwise", "incremental", "auto"])
     settings = {"max_iter": int(random.integers(1, 12)), "batch_size": int(random.integers(20, 100))}
-    family = random.choice(["full", "tied", "diag", "spherical"])
+    family = random.choice(list(STRUCTURES))
     model = GaussianMixture(
         k, covariance_type=family, algorithm=algorithm, reg_covar=1e-3, random_state=seed, **settings
     )
@@ -451,7 +451,7 @@ def test_rows_that_arrive_are_worth_as_much_as_those_before():
         select(iter([rows]), [2, 3], effective_n=100)
 
 
-def test_a_few_rows_that_arrive_do_not_overturn_what_many_have_said():
+def test_a_few_new_rows_do_not_overturn_the_choice_of_many():
     rows = blobs(k=3, n=3000, apart=8.0)
     found = select(rows[:2990], [1, 2, 3, 4], random_state=0)
     first = found.best.n_components
@@ -459,7 +459,7 @@ def test_a_few_rows_that_arrive_do_not_overturn_what_many_have_said():
     assert first == found.partial_fit(lone).best.n_components == 3
 
 
-def test_where_density_was_asked_for_rows_that_arrive_are_judged_by_theirs():
+def test_a_selection_by_aic_scores_new_rows_by_their_prequential_likelihood():
     from matplotlib.figure import Figure
 
     rows = blobs(k=3, n=2000, apart=8.0)
@@ -523,7 +523,7 @@ def test_a_row_of_a_late_batch_that_is_not_finite_is_named(monkeypatch):
         select(once(rows)[0], [2, 3], random_state=0)
 
 
-def test_a_candidate_that_degenerates_on_what_arrives_leaves_the_others_to_go_on(monkeypatch):
+def test_a_candidate_that_degenerates_on_new_rows_leaves_the_others(monkeypatch):
     rows = blobs(k=3, n=2000, apart=8.0)
     found = select(rows[:1000], [2, 3, 4], random_state=0)
     learn = GaussianMixture.partial_fit
@@ -576,7 +576,7 @@ def test_arguments_that_cannot_be_used_are_named(arguments, message):
         select(blobs(), **arguments)
 
 
-def test_an_iterator_cannot_be_gone_on_with(tmp_path):
+def test_a_selection_from_an_iterator_cannot_resume(tmp_path):
     with pytest.raises(SinglePassError, match="Pass a function that returns a fresh iterator"):
         select(iter(np.split(blobs(), 4)), [1, 2], checkpoint=tmp_path / "choice.ckpt")
     with pytest.raises(InputError, match="n_components = 700"):
@@ -592,7 +592,7 @@ def test_a_candidate_that_degenerates_does_not_take_the_others_with_it():
         select(rows, [3], reg_covar=0.0, init_params="kmeans", random_state=0)
 
 
-def test_a_candidate_that_degenerates_while_it_learns_leaves_the_others_to_go_on():
+def test_a_candidate_that_degenerates_while_it_learns_leaves_the_others():
     rows = np.repeat([[0.0, 0.0], [9.0, 9.0]], 50, axis=0)  # of which a matrix is singular, variances are not
     full, diag = STRUCTURES["full"], STRUCTURES["diag"]
     collapsing = make_parameters(np.ones(1), np.zeros((1, 2)), np.eye(2)[None], full)

@@ -1,4 +1,4 @@
-"""Fits that are killed between any two waves, and gone on with: cases drawn from a seed, and what must be equal."""
+"""Fits that are killed between any two chunk groups and resumed: cases drawn from a seed."""
 
 import warnings
 from contextlib import contextmanager
@@ -15,10 +15,11 @@ import zarr
 from streamgmm import Checkpoint, GaussianMixture
 from streamgmm.estimator.saved_model import SavedModel
 from streamgmm.initialization.search_settings import SEARCH
+from streamgmm.model.covariances import STRUCTURES
 from streamgmm.persistence.container import to_bytes
 from streamgmm.persistence.session import CheckpointSession, encode_content
 
-SMALL = {  # so that few rows are many chunks, groups and waves
+SMALL = {  # so that few rows are many chunks and chunk groups
     "streamgmm.data.execution.CHUNKS_PER_GROUP": 2,
     "streamgmm.data.shuffling.GROUP_BYTES": 2**12,
     "streamgmm.data.sources.in_memory.CHUNK_ROWS": 256,
@@ -31,7 +32,7 @@ SMALL = {  # so that few rows are many chunks, groups and waves
 
 
 class Killed(BaseException):
-    """In the place of SIGKILL: nothing but the files is left."""
+    """Simulated SIGKILL: only the files are left."""
 
 
 @contextmanager
@@ -50,7 +51,7 @@ def small():
 
 @contextmanager
 def killed_after(chunk_groups):
-    """Kill a fit after so many waves, None for not at all; yields a list whose length is how many there were."""
+    """Kill a fit after a number of chunk groups, or never if None; yield a list with one item per chunk group."""
     seen, watch = [], CheckpointSession.watch
 
     def watched(self, fit_state):
@@ -78,7 +79,7 @@ class Case:
         algorithm = random.choice(["batch", "auto", "stepwise", "incremental"])
         settings = {
             "n_components": int(random.integers(1, 5)),
-            "covariance_type": str(random.choice(["full", "tied", "diag", "spherical"])),
+            "covariance_type": str(random.choice(list(STRUCTURES))),
             "algorithm": str(algorithm),
             "max_iter": int(random.integers(1, 7)),
             "n_init": int(random.integers(1, 3)),
@@ -135,19 +136,19 @@ class Case:
 
 
 def content(model):
-    """All that a model is and goes on from, but for the place of its checkpoint."""
+    """Return the saved content of a model without the path of its checkpoint."""
     return to_bytes(*encode_content(SavedModel.from_model(model.set_params(checkpoint=None, resume="auto"))))
 
 
 @cache
 def uninterrupted(seed):
-    """Content of the model of a case that nothing happens to, and its waves."""
+    """Return the content of an uninterrupted fit and its chunk groups."""
     with small(), killed_after(None) as seen:
         return content(Case.drawn(seed).fitted()), seen
 
 
 def resumed(case, folder, random, kills):
-    """The model after so many kills at random waves, and at what it was killed."""
+    """Return the model after a number of kills at random chunk groups, and the states it was killed in."""
     _, seen = uninterrupted(case.seed)
     with small():
         places = []
