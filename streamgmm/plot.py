@@ -215,7 +215,7 @@ def selection(selection: Any, *, ax: Axes | None = None) -> Axes:
 
     The curves depend on the criterion that chose the model:
 
-    * 'bic' or 'aic': both; 'icl': all three.
+    * an information criterion: it, and all that need no responsibilities.
     * 'heldout': the log-density of held-out rows; error bars are standard errors of the difference from the best.
     * 'evidence' or 'prequential', after rows have arrived: that score.
     * 'gain', in a segmentation: the log-likelihood gained over the next smaller size.
@@ -243,6 +243,7 @@ def selection(selection: Any, *, ax: Axes | None = None) -> Axes:
     names = [chosen]
     if chosen in criteria:
         names = [name for name in criteria if name == chosen or CRITERIA[name].allows_early_dropping]
+        names = [name for name in names if name in table]  # a saved selection may know fewer criteria
     labels = {"prequential": "rows before they were learnt", "evidence": "evidence", "gain": "gain"}
     labels |= {criterion.name: criterion.label for criterion in CRITERIA.values()}
     families = list(dict.fromkeys(table["covariance_type"].tolist()))
@@ -252,7 +253,7 @@ def selection(selection: Any, *, ax: Axes | None = None) -> Axes:
         sizes, dropped = table["n_components"][rows], table["dropped"][rows]
         for name, style in zip(names, cycle(("-", ":", "--", "-.")), strict=False):
             values = table[name][rows]
-            ax.plot(sizes, values, style, color=color, label=f"{labels[name]}, {family}")
+            ax.plot(sizes, values, style, color=color, label=f"{labels.get(name, name)}, {family}")
             ax.scatter(sizes, values, s=np.where(dropped, 8, 30), color=color)
             if f"{name}_error" in table:
                 ax.errorbar(sizes, values, table[f"{name}_error"][rows], fmt="none", color=color, capsize=3)

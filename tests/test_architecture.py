@@ -63,7 +63,15 @@ UNFINISHED = (
     *("plot.py", "images", "cli"),
 )
 LONG = {"mixture.py"}
-FULL = set()
+# a file for each row of the table in the folder's docstring file
+TABLES = {
+    "algorithms",
+    "model/covariances",
+    "model/information_criteria",
+    "data/sources",
+    "images/reading",
+    "images/writers",
+}
 ALIKE = {"context.py", "settings.py"}
 
 MAY_IMPORT_STORAGE = {"data", "results", "images", "cli"}
@@ -223,7 +231,7 @@ def test_a_file_is_one_idea_and_at_most_400_lines():
 
 def test_a_folder_has_at_most_12_files_beside_its_docstring():
     files = Counter(path.parent.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
-    assert {folder: number for folder, number in files.items() if number > 13 and folder not in FULL} == {}
+    assert {folder: number for folder, number in files.items() if number > 13 and folder not in TABLES} == {}
 
 
 def test_docstrings_begin_with_a_verb_or_a_noun():

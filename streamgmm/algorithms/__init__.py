@@ -15,7 +15,7 @@ from streamgmm.algorithms.algorithm import Algorithm
 from streamgmm.algorithms.batch import Batch
 from streamgmm.algorithms.incremental import Incremental
 from streamgmm.algorithms.settings import EMSettings
-from streamgmm.algorithms.stopping import AcceleratedStop, StoppingRule, Tolerance
+from streamgmm.algorithms.stopping import AcceleratedStop, SafeguardedTolerance, StoppingRule, Tolerance
 
 
 def stop_by_tolerance(settings: EMSettings, gain: float, before_moves: bool) -> StoppingRule:
@@ -26,7 +26,7 @@ def stop_by_tolerance(settings: EMSettings, gain: float, before_moves: bool) -> 
 def stop_by_remaining_gain(settings: EMSettings, gain: float, before_moves: bool) -> StoppingRule:
     """Return the rule for accelerated EM; that of a tolerance where one was set."""
     if settings.tol is not None:
-        return Tolerance(settings.tol)
+        return SafeguardedTolerance(settings.tol)
     return AcceleratedStop(gain, leaves_plateaus=not before_moves)
 
 
@@ -36,6 +36,8 @@ class AlgorithmEntry:
 
     Attributes
     ----------
+    purpose : str
+        Half a sentence for the help of the command line.
     make : callable
         Returns the algorithm for settings and a number of rows (None where it is unknown).
     reading : {'pass', 'batches', 'partitions'}
@@ -45,18 +47,29 @@ class AlgorithmEntry:
         merge moves follow.
     """
 
+    purpose: str
     make: Callable[[EMSettings, int | None], Algorithm[Any]]
     reading: Literal["pass", "batches", "partitions"] = "pass"
     stop: Callable[[EMSettings, float, bool], StoppingRule] = stop_by_tolerance
 
 
 ALGORITHMS: dict[str, AlgorithmEntry] = {
-    "batch": AlgorithmEntry(lambda settings, n_rows: Batch(settings.structure, settings.reg_covar)),
-    "accelerated": AlgorithmEntry(
-        lambda settings, n_rows: Accelerated(settings.structure, settings.reg_covar), stop=stop_by_remaining_gain
+    "batch": AlgorithmEntry(
+        "exact EM, one update per pass", lambda settings, n_rows: Batch(settings.structure, settings.reg_covar)
     ),
-    "stepwise": AlgorithmEntry(lambda settings, n_rows: settings.make_stepwise(n_rows), "batches"),
+    "accelerated": AlgorithmEntry(
+        "batch EM with safeguarded quasi-Newton steps",
+        lambda settings, n_rows: Accelerated(settings.structure, settings.reg_covar),
+        stop=stop_by_remaining_gain,
+    ),
+    "stepwise": AlgorithmEntry(
+        "one update per batch, good after one pass",
+        lambda settings, n_rows: settings.make_stepwise(n_rows),
+        "batches",
+    ),
     "incremental": AlgorithmEntry(
-        lambda settings, n_rows: Incremental(replace(settings, half_life=None).make_stepwise(n_rows)), "partitions"
+        "keeps statistics of partitions, so that the verb update reads new rows only",
+        lambda settings, n_rows: Incremental(replace(settings, half_life=None).make_stepwise(n_rows)),
+        "partitions",
     ),
 }

@@ -42,6 +42,28 @@ class Tolerance:
 
 
 @dataclass(frozen=True, slots=True)
+class SafeguardedTolerance:
+    """`Tolerance` for algorithms that reject steps: the pass after a rejected step decides.
+
+    After a rejected step the bound is exactly the one before, which says nothing of convergence. The next pass is a
+    plain EM step.
+
+    Examples
+    --------
+    >>> rule = SafeguardedTolerance(1e-3)
+    >>> rule([-2.0, -1.9, -1.9]), rule([-2.0, -1.9, -1.9, -1.8999]), rule([-1.9, -1.9, -1.9])
+    (False, True, True)
+    """
+
+    tol: float
+
+    def __call__(self, bounds: Sequence[float], state: Any = None) -> bool:
+        """Return True to stop."""
+        is_rejected = len(bounds) > 1 and bounds[-1] == bounds[-2] and (len(bounds) < 3 or bounds[-2] != bounds[-3])
+        return not is_rejected and Tolerance(self.tol)(bounds)
+
+
+@dataclass(frozen=True, slots=True)
 class AitkenStop:
     """Stop once the estimated gain of all further passes is at most ``gain`` nats a row.
 

@@ -14,6 +14,7 @@ from textwrap import fill
 from typing import Any
 
 from streamgmm import GaussianMixture, __version__, select
+from streamgmm.algorithms import ALGORITHMS
 from streamgmm.cli import option_types as types
 from streamgmm.cli.option_types import choices_of, default_of, enumerate_names
 from streamgmm.data.sources.paths import FORMATS as ROW_FORMATS
@@ -136,9 +137,9 @@ def _add_fit(add_verb: AddVerb) -> None:
     _option(
         fit,
         "--algorithm",
-        "batch: exact EM, one update per pass; stepwise: one update per batch, good after one pass; incremental: keeps "
-        "statistics of partitions, so that the verb update reads new rows only; auto: batch for fewer than 1,048,576 "
-        "rows, else all of them in turn (default: %(default)s)",
+        "; ".join(f"{name}: {entry.purpose}" for name, entry in ALGORITHMS.items())
+        + "; auto: accelerated, and from 1,048,576 rows on stepwise and incremental passes before it "
+        "(default: %(default)s)",
         choices=choices_of("algorithm"),
         default=default_of(GaussianMixture, "algorithm"),
     )

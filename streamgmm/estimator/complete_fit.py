@@ -100,9 +100,9 @@ def _check_fit(model: GaussianMixture, source: Source, algorithm: str) -> None:
     """Raise where the algorithm cannot fit rows of this kind."""
     if not source.repeatable and (algorithm != "stepwise" or model.max_iter == 0):
         raise SinglePassError(
-            "Batch and incremental EM read the data once per iteration, and the likelihood of a start that is kept "
-            "(max_iter=0) is a reading of its own; X is an iterator that can be read only once. Pass a function "
-            "that returns a fresh iterator for each pass, or an array, or choose algorithm='stepwise'."
+            f"algorithm={algorithm!r} with max_iter={model.max_iter} reads the data more than once, but X is an "
+            "iterator, which can be read only once. Pass a function that returns a fresh iterator for each pass, or an "
+            "array, or choose algorithm='stepwise' with max_iter=1 or more."
         )
     if model.split_merge and not ends_with_whole_passes(algorithm):
         which = f"algorithm={algorithm!r}" if source.repeatable else "an iterator that can be read only once"

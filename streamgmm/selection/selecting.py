@@ -360,6 +360,10 @@ def _make_selection(
         models.append(model)
     values = columns[candidates.criterion] * (1.0 if CRITERIA[candidates.criterion].lower_is_better else -1.0)
     values = np.where([model is None for model in models], np.nan, values)
+    if np.isinf(values).any() and not np.isfinite(values).any():
+        raise InputError(
+            f"criterion={candidates.criterion!r} is not finite for any candidate; give more rows or another criterion."
+        )
     if np.isnan(values).all():  # with held-out rows: degenerate on the training rows
         raise DegenerateError(ILL_DEFINED)
     best = models[int(np.nanargmin(values))]

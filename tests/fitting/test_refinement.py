@@ -44,12 +44,9 @@ def ring(seed=0, n=1600):
 def begun(means, family="full"):
     """Settings of a start with these means, and variances of 1."""
     k, d = np.shape(means)
-    precisions = {
-        "full": np.stack([np.eye(d)] * k),
-        "tied": np.eye(d),
-        "diag": np.ones((k, d)),
-        "spherical": np.ones(k),
-    }[family]
+    shape = STRUCTURES[family].public_shape(k, d)
+    is_matrix = len(STRUCTURES[family].shape(k, d)) == 3
+    precisions = np.broadcast_to(np.eye(d) if is_matrix else 1.0, shape).copy()
     settings = {"covariance_type": family, "weights_init": np.full(k, 1 / k), "means_init": np.array(means, float)}
     return {**settings, "precisions_init": precisions}
 

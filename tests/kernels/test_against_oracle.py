@@ -107,7 +107,7 @@ def test_the_loops_are_chosen_by_family_and_number_of_features():
     random = np.random.default_rng(0)
     for family, d in LOOPS:
         model = Kernel.from_parameters(mixture(STRUCTURES[family], 2, d, random)).model
-        expected = Elementwise if family in ("diag", "spherical") else BY_WIDTH.get(d, Tiled)
+        expected = Elementwise if len(STRUCTURES[family].shape(2, d)) == 2 else BY_WIDTH.get(d, Tiled)
         assert type(model) is expected
 
 

@@ -51,7 +51,7 @@ def test_a_criterion_has_the_value_of_its_formula(name, value):
 
 def test_an_unknown_name_is_refused_with_the_known_names():
     for refuse in (find_criterion, Criterion(-100.0, -5.0, 50.0, 7).value):
-        with pytest.raises(InputError, match="'BIC'; choose one of 'bic', 'aic', 'icl', 'heldout'"):
+        with pytest.raises(InputError, match=f"'BIC'; choose one of {', '.join(map(repr, CRITERIA))}"):
             refuse("BIC")
 
 
@@ -84,6 +84,19 @@ def test_the_best_mixture_is_chosen_by_the_column_of_the_criterion(criterion, fo
 def test_a_plot_of_the_selection_has_a_curve_of_the_criterion(criterion, found):
     ax = found.plot(ax=Figure().subplots())
     assert f"{criterion.label}, full" in [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_a_selection_of_other_criteria_is_drawn(found):
+    del found.table["aic"]
+    found.plot(ax=Figure().subplots())
+    found.criterion, found.table["other"] = "other", found.table["bic"]
+    found.plot(ax=Figure().subplots())
+
+
+def test_a_criterion_that_is_infinite_for_all_candidates_is_refused(monkeypatch, rows):
+    monkeypatch.setitem(CRITERIA, "aicc", AICc())
+    with pytest.raises(InputError, match="criterion='aicc' is not finite for any candidate; give more rows"):
+        select(rows[:12], [3], criterion="aicc", random_state=0)
 
 
 def test_a_saved_selection_keeps_the_criterion(criterion, found, tmp_path):
