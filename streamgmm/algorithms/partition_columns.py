@@ -25,11 +25,11 @@ class EntryColumns:
     """Statistics and log-likelihoods of partitions, one row each."""
 
     origins: Array  # (k, d) or (n, k, d): origin of the statistics; one where all entries have the same
-    places: NDArray[np.int64]  # (n,): partition of each entry
+    partitions: NDArray[np.int64]  # (n,): partition of each entry
     counts: Array  # (n, k)
     sums: Array  # (n, k, d)
     products: Array  # (n, ...): of symmetric matrices (d, d) the d·(d + 1)/2 numbers of a triangle, row by row
-    tallies: Array  # (n, 4): log-likelihood, entropy, classification and weight
+    likelihoods: Array  # (n, 4): log-likelihood, entropy, classification and weight
     rows: NDArray[np.int64]
     versions: NDArray[np.int64]  # (n,): version of the parameters; -1 for None
 
@@ -51,7 +51,7 @@ class EntryColumns:
 
     def entries(self) -> Iterator[tuple[int, Expectation]]:
         """Yield the entries, each with its partition."""
-        numbers = (self.places.tolist(), self.tallies.tolist(), self.rows.tolist(), self.versions.tolist())
+        numbers = (self.partitions.tolist(), self.likelihoods.tolist(), self.rows.tolist(), self.versions.tolist())
         packed = self.products.ndim == 3 and self.products.shape[2] not in (1, self.sums.shape[2])
         moments = (self.counts, self.sums, _unpack_triangles(self.products) if packed else self.products)
         for row, (index, terms, n, version) in enumerate(zip(*numbers, strict=True)):
@@ -62,15 +62,15 @@ class EntryColumns:
 
     def validate(self) -> None:
         """Raise ValueError unless the columns belong to entries of one mixture and are finite."""
-        n = len(self.places)
-        columns = (self.counts, self.sums, self.products, self.tallies)
-        if not self.places.shape == self.rows.shape == self.versions.shape == (n,):
+        n = len(self.partitions)
+        columns = (self.counts, self.sums, self.products, self.likelihoods)
+        if not self.partitions.shape == self.rows.shape == self.versions.shape == (n,):
             raise ValueError("columns of entries have different lengths")
-        if (self.places < 0).any() or (self.rows < 0).any() or (self.versions < -1).any():
+        if (self.partitions < 0).any() or (self.rows < 0).any() or (self.versions < -1).any():
             raise ValueError("entries have negative counts")
         if n == 0 and all(column.shape == (0,) for column in columns):
             return
-        if self.sums.ndim != 3 or self.tallies.shape != (n, 4) or not n == len(self.sums) == len(self.products):
+        if self.sums.ndim != 3 or self.likelihoods.shape != (n, 4) or not n == len(self.sums) == len(self.products):
             raise ValueError("columns of entries have different lengths")
         _, k, d = self.sums.shape
         shape, triangle = self.products.shape[1:], (d * (d + 1) // 2,)

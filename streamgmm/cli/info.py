@@ -115,14 +115,14 @@ def _print_generations(folder: Path, describe: Callable[[SavedContent], str]) ->
 
 def _print_result(path: Path) -> None:
     stored = StoredArray.open(path)
-    faults = stored.faults()
+    bad_blocks = stored.find_bad_blocks()
     n_blocks, provenance = len(stored.blocks()), stored.provenance
     unit = "chunks" if stored.array.shards is None else "shards"
-    n_missing, n_damaged = (list(faults.values()).count(fault) for fault in ("missing", "damaged"))
+    n_missing, n_damaged = (list(bad_blocks.values()).count(fault) for fault in ("missing", "damaged"))
     print(f"{path}: {provenance.kind}, shape {stored.array.shape}, {stored.array.dtype}")
     print(f"model: digest {provenance.model}, streamgmm {provenance.streamgmm}")
     print(f"{unit}: {n_blocks - n_missing:,} of {n_blocks:,} written, {n_damaged:,} of them damaged")
-    stored.check(faults)
+    stored.check(bad_blocks)
 
 
 def _format_settings(settings: dict[str, Any]) -> str:

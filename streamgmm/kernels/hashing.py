@@ -1,4 +1,4 @@
-"""Compiled hash tables of integers: counting, and look-up.
+"""Compiled hash tables of integers: counting, and lookup.
 
 Open addressing with linear probing; a slot is free while its counter is 0. The memory of a few slots is prefetched
 together, as otherwise each access would wait alone.

@@ -1,4 +1,4 @@
-"""Compiled tables of pixels of small integers: counting of values, and look-up.
+"""Compiled tables of pixels of small integers: counting of values, and lookup.
 
 A value is the bands of a pixel one after the other, as one number.
 """

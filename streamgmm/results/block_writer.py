@@ -126,12 +126,12 @@ def _resume_or_create(
 
 def _remove_faulty_files(stored: StoredArray) -> list[BlockIndex]:
     """Remove damaged blocks and foreign files; return the missing blocks."""
-    faults = stored.faults()
-    kept = {stored.file(block) for block in stored.blocks() if block not in faults} | {stored.path / "zarr.json"}
+    bad_blocks = stored.find_bad_blocks()
+    kept = {stored.file(block) for block in stored.blocks() if block not in bad_blocks} | {stored.path / "zarr.json"}
     for folder, _, names in os.walk(stored.path):
         for file in {Path(folder, name) for name in names} - kept:
             remove_path(file)
-    return list(faults)
+    return list(bad_blocks)
 
 
 def _layout_difference(stored: StoredArray, result: Any, tile: BlockIndex) -> str:

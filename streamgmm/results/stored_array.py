@@ -19,7 +19,7 @@ from streamgmm.errors import ResultError
 from streamgmm.results.provenance import Provenance
 
 ATTRIBUTE = "streamgmm"  # name in the zarr array's attributes
-MAX_LISTED_FAULTS = 3  # in an error message
+MAX_LISTED_BLOCKS = 3  # in an error message
 
 BlockIndex = tuple[int, ...]
 
@@ -103,28 +103,28 @@ class StoredArray:
         """Record that all blocks were written."""
         self.array.update_attributes({ATTRIBUTE: {**self.array.attrs[ATTRIBUTE], "complete": True}})
 
-    def faults(self) -> dict[BlockIndex, str]:
+    def find_bad_blocks(self) -> dict[BlockIndex, str]:
         """Return the blocks that are ``"missing"`` or ``"damaged"``; the checksums of all others hold."""
         blocks = self.blocks()
-        faults = zip(blocks, threads.ordered_map(self._fault, blocks), strict=True)
-        return {block: fault for block, fault in faults if fault}
+        bad_blocks = zip(blocks, threads.ordered_map(self._describe_fault, blocks), strict=True)
+        return {block: fault for block, fault in bad_blocks if fault}
 
-    def check(self, faults: dict[BlockIndex, str] | None = None) -> None:
-        """Raise ResultError unless the result is complete and without faults."""
-        faults = self.faults() if faults is None else faults
+    def check(self, bad_blocks: dict[BlockIndex, str] | None = None) -> None:
+        """Raise ResultError unless the result is complete and without bad blocks."""
+        bad_blocks = self.find_bad_blocks() if bad_blocks is None else bad_blocks
         remedy = "run the same prediction again, which writes only what is not there"
         if self.path.suffix != ".partial":
             remedy = f"rename it to {self.path.name}.partial and {remedy}"
-        if faults:
-            listed = islice(faults.items(), MAX_LISTED_FAULTS)
+        if bad_blocks:
+            listed = islice(bad_blocks.items(), MAX_LISTED_BLOCKS)
             names = ", ".join(f"{self._describe(block)} is {fault}" for block, fault in listed)
-            n_more = len(faults) - MAX_LISTED_FAULTS
+            n_more = len(bad_blocks) - MAX_LISTED_BLOCKS
             more = f" and {n_more:,} more are" if n_more > 0 else ""
             raise ResultError(f"{self.path} is not whole: {names}{more}; {remedy}.")
         if not self.is_complete:
             raise ResultError(f"{self.path} does not say that it is complete; {remedy}.")
 
-    def _fault(self, block: BlockIndex) -> str:
+    def _describe_fault(self, block: BlockIndex) -> str:
         if not self.file(block).is_file():
             return "missing"
         try:

@@ -84,9 +84,9 @@ def test_matrices_that_are_not_symmetric_are_kept_whole():
         ("counts", lambda a: a[:, :1]),
         ("sums", lambda a: a[0]),
         ("origins", lambda a: a[:1]),
-        ("tallies", lambda a: a[:, :3]),
+        ("likelihoods", lambda a: a[:, :3]),
         ("rows", lambda a: -a),
-        ("places", lambda a: np.concatenate([a, a])),
+        ("partitions", lambda a: np.concatenate([a, a])),
     ],
 )
 def test_columns_that_contradict_each_other_are_refused(column, spoil):

@@ -78,7 +78,7 @@ def test_a_damaged_tile_inside_a_shard_is_found_and_named(tmp_path, provenance, 
     ]
     content[position] ^= 1
     file.write_bytes(content)
-    assert stored.faults() == {(0, 1): "damaged"}
+    assert stored.find_bad_blocks() == {(0, 1): "damaged"}
     with pytest.raises(ResultError, match=r"shard c/0/1 \(0:16, 16:30\) is damaged"):
         check(path)
 

@@ -21,7 +21,7 @@ def test_a_complete_result_names_its_provenance(path, provenance):
     stored = StoredArray.open(path)
     assert stored.provenance == provenance
     assert stored.is_complete
-    assert stored.faults() == {}
+    assert stored.find_bad_blocks() == {}
     assert stored.blocks() == [(0,), (1,), (2,)]
 
 
@@ -35,7 +35,7 @@ def test_every_flipped_bit_of_every_chunk_is_detected(path):
             damaged[bit // 8] ^= 1 << bit % 8
             file.write_bytes(damaged)
             flips += 1
-            detected += stored.faults() == {chunk: "damaged"}
+            detected += stored.find_bad_blocks() == {chunk: "damaged"}
         file.write_bytes(complete)
     print(f"{detected} of {flips} flipped bits detected")
     assert detected == flips > 400
@@ -58,7 +58,7 @@ def test_every_torn_zeroed_or_longer_chunk_is_detected(path):
         left += [complete[: len(complete) // 2] + bytes(len(complete) - len(complete) // 2), complete + b"\0"]
         for content in left:
             stored.file(chunk).write_bytes(content)
-            assert stored.faults() == {chunk: "damaged"}, content
+            assert stored.find_bad_blocks() == {chunk: "damaged"}, content
         stored.file(chunk).write_bytes(complete)
 
 

@@ -51,7 +51,7 @@ def build_direct_lookup(values: NDArray[Any], results: NDArray[Any]) -> Callable
     """Return a function of rows that gives the result of each value, and 0 for an unknown one."""
     entries = np.zeros(2 ** count_bits(values.dtype, values.shape[1]), results.dtype)
     entries[encode_pixels(values)] = results
-    return partial(_look_up, entries=entries)
+    return partial(_lookup, entries=entries)
 
 
 def find_unique_pixels(rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.uint32]]:
@@ -67,10 +67,10 @@ def find_unique_pixels(rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.uin
     codes = np.empty(min(len(rows), len(entries)), np.uint32)
     codes = codes[: value_counters.count_values(as_unsigned(rows), entries, codes)]
     entries[codes] = np.arange(len(codes), dtype=np.uint32)
-    return decode_pixels(codes, rows.dtype, rows.shape[1]), _look_up(rows, entries)
+    return decode_pixels(codes, rows.dtype, rows.shape[1]), _lookup(rows, entries)
 
 
-def _look_up(rows: NDArray[Any], entries: NDArray[Any]) -> NDArray[Any]:
+def _lookup(rows: NDArray[Any], entries: NDArray[Any]) -> NDArray[Any]:
     results = np.empty(len(rows), entries.dtype)
     value_counters.find_entries(as_unsigned(rows), entries, results)
     return results

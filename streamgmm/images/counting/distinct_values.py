@@ -62,10 +62,10 @@ def estimate_distinct_values(image: Image) -> float:
     runs = [run for sample in samples for run in sample]
     if not runs:
         return 0.0
-    return estimate_richness([values for values, _ in runs], n_pixels * len(runs) / sum(n for _, n in runs))
+    return estimate_species([values for values, _ in runs], n_pixels * len(runs) / sum(n for _, n in runs))
 
 
-def estimate_richness(units: Sequence[NDArray[Any]], n_units: float) -> float:
+def estimate_species(units: Sequence[NDArray[Any]], n_units: float) -> float:
     """Estimate the number of species on ``n_units`` sampling units, given the distinct species of some of them.
 
     Chao2, extrapolated to a finite number of units: Chao (1987), "Estimating the population size for capture-recapture
@@ -75,7 +75,7 @@ def estimate_richness(units: Sequence[NDArray[Any]], n_units: float) -> float:
     Examples
     --------
     >>> units = [np.array([1, 2, 3]), np.array([1, 2, 4])]
-    >>> estimate_richness(units, 2), round(estimate_richness(units, 100), 2)
+    >>> estimate_species(units, 2), round(estimate_species(units, 100), 2)
     (4.0, 4.17)
     """
     n = len(units)

@@ -83,14 +83,14 @@ def build_hash_lookup(values: NDArray[Any], results: NDArray[Any]) -> Callable[[
     table.add(encode_pixels(values), np.arange(1, n_values + 1, dtype=np.int64))
     keys, indices, free = table.slots()
     entries = np.concatenate([np.zeros(1, results.dtype), results])[indices]
-    return partial(_look_up, keys=keys, free=free, entries=entries)
+    return partial(_lookup, keys=keys, free=free, entries=entries)
 
 
 def _n_slots(n_values: int) -> int:
     return 2 << max(0, n_values - 1).bit_length()
 
 
-def _look_up(rows: NDArray[Any], keys: NDArray[np.uint64], free: np.uint64, entries: NDArray[Any]) -> NDArray[Any]:
+def _lookup(rows: NDArray[Any], keys: NDArray[np.uint64], free: np.uint64, entries: NDArray[Any]) -> NDArray[Any]:
     results = np.empty(len(rows), entries.dtype)
     for start in range(0, len(rows), BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)

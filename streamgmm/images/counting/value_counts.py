@@ -1,4 +1,4 @@
-"""The table of distinct pixel values and their counts, and the look-up of one result a value."""
+"""The table of distinct pixel values and their counts, and the lookup of one result a value."""
 
 from __future__ import annotations
 
@@ -102,11 +102,11 @@ class ValueLookup:
     def __init__(self, values: NDArray[Any], results: NDArray[Any]) -> None:
         self._arguments = values, results
         build = build_direct_lookup if is_countable(values.dtype, values.shape[1]) else build_hash_lookup
-        self._look_up = build(values, results)
+        self._lookup = build(values, results)
 
     def __call__(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return the result of each row, shape (n,)."""
-        return self._look_up(rows)
+        return self._lookup(rows)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ValueLookup, self._arguments  # most slots of the table are empty

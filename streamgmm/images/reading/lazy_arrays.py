@@ -142,7 +142,7 @@ def rescale(array: Any, factor: NDArray[Any], offset: NDArray[Any], nodata: floa
     return LazyArray.like(array, read, np.float32)
 
 
-def look_up(array: Any, table: NDArray[Any]) -> LazyArray:
+def take_entries(array: Any, table: NDArray[Any]) -> LazyArray:
     """Replace values by rows of a table, whose columns become a new last axis: the colours of a palette."""
     n = table.shape[1]
     shape, chunks = (*array.shape, n), (*get_chunks(array), n)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from streamgmm.errors import InputError
 from streamgmm.images.reading.axis_names import SPATIAL_AXES, UNIT_SYMBOLS
-from streamgmm.images.reading.lazy_arrays import combine_masks, look_up, mask_equal, rescale, take_index
+from streamgmm.images.reading.lazy_arrays import combine_masks, mask_equal, rescale, take_entries, take_index
 
 MAX_DECODED_BYTES = 2**28  # of a picture, tile or strip that can only be decoded whole
 
@@ -98,7 +98,7 @@ class Raster:
         if self.axes is None or "C" in self.axes:
             raise InputError("The image has a palette and several samples or unknown axes; convert it to RGB.")
         mask = combine_masks(self.mask, None if self.nodata is None else mask_equal(self.array, self.nodata))
-        array = look_up(self.array, self.palette)
+        array = take_entries(self.array, self.palette)
         return Raster(array, self.axes + "C", mask=mask, georeference=self.georeference)
 
     def apply_scale(self, nodata: float | None = None) -> Raster:

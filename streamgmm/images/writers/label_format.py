@@ -1,4 +1,4 @@
-"""Parts that all formats of label files share."""
+"""Behaviour that all formats of label files share."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgmm.images.counting import distinct_values
-from streamgmm.images.counting.distinct_values import estimate_distinct_values, estimate_richness
+from streamgmm.images.counting.distinct_values import estimate_distinct_values, estimate_species
 from streamgmm.images.image import Image
 
 
@@ -23,11 +23,11 @@ plots_ = st.lists(st.frozensets(st.integers(0, 30)), min_size=1, max_size=8)
 
 
 @given(plots_, st.floats(0, 1e9), st.floats(0, 1e9))
-def test_richness_increases_with_sampling_units_from_the_observed_number(plots, more, most):
+def test_the_number_of_species_increases_with_sampling_units_from_the_observed_number(plots, more, most):
     plots, seen = [np.array(sorted(plot), int) for plot in plots], len(frozenset().union(*plots))
-    few, many = (estimate_richness(plots, len(plots) + extra) for extra in sorted([more, most]))
+    few, many = (estimate_species(plots, len(plots) + extra) for extra in sorted([more, most]))
     assert seen <= few <= many * (1 + 1e-12) < np.inf
-    assert estimate_richness(plots, len(plots)) == pytest.approx(seen)
+    assert estimate_species(plots, len(plots)) == pytest.approx(seen)
 
 
 def draw_plots(n_species, skew, seed=0, n_plots=16, size=4_000):
@@ -39,18 +39,18 @@ def draw_plots(n_species, skew, seed=0, n_plots=16, size=4_000):
 
 @pytest.mark.parametrize("n_species", [300, 20_000, 500_000])
 def test_richness_of_equally_common_species_is_near_the_truth(n_species):
-    assert estimate_richness(draw_plots(n_species, 0.0), 1e6) == pytest.approx(n_species, rel=0.15)
+    assert estimate_species(draw_plots(n_species, 0.0), 1e6) == pytest.approx(n_species, rel=0.15)
 
 
 @pytest.mark.parametrize("skew", [0.5, 1.0, 1.5])
 def test_richness_with_many_rare_species_is_a_lower_bound(skew):
     for seed in range(5):
-        assert estimate_richness(draw_plots(20_000, skew, seed), 1e6) < 1.05 * 20_000
+        assert estimate_species(draw_plots(20_000, skew, seed), 1e6) < 1.05 * 20_000
 
 
 def test_richness_extrapolates_linearly_if_no_species_is_seen_twice():
     plots = np.arange(16 * 1_000).reshape(16, -1)
-    assert estimate_richness(plots, 1_600) == pytest.approx(1_600_000, rel=0.01)
+    assert estimate_species(plots, 1_600) == pytest.approx(1_600_000, rel=0.01)
 
 
 def noise(shape, seed=0):

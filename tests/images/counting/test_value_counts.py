@@ -91,19 +91,19 @@ def test_unique_pixels_and_their_indices_restore_the_rows(dtype, n_bands):
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint32", "int64"])
 def test_an_unknown_value_looks_up_0(dtype):
-    look_up = ValueLookup(np.array([[3], [5]], dtype), np.array([1, 2], np.uint8))
+    take_entries = ValueLookup(np.array([[3], [5]], dtype), np.array([1, 2], np.uint8))
     asked = np.arange(100, dtype=dtype)[:, None]  # among them what says of a slot that it is free
-    np.testing.assert_array_equal(look_up(asked), np.where(asked == 5, 2, asked == 3).ravel())
+    np.testing.assert_array_equal(take_entries(asked), np.where(asked == 5, 2, asked == 3).ravel())
 
 
 @pytest.mark.parametrize("kind", [("uint8", 3), ("uint8", 4)])
 def test_a_lookup_is_pickled_without_its_empty_slots(kind):
     rows = drawn(*kind)
     counted = ValueCounts.from_source(as_source(rows))
-    look_up = ValueLookup(counted.values, np.arange(len(counted.values)).astype(np.uint16))
-    sent = pickle.dumps(look_up)
+    take_entries = ValueLookup(counted.values, np.arange(len(counted.values)).astype(np.uint16))
+    sent = pickle.dumps(take_entries)
     assert len(sent) < 100_000
-    np.testing.assert_array_equal(pickle.loads(sent)(rows), look_up(rows))
+    np.testing.assert_array_equal(pickle.loads(sent)(rows), take_entries(rows))
 
 
 @pytest.mark.parametrize("covariance_type", STRUCTURES)

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from streamgmm.images.reading.lazy_arrays import (
     LazyArray,
     combine_masks,
-    look_up,
     mask_equal,
     select_indices,
     stack_arrays,
+    take_entries,
     take_index,
 )
 
@@ -58,7 +58,7 @@ def test_operations_on_lazy_arrays_equal_those_of_numpy(key, indices):
         (stack_arrays([lazy[0], read_lazily(CUBE[1:])[0]], float), np.stack([CUBE[0], CUBE[1]]).astype(float)),
         (stack_arrays([None, masks[0]], bool), np.stack([np.zeros(CUBE.shape, bool), masks[0]])),
         (combine_masks(read_lazily(masks[0]), None, masks[1]), masks[0] | masks[1]),
-        (look_up(lazy, table), table[CUBE]),
+        (take_entries(lazy, table), table[CUBE]),
     ]:
         assert result.shape == expected.shape and result.dtype == expected.dtype and result.ndim == len(result.chunks)
         part = tuple(k if isinstance(k, slice) else slice(k, None) for k in key[: expected.ndim])
