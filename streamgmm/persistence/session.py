@@ -81,7 +81,7 @@ def read_generation_content(folder: Path, generation: Generation, manifest: Mani
     try:
         run, saved_in = decode(manifest["run"], arrays, str), decode(manifest["environment"], arrays, dict[str, str])
     except MALFORMED as error:
-        raise CheckpointError(f"{path} is not valid: {error}.") from None
+        raise CheckpointError(f"{path} is not valid: {str(error).rstrip('.')}.") from None
     return SavedContent(content, run, generation.number, saved_in)
 
 
@@ -91,7 +91,8 @@ def _decode_content(path: Path, manifest: Manifest, arrays: Arrays) -> Any:
         if not is_registered(content):
             raise TypeError("its content is no saved object")
     except MALFORMED as error:
-        raise CheckpointError(f"{path} is not valid: {error}. Use another copy, or save it again.") from None
+        reason = str(error).rstrip(".")
+        raise CheckpointError(f"{path} is not valid: {reason}. Use another copy, or save it again.") from None
     return content
 
 

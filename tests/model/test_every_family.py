@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import StrOptions
 from streamgmm import GaussianMixture, load, plot, select
 from streamgmm.algorithms import ALGORITHMS
 from streamgmm.cli import main
+from streamgmm.errors import CheckpointError
 from streamgmm.estimator.fitted_state import parameters_of
 from streamgmm.model.covariances import STRUCTURES
 
@@ -81,3 +82,12 @@ def test_ellipses_have_the_radii_of_the_marginal_covariance(family, rows):
     else:
         marginal = np.diag(parameters.variances()[0, [2, 0]])
     np.testing.assert_allclose((patch.width, patch.height), 2 * np.sqrt(np.linalg.eigvalsh(marginal)), rtol=1e-9)
+
+
+def test_a_file_of_a_family_that_the_table_lacks_is_refused_in_one_sentence(rows, tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(STRUCTURES, "shared_diag", SharedDiagonal())
+        patch.setitem(GaussianMixture._parameter_constraints, "covariance_type", [StrOptions(set(STRUCTURES))])
+        GaussianMixture(2, covariance_type="shared_diag", random_state=0).fit(rows).save(tmp_path / "model")
+    with pytest.raises(CheckpointError, match=r"Got 'shared_diag' instead\. Use another copy"):
+        load(tmp_path / "model")
