@@ -44,7 +44,7 @@ class FittedState:
     weights, means, covariances, precisions, precisions_cholesky : ndarray
         Parameters in the shapes and the dtype of the public attributes.
     converged, n_iter, lower_bound, lower_bounds, n_samples_seen, criteria, history, restarts, algorithm
-        As in `GaussianMixture`.
+        Attributes of `GaussianMixture` without the underscore.
     durable_token : int, str or bytes
         Latest token that the checkpoint holds.
     n_features_in, feature_names_in

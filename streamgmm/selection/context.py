@@ -63,7 +63,7 @@ class SelectionContext:
     keys : tuple of (str, int)
         The candidates: family and size.
     n_init, init_params, max_iter, effective_n
-        As in `streamgmm.select`.
+        Arguments of `streamgmm.select`.
     criterion : SelectionCriterion
         Decides between the candidates.
     drops_early : bool

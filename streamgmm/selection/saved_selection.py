@@ -151,7 +151,7 @@ class SelectionCheckpoint:
     checkpoint : str, path-like or Checkpoint
         The folder.
     resume : {'auto', 'never', 'must'}
-        As in `GaussianMixture`.
+        Resume if there is a generation; never; or raise CheckpointError if there is none.
     settings : mapping
         Arguments of `streamgmm.select` that the result depends on.
     source : Source

@@ -71,10 +71,11 @@ def select(
 
     Parameters
     ----------
-    X : as in `GaussianMixture.fit`
-        Rows. An iterator is read once. If it has at most 32,768 rows (or 100·k·d, if that is more), they are kept in
-        memory and used like an array. Otherwise the candidates are fitted to the first rows and then learn all others
-        by `Selection.partial_fit`, which also describes how the best is then chosen.
+    X : array-like, lazy array, path or batches of shape (n_samples, n_features)
+        Rows; every kind of data that `GaussianMixture.fit` reads. An iterator is read once. If it has at most 32,768
+        rows (or 100·k·d, if that is more), they are kept in memory and used like an array. Otherwise the candidates are
+        fitted to the first rows and then learn all others by `Selection.partial_fit`, which also describes how the best
+        is then chosen.
     n_components : iterable of int, default=range(1, 11)
         Numbers of components to compare.
     covariance_types : sequence of {'full', 'tied', 'diag', 'spherical'}, default=('full',)
@@ -90,10 +91,18 @@ def select(
         and then fits all of them to all rows.
     sample_weight : array-like of shape (n_samples,), optional
         Frequency weights: a weight of 2 is the row twice.
-    tol, reg_covar, max_iter, init_params, random_state
-        As in `GaussianMixture`. With ``tol='auto'`` EM is accelerated, and a candidate stops once its estimated
-        remaining gain is at most max(0.1, ν/100) nats in total. With ``init_params='auto'`` many starts of each size
-        are compared on a subsample, including splits of the next smaller size and mergers of the next larger.
+    tol : float or 'auto', default='auto'
+        Stop a candidate once its mean log-likelihood gains less than this in a pass, in nats a row. With 'auto' EM is
+        accelerated, and a candidate stops once its estimated remaining gain is at most max(0.1, ν/100) nats in total.
+    reg_covar : float, default=1e-6
+        Added to every variance, in squared units of the data.
+    max_iter : int, default=100
+        Largest number of passes of EM.
+    init_params : {'auto', 'split', 'kmeans', 'k-means++', 'random', 'random_from_data'}, default='auto'
+        Method that finds the starts. With 'auto' many starts of each size are compared on a subsample, including splits
+        of the next smaller size and mergers of the next larger.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the starts, the subsample and the held-out rows.
     verbose : int, default=0
         With 1 or more, show a progress bar and, in a terminal, a leaderboard of the best candidates so far.
     effective_n : float, optional

@@ -107,8 +107,12 @@ class Selection:
 
         Parameters
         ----------
-        X, sample_weight, token
-            As in `GaussianMixture.partial_fit`; an iterator of batches is read once.
+        X : array-like, lazy array, path or batches of shape (n_samples, n_features)
+            Any number of rows; every kind of data that `select` reads. An iterator of batches is read once.
+        sample_weight : array-like or lazy array of shape (n_samples,), optional
+            Frequency weights: a weight of 2 is the row twice.
+        token : int, str or bytes, optional
+            Name of these rows. A call with a token that was learnt before does nothing.
 
         Returns
         -------
