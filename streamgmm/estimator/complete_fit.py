@@ -146,24 +146,46 @@ def _fit_repeatable(
         random=random,
         user_start=start,
     )
+    final = _run_phases(model, context, progress, writer)
+    state = _summarize_final_pass(context, final, model._state.generation)
+    model._state = state
+    if writer is not None:
+        written = write_content(writer, make_generation(model, state, task))
+        model._state = mark_written(state, writer, written)
+    if task.algorithm == "stepwise":
+        StorageOrderMonitor(final.notes.segments).warn()
+    _warn_unless_converged(model)
+
+
+def _run_phases(
+    model: GaussianMixture, context: FitContext, progress: FitState, writer: CheckpointWriter | None
+) -> FinalPassState:
+    """Run the phases of a fit with a progress bar and checkpoints; an interrupted model keeps what it has learnt."""
     generation = model._state.generation
 
-    def interim(progress: FitState) -> FittedState:
+    def summarize_progress(progress: FitState) -> FittedState:
         trajectory, restarts = progress.summarize(context), progress.notes.restarts
         if trajectory is None:
             return model._state
-        accumulated = trajectory.accumulated
-        return summarize_fit(source, settings, trajectory, accumulated, task.algorithm, restarts, generation)
+        return summarize_fit(
+            context.source,
+            context.settings,
+            trajectory,
+            trajectory.accumulated,
+            context.task.algorithm,
+            restarts,
+            generation,
+        )
 
     def make_content(progress: FitState) -> ModelGeneration:
-        return make_generation(model, interim(progress), task, progress)
+        return make_generation(model, summarize_progress(progress), context.task, progress)
 
-    def leave(progress: FitState, written: Generation | None) -> None:
-        model._state = mark_written(interim(progress), writer, written)
+    def adopt_progress(progress: FitState, written: Generation | None) -> None:
+        model._state = mark_written(summarize_progress(progress), writer, written)
 
     with (
-        Progress(source.n_rows, model.verbose, model.verbose_interval) as display,
-        CheckpointSession("fit", writer, progress, make_content, leave) as session,
+        Progress(context.source.n_rows, model.verbose, model.verbose_interval) as display,
+        CheckpointSession("fit", writer, progress, make_content, adopt_progress) as session,
     ):
 
         def watch(event: Event | None, progress: FitState) -> None:
@@ -172,18 +194,26 @@ def _fit_repeatable(
             session.watch(progress)
 
         final: FinalPassState = run_phases(make_fit_phases(context), progress, watch)
-    winner, partitions, restarts = final.winner, context.plan()[-1].partitions, final.notes.restarts
-    state = summarize_fit(source, settings, winner, final.expectation, task.algorithm, restarts, generation)
-    if partitions is not None and isinstance(winner.state, IncrementalState):
-        kept = PartitionStatistics(partitions, winner.state, source.weighted)
-        state = replace(state, partition_statistics=kept)
-    model._state = state
-    if writer is not None:
-        generation_written = write_content(writer, make_generation(model, state, task))
-        model._state = mark_written(state, writer, generation_written)
-    if task.algorithm == "stepwise":
-        StorageOrderMonitor(final.notes.segments).warn()
-    _warn_unless_converged(model)
+    return final
+
+
+def _summarize_final_pass(
+    context: FitContext, final: FinalPassState, generation: tuple[str, int] | None
+) -> FittedState:
+    """Return the state of the winner, with the statistics of partitions if its algorithm keeps them."""
+    winner, partitions, source = final.winner, context.plan()[-1].partitions, context.source
+    state = summarize_fit(
+        source,
+        context.settings,
+        winner,
+        final.expectation,
+        context.task.algorithm,
+        final.notes.restarts,
+        generation,
+    )
+    if partitions is None or not isinstance(winner.state, IncrementalState):
+        return state
+    return replace(state, partition_statistics=PartitionStatistics(partitions, winner.state, source.weighted))
 
 
 def _warn_unless_converged(model: GaussianMixture) -> None:
