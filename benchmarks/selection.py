@@ -113,7 +113,7 @@ def choice(seeds: Sequence[int], n: int, sizes: Sequence[int], n_init: int, judg
 
 def by_each_number(rows: Rows, sizes: Sequence[int], first: int) -> dict[str, int]:
     """Sizes chosen from rows that come by once, by each of the numbers that are known of the candidates then."""
-    with patch.object(selecting, "subsample_size", lambda k, d: first):
+    with patch.object(selecting, "choose_subsample_size", lambda k, d: first):
         found = observed(partial(select, iter(np.array_split(rows, 20)), sizes, random_state=0))[0]
     size = dict(enumerate(found.table["n_components"].tolist()))
     bounds = [model.criteria_["bound"].bic for model in found.models]

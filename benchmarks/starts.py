@@ -35,7 +35,7 @@ from streamgmm.algorithms.stopping import AcceleratedStop, MaxPasses
 from streamgmm.data import execution
 from streamgmm.data.sources import Source, as_source
 from streamgmm.estimator.estimator_settings import draw_seed, em_settings, user_start
-from streamgmm.estimator.fitted_state import parameters_of
+from streamgmm.estimator.fitted_state import get_parameters
 from streamgmm.fitting import plan as planning
 from streamgmm.fitting.context import FitContext, FitTask
 from streamgmm.fitting.starts_phase import StartsPhase, StartsState
@@ -264,7 +264,7 @@ def climb(rows: Rows, start: Parameters, algorithm: Algorithm[Any], reg_covar: f
     """
     source = as_source(rows)
     settings = EMSettings(FULL, reg_covar)
-    has_settled = AcceleratedStop(planning.negligible_gain(source, settings, start.n_components))
+    has_settled = AcceleratedStop(planning.compute_negligible_gain(source, settings, start.n_components))
     latest, kept, ends = [], [], []
 
     def watch(event: Event, run: Run) -> Run:
@@ -293,7 +293,7 @@ class Ascents:
         """From a start that these arguments of an estimator say."""
         model = GaussianMixture(**start, max_iter=0, reg_covar=reg_covar).fit(rows)
         algorithms = Batch(FULL, reg_covar), Accelerated(FULL, reg_covar)
-        return cls(*(climb(rows, parameters_of(model), algorithm, reg_covar, passes) for algorithm in algorithms))
+        return cls(*(climb(rows, get_parameters(model), algorithm, reg_covar, passes) for algorithm in algorithms))
 
     @classmethod
     def at_random(cls, rows: Rows, k: int, seed: int, reg_covar: float, passes: int) -> Ascents:

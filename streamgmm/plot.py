@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.model.covariances import STRUCTURES
-from streamgmm.model.information_criteria import CRITERIA, likelihood_criteria
+from streamgmm.model.information_criteria import CRITERIA, list_likelihood_criteria
 from streamgmm.model.statistics import expand_covariances
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def selection(selection: Any, *, ax: Axes | None = None) -> Axes:
     """
     ax = _import_pyplot().gca() if ax is None else ax
     table, chosen = selection.table, selection.criterion
-    criteria = [criterion.name for criterion in likelihood_criteria()]
+    criteria = [criterion.name for criterion in list_likelihood_criteria()]
     is_density = chosen not in criteria and chosen != "evidence"
     names = [chosen]
     if chosen in criteria:
@@ -267,7 +267,7 @@ def selection(selection: Any, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def new_figure() -> Figure:
+def create_figure() -> Figure:
     """Return a figure to be saved, which no window shows."""
     _import_pyplot()
     from matplotlib.figure import Figure

@@ -10,7 +10,7 @@ from matplotlib.patches import Ellipse
 from sklearn import mixture
 
 from streamgmm import GaussianMixture, plot, segment
-from streamgmm.estimator.fitted_state import parameters_of
+from streamgmm.estimator.fitted_state import get_parameters
 from streamgmm.iteration.history import History, Record
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.statistics import expand_covariances
@@ -41,7 +41,7 @@ def test_every_point_of_an_ellipse_has_the_same_mahalanobis_distance_from_the_me
     ax = plot.ellipses(model, (2, 0), deviations=(1.5,), ax=Figure().subplots())
     outlines = [patch for patch in ax.patches if isinstance(patch, Ellipse) and patch.get_edgecolor()[3] == 1]
     assert len(outlines) == 2
-    covariances = expand_covariances(parameters_of(model).covariances, 2, 3)
+    covariances = expand_covariances(get_parameters(model).covariances, 2, 3)
     for mean, covariance, ellipse in zip(model.means_, covariances, outlines, strict=True):
         covariance = covariance if covariance.ndim == 2 else np.diag(covariance)
         path = ellipse.get_path().vertices[:-1:3]  # points of the curve, without its control points

@@ -22,7 +22,7 @@ from streamgmm import GaussianMixture
 from streamgmm.data import threads
 from streamgmm.data.sources import as_source
 from streamgmm.data.subsample import draw_subsample
-from streamgmm.estimator.fitted_state import parameters_of
+from streamgmm.estimator.fitted_state import get_parameters
 from streamgmm.fitting.progress import create_rows_bar
 from streamgmm.persistence.atomic import atomic_output
 from streamgmm.results.block_writer import write
@@ -146,7 +146,7 @@ def write_labels(model: GaussianMixture, files: Files, shape: tuple[int, int]) -
     source = as_source(files.features)
     labels = model.predict(source).astype(np.uint8).reshape(shape)
     with create_rows_bar(shape[0] * shape[1], "labels") as bar:
-        parameters = parameters_of(model)
+        parameters = get_parameters(model)
         provenance = Provenance.from_source("labels", parameters, source)
         write(labels, files.labels, provenance, overwrite=True, progress=lambda height: bar.update(height * shape[1]))
 

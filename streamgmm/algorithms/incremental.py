@@ -23,7 +23,7 @@ from streamgmm.algorithms.stepwise import Stepwise, StepwiseState
 from streamgmm.data.execution import ChunkGroup
 from streamgmm.model.em import Expectation, maximize
 from streamgmm.model.parameters import Array, Parameters
-from streamgmm.model.reduction import tree_sum
+from streamgmm.model.reduction import sum_tree
 from streamgmm.model.statistics import Statistics
 from streamgmm.persistence.codec import persistent
 
@@ -118,7 +118,7 @@ class Incremental(Algorithm[IncrementalState]):
         if state.root is None or not (chunk_group.ends_pass or (chunk_group.ends_batch and expectations)):
             return state, None
         whole = state.root.sum
-        latest = tree_sum(expectations) if expectations else whole
+        latest = sum_tree(expectations) if expectations else whole
         rows = float(whole.likelihood.rows)
         structure, reg_covar = self.first.structure, self.first.reg_covar
         parameters, m_step = maximize(whole.statistics, structure, reg_covar, effective_rows=rows)
@@ -150,7 +150,7 @@ def merge_entries(state: IncrementalState, indices: Sequence[int] | NDArray[np.i
     groups: dict[int, list[Expectation]] = {}
     for index, entry in list_entries(state):
         groups.setdefault(int(indices[index]), []).append(entry)
-    merged = {index: tree_sum(parts) for index, parts in groups.items()}
+    merged = {index: sum_tree(parts) for index, parts in groups.items()}
     return replace_entries(IncrementalState(state.parameters, state.origin), merged)
 
 

@@ -18,7 +18,7 @@ from streamgmm.algorithms.algorithm import StreamState, UpdateInfo
 from streamgmm.algorithms.schedules import Schedule
 from streamgmm.data.execution import ChunkGroup
 from streamgmm.model.covariances import CovarianceStructure
-from streamgmm.model.em import Expectation, MStepInfo, count_component_parameters, maximize, pseudo_statistics
+from streamgmm.model.em import Expectation, MStepInfo, count_component_parameters, make_pseudo_statistics, maximize
 from streamgmm.model.parameters import Parameters
 from streamgmm.model.reduction import Counter, push, total
 from streamgmm.model.statistics import Statistics
@@ -58,7 +58,7 @@ class Stepwise:
         """Return the state at a start learnt from ``n_rows`` rows; a guess is worth two batches."""
         clock = float(n_rows) or 2.0 * self.batch_size
         if accumulated is None:
-            statistics = pseudo_statistics(start, self.structure, self.reg_covar)
+            statistics = make_pseudo_statistics(start, self.structure, self.reg_covar)
             return StepwiseState(start, statistics, clock, 1.0 / clock)
         likelihood = accumulated.likelihood
         statistics = (1.0 / likelihood.weight) * accumulated.statistics

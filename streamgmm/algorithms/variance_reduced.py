@@ -22,7 +22,7 @@ from streamgmm.data.subsample import KeyedRows, Subsample, draw_keyed_rows, keep
 from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.criteria import n_parameters
 from streamgmm.model.drift import DriftMonitor, count_degrees_of_freedom
-from streamgmm.model.em import Expectation, MStepInfo, count_component_parameters, maximize, pseudo_statistics
+from streamgmm.model.em import Expectation, MStepInfo, count_component_parameters, make_pseudo_statistics, maximize
 from streamgmm.model.parameters import Array, Parameters
 from streamgmm.model.reduction import Counter, push, total
 from streamgmm.model.statistics import Statistics
@@ -123,7 +123,7 @@ class VarianceReduced:
         monitor = DriftMonitor.from_parameters(start, span, large=settings.shift, far=settings.shift_ratio)
         earlier = None if accumulated is None else accumulated.statistics
         if earlier is None and n_rows:
-            earlier = float(n_rows) * pseudo_statistics(start, self.structure, self.reg_covar)
+            earlier = float(n_rows) * make_pseudo_statistics(start, self.structure, self.reg_covar)
         return VarianceReducedState(
             start,
             start_rows=0.0 if n_rows else 2.0 * self.batch_size,
@@ -270,7 +270,7 @@ class VarianceReduced:
         """Maximize on the statistics, to which the start is added as ``start_rows`` rows."""
         rows = state.n_rows + state.earlier_rows
         if start_rows > 0.0:
-            start = pseudo_statistics(state.start, self.structure, self.reg_covar).recentred(statistics.origin)
+            start = make_pseudo_statistics(state.start, self.structure, self.reg_covar).recentred(statistics.origin)
             statistics = statistics + (start_rows * float(statistics.counts.sum()) / rows) * start
         return maximize(
             statistics,

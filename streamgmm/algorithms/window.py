@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from streamgmm.algorithms.algorithm import Algorithm, StreamState, UpdateInfo
 from streamgmm.data.execution import ChunkGroup
 from streamgmm.model.covariances import CovarianceStructure
-from streamgmm.model.em import Expectation, maximize, pseudo_statistics
+from streamgmm.model.em import Expectation, make_pseudo_statistics, maximize
 from streamgmm.model.parameters import Parameters
-from streamgmm.model.reduction import tree_sum
+from streamgmm.model.reduction import sum_tree
 from streamgmm.model.statistics import Statistics
 from streamgmm.persistence.codec import persistent
 
@@ -35,7 +35,7 @@ class WindowState(StreamState):
     def accumulated(self) -> Expectation | None:
         """Sum over the rows in the window."""
         parts = [part for part in (self.entries_sum, self.latest) if part is not None]
-        return tree_sum(parts) if parts else None
+        return sum_tree(parts) if parts else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +48,19 @@ class Window(Algorithm[WindowState]):
 
     def init(self, start: Parameters, n_rows: float = 0.0, accumulated: Expectation | None = None) -> WindowState:
         """Return an empty window: rows of an earlier fit are not among the latest."""
-        return WindowState(start, pseudo_statistics(start, self.structure, self.reg_covar))
+        return WindowState(start, make_pseudo_statistics(start, self.structure, self.reg_covar))
 
     def update(
         self, state: WindowState, expectations: Sequence[Expectation], chunk_group: ChunkGroup
     ) -> tuple[WindowState, UpdateInfo | None]:
         """Append the newest rows, drop the oldest entries beyond the window, and maximize."""
-        if not expectations or not (batch := tree_sum(expectations)).likelihood.weight > 0.0:
+        if not expectations or not (batch := sum_tree(expectations)).likelihood.weight > 0.0:
             return state, None
         origin = batch.statistics.origin
         latest = batch if state.latest is None else state.latest.recentred(origin) + batch
         if latest.likelihood.rows >= self.n_rows / WINDOW_ENTRIES:
             entries = tuple(entry.recentred(origin) for entry in self._drop_oldest((*state.entries, latest)))
-            state = replace(state, entries=entries, entries_sum=tree_sum(entries), latest=None)
+            state = replace(state, entries=entries, entries_sum=sum_tree(entries), latest=None)
         else:
             earlier = None if state.entries_sum is None else state.entries_sum.recentred(origin)
             state = replace(state, entries_sum=earlier, latest=latest)

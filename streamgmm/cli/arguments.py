@@ -16,7 +16,7 @@ from typing import Any
 from streamgmm import GaussianMixture, __version__, select
 from streamgmm.algorithms import ALGORITHMS
 from streamgmm.cli import option_types as types
-from streamgmm.cli.option_types import choices_of, default_of, enumerate_names
+from streamgmm.cli.option_types import enumerate_names, get_default, list_choices
 from streamgmm.data.sources.paths import FORMATS as ROW_FORMATS
 from streamgmm.images.preprocessing import COLOURS, ORDERS, STANDARD
 from streamgmm.images.reading import FORMATS as IMAGE_FORMATS
@@ -133,15 +133,15 @@ def _add_fit(add_verb: AddVerb) -> None:
     sizes = {"dest": "n_components", "type": types.positive_integer, "required": True}
     _option(fit, "-k --components K", "number of components", **sizes)
     _option(fit, "-o --output MODEL", "file of the fitted model", type=Path, required=True)
-    _add_covariance(fit, default_of(GaussianMixture, "covariance_type"))
+    _add_covariance(fit, get_default(GaussianMixture, "covariance_type"))
     _option(
         fit,
         "--algorithm",
         "; ".join(f"{name}: {entry.purpose}" for name, entry in ALGORITHMS.items())
         + "; auto: accelerated, and from 1,048,576 rows on stepwise and incremental passes before it "
         "(default: %(default)s)",
-        choices=choices_of("algorithm"),
-        default=default_of(GaussianMixture, "algorithm"),
+        choices=list_choices("algorithm"),
+        default=get_default(GaussianMixture, "algorithm"),
     )
     _add_em_options(fit, GaussianMixture)
     split_merge = "after convergence, split and merge components as long as the likelihood of all rows increases"
@@ -158,7 +158,7 @@ def _add_select(add_verb: AddVerb) -> None:
         "save the best. Candidates that cannot win are dropped early.",
     )
     _add_source(verb)
-    sizes, families = default_of(select, "n_components"), default_of(select, "covariance_types")
+    sizes, families = get_default(select, "n_components"), get_default(select, "covariance_types")
     _option(
         verb,
         "-k --components RANGE",
@@ -178,7 +178,7 @@ def _add_select(add_verb: AddVerb) -> None:
         "--criterion",
         f"what makes a candidate the best: {purposes} (default: %(default)s)",
         choices=list(CRITERIA),
-        default=default_of(select, "criterion"),
+        default=get_default(select, "criterion"),
     )
     _option(verb, "--plot PNG", "picture of the criteria (needs matplotlib)", type=types.picture)
     _option(
@@ -340,7 +340,7 @@ def _add_quiet(verb: ArgumentParser, silenced: str) -> None:
 
 
 def _add_covariance(verb: ArgumentParser, default: str | None) -> None:
-    help_text = f"covariance type of the components (default: {default_of(GaussianMixture, 'covariance_type')})"
+    help_text = f"covariance type of the components (default: {get_default(GaussianMixture, 'covariance_type')})"
     _option(verb, "--covariance", help_text, dest="covariance_type", choices=list(STRUCTURES), default=default)
 
 
@@ -351,8 +351,8 @@ def _add_checkpoint(verb: ArgumentParser) -> None:
         verb,
         "--resume",
         "auto: resume if DIR has a checkpoint; never: start anew; must: fail if DIR has none (default: %(default)s)",
-        choices=choices_of("resume"),
-        default=default_of(GaussianMixture, "resume"),
+        choices=list_choices("resume"),
+        default=get_default(GaussianMixture, "resume"),
     )
 
 
@@ -360,7 +360,7 @@ def _add_em_options(verb: ArgumentParser, function: Callable[..., Any]) -> None:
     """Add the options of EM that fit and select share, with the defaults of a function."""
 
     def add(usage: str, parameter: str, help_text: str, **options: Any) -> None:
-        options = {"default": default_of(function, parameter), "dest": parameter, **options}
+        options = {"default": get_default(function, parameter), "dest": parameter, **options}
         _option(verb, usage, f"{help_text} (default: %(default)s)", **options)
 
     stopping = (
@@ -370,7 +370,7 @@ def _add_em_options(verb: ArgumentParser, function: Callable[..., Any]) -> None:
     add("--tol TOL", "tol", stopping, type=types.tolerance)
     add("--max-iter N", "max_iter", "largest number of passes", type=types.positive_integer)
     add("--n-init N", "n_init", "number of starts, which learn in the same passes", type=types.positive_integer)
-    add("--init", "init_params", "initialization method", choices=choices_of("init_params"))
+    add("--init", "init_params", "initialization method", choices=list_choices("init_params"))
     add("--seed SEED", "random_state", "seed of the random draws", type=types.seed, default=0)
     reg_covar = "added to every variance, squared units of the rows"
     add("--reg-covar VARIANCE", "reg_covar", reg_covar, type=types.not_negative)

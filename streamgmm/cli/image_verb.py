@@ -38,7 +38,7 @@ def segment(arguments: Namespace) -> int:
         for path in other_paths:
             for image in images:
                 check_output(path, image)
-        figures = [plot.new_figure() for _ in picture_paths]  # fails before the work if matplotlib is missing
+        figures = [plot.create_figure() for _ in picture_paths]  # fails before the work if matplotlib is missing
         segmentations = _segment(arguments, label_paths if one_each else output)
         if arguments.save is not None:
             segmentations[0].save(arguments.save)

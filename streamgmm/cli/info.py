@@ -14,10 +14,10 @@ import numpy as np
 
 from streamgmm import GaussianMixture, Selection, load
 from streamgmm.errors import CheckpointError, CheckpointMismatch
-from streamgmm.estimator.fitted_state import parameters_of
+from streamgmm.estimator.fitted_state import get_parameters
 from streamgmm.estimator.model_checkpoint import ModelGeneration
 from streamgmm.model.criteria import Criterion, HeldOut
-from streamgmm.model.information_criteria import likelihood_criteria
+from streamgmm.model.information_criteria import list_likelihood_criteria
 from streamgmm.persistence.session import SavedContent, read_generation_content
 from streamgmm.persistence.store import generations, read_generation
 from streamgmm.results.provenance import digest_parameters
@@ -66,7 +66,7 @@ def _print_model(path: Path, model: GaussianMixture, is_checkpoint: bool) -> Non
     print(f"settings: {_format_settings(model.get_params(deep=False))}")
     if not hasattr(model, "means_"):
         return
-    print(f"digest: {digest_parameters(parameters_of(model))}")
+    print(f"digest: {digest_parameters(get_parameters(model))}")
     if hasattr(model, "restarts_"):
         print(f"start: {model.restarts_}")
     for kind, criterion in model.criteria_.items():
@@ -132,7 +132,7 @@ def _format_settings(settings: dict[str, Any]) -> str:
 def _format_criterion(criterion: Any) -> str:
     text = f"log-likelihood {criterion.log_likelihood:.10g}"
     if isinstance(criterion, Criterion):
-        values = {entry.label: criterion.value(entry.name) for entry in likelihood_criteria()}
+        values = {entry.label: criterion.value(entry.name) for entry in list_likelihood_criteria()}
         text += "".join(f", {label} {value:.10g}" for label, value in values.items() if not isnan(value))
         text += f" ({criterion.n_parameters} parameters; lower is better)"
     elif isinstance(criterion, HeldOut):
@@ -144,7 +144,7 @@ def _format_components(model: Any, width: int) -> str:
     """Format a table with features as lines and components as columns, by falling weight, in blocks of a width."""
     k, d = model.means_.shape
     names = [str(name) for name in getattr(model, "feature_names_in_", [f"feature {index}" for index in range(d)])]
-    deviations = np.sqrt(parameters_of(model).variances())
+    deviations = np.sqrt(get_parameters(model).variances())
     columns = [
         [f"component {c}", f"{model.weights_[c]:.2%}"]
         + [f"{mean:.4g} ± {deviation:.3g}" for mean, deviation in zip(model.means_[c], deviations[c], strict=True)]

@@ -17,22 +17,22 @@ from streamgmm.model.covariances import STRUCTURES
 Value = TypeVar("Value")
 
 
-def default_of(function: Callable[..., Any], parameter: str) -> Any:
+def get_default(function: Callable[..., Any], parameter: str) -> Any:
     """Return the default of a parameter in the signature of a function."""
     return signature(function).parameters[parameter].default
 
 
-def choices_of(parameter: str) -> list[str]:
+def list_choices(parameter: str) -> list[str]:
     """Return the names that a parameter of `GaussianMixture` accepts, its default first.
 
     Examples
     --------
-    >>> choices_of("algorithm")[0], "stepwise" in choices_of("algorithm")
+    >>> list_choices("algorithm")[0], "stepwise" in list_choices("algorithm")
     ('auto', True)
     """
     constraints = GaussianMixture._parameter_constraints[parameter]
     names = {name for constraint in constraints if isinstance(constraint, StrOptions) for name in constraint.options}
-    default = default_of(GaussianMixture, parameter)
+    default = get_default(GaussianMixture, parameter)
     return sorted(names, key=lambda name: (name != default, name))
 
 

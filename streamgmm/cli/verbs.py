@@ -24,9 +24,9 @@ from streamgmm.data.sources.dask_arrays import from_dask
 from streamgmm.data.sources.in_memory import ArraySource
 from streamgmm.data.sources.storage import task_rows
 from streamgmm.errors import InputError
-from streamgmm.estimator.fitted_state import parameters_of as fitted_parameters
+from streamgmm.estimator.fitted_state import get_parameters as fitted_parameters
 from streamgmm.fitting.progress import create_rows_bar
-from streamgmm.model.information_criteria import CRITERIA, likelihood_criteria
+from streamgmm.model.information_criteria import CRITERIA, list_likelihood_criteria
 from streamgmm.results.block_writer import write
 from streamgmm.results.provenance import Provenance
 
@@ -49,7 +49,7 @@ def select(arguments: Namespace) -> int:
     figure = None
     if arguments.plot is not None:
         check_output(arguments.plot, arguments.source)
-        figure = plot.new_figure()  # fails before the work if matplotlib is missing
+        figure = plot.create_figure()  # fails before the work if matplotlib is missing
     with _checkpoint_hint(arguments):
         selection = streamgmm.select(arguments.source, **keyword_arguments(streamgmm.select, arguments))
     if arguments.verbose:
@@ -95,7 +95,7 @@ def predict(arguments: Namespace) -> int:
     output = arguments.output
     check_folder(output)
     model = load(arguments.model)
-    source = lazy_source(arguments.source)
+    source = open_lazy_source(arguments.source)
     if arguments.proba:
         kind, result = "responsibilities", model.predict_proba(source)
     elif arguments.log_density:
@@ -137,7 +137,7 @@ def keyword_arguments(function: Callable[..., Any], arguments: Namespace) -> dic
 def format_candidates(selection: Selection) -> str:
     """Format a selection as a table with one line per candidate; the best is marked."""
     scores = ["heldout", "heldout_error"] if CRITERIA.get(selection.criterion) is CRITERIA["heldout"] else []
-    criteria = [criterion.name for criterion in likelihood_criteria()]
+    criteria = [criterion.name for criterion in list_likelihood_criteria()]
     lines = [["components", "covariance", *criteria, *scores, "gain, nats/row", "passes", ""]]
     for index, model in enumerate(selection.models):
         row = {name: column[index] for name, column in selection.table.items()}
@@ -151,7 +151,7 @@ def format_candidates(selection: Selection) -> str:
     return "\n".join("  ".join(cells).rstrip() for cells in padded)
 
 
-def lazy_source(path: str) -> Source:
+def open_lazy_source(path: str) -> Source:
     """Return the source of stored rows, chunked for dask also if the rows are memory-mapped."""
     source = as_source(path)
     if not isinstance(source, ArraySource):

@@ -26,7 +26,7 @@ from streamgmm.kernels.e_step import accumulate, make_kernels, unpack_expectatio
 from streamgmm.model.em import NO_WEIGHT, Expectation
 from streamgmm.model.likelihood import RunningMoments
 from streamgmm.model.parameters import Array, Parameters
-from streamgmm.model.reduction import Addable, Counter, push, total, tree_sum
+from streamgmm.model.reduction import Addable, Counter, push, sum_tree, total
 from streamgmm.persistence.codec import persistent
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def map_chunks(chunk_group: ChunkGroup, function: Callable[..., Result], *argume
     """Return ``function(rows, weights, chunk, *arguments)`` for every chunk of a group, in storage order."""
     chunks = chunk_group.chunks
     if chunk_group.in_memory:
-        return threads.ordered_map(lambda chunk: function(chunk.rows, chunk.weights, chunk, *arguments), chunks)
+        return threads.map_in_order(lambda chunk: function(chunk.rows, chunk.weights, chunk, *arguments), chunks)
     from dask.base import compute
     from dask.delayed import delayed
 
@@ -167,7 +167,7 @@ def expect(chunk_group: ChunkGroup, candidates: Sequence[Parameters]) -> list[tu
     for partition, (accumulator, _) in zip(chunk_group.partitions or [0] * len(results), results, strict=True):
         if accumulator is not None:
             sums.setdefault(partition, []).append(accumulator)
-    expectations = [unpack_expectations(kernels, tree_sum(parts)) for parts in sums.values()]
+    expectations = [unpack_expectations(kernels, sum_tree(parts)) for parts in sums.values()]
     return [tuple(expectation[candidate] for expectation in expectations) for candidate in range(len(candidates))]
 
 
@@ -266,6 +266,6 @@ def _sum_parts(
 ) -> Term:
     """Tree sum over parts of a chunk: on the thread pool if ``parallel``, else on this thread."""
     try:
-        return tree_sum(threads.ordered_map(function, parts) if parallel else [function(part) for part in parts])
+        return sum_tree(threads.map_in_order(function, parts) if parallel else [function(part) for part in parts])
     except NonFiniteError:
         raise make_non_finite_error(rows, chunk) from None

@@ -51,7 +51,7 @@ def limit(n_threads: int) -> Iterator[None]:
         _limit = before
 
 
-def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+def map_in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """Apply ``function`` to every item on the pool; return results in the order of the items.
 
     A free thread takes the next item. The first error is raised once all threads have stopped.

@@ -18,13 +18,13 @@ from streamgmm.data.sources import as_source
 from streamgmm.errors import InputError, SinglePassError
 from streamgmm.estimator.estimator_settings import (
     check_settings,
+    choose_float_dtype,
     draw_seed,
     em_settings,
-    float_dtype,
     read_features,
     user_start,
 )
-from streamgmm.estimator.fitted_state import Criteria, FittedState, parameters_of, public_arrays
+from streamgmm.estimator.fitted_state import Criteria, FittedState, get_parameters, make_public_arrays
 from streamgmm.estimator.model_checkpoint import (
     ModelGeneration,
     make_generation,
@@ -43,7 +43,7 @@ from streamgmm.fitting.plan import choose_algorithm, ends_with_whole_passes
 from streamgmm.fitting.progress import Progress
 from streamgmm.fitting.starts_phase import StartsState, make_fit_phases
 from streamgmm.fitting.storage_order import StorageOrderMonitor
-from streamgmm.initialization.find_starts import TOO_FEW_ROWS, check_warm_start, subsample_size
+from streamgmm.initialization.find_starts import TOO_FEW_ROWS, check_warm_start, choose_subsample_size
 from streamgmm.initialization.multistart import Restarts
 from streamgmm.iteration.loop import Event
 from streamgmm.iteration.run import Trajectory
@@ -86,7 +86,7 @@ def fit(model: GaussianMixture, source: Source) -> None:
     if not source.repeatable:
         model._state = _fit_once(model, source, settings, is_warm)
         return
-    before, previous = (parameters_of(model), model.lower_bound_) if is_warm else (None, -np.inf)
+    before, previous = (get_parameters(model), model.lower_bound_) if is_warm else (None, -np.inf)
     task = FitTask(None, algorithm, draw_seed(model.random_state), (), before, previous)
     writer = open_model_writer(model, min_seconds=1.0)
     try:
@@ -227,9 +227,9 @@ def _fit_once(model: GaussianMixture, source: Source, settings: EMSettings, is_w
     rest: Reading = source
     restarts = None
     if is_warm:
-        stream = streaming.start_stream(check_warm_start(parameters_of(model), k, d), settings)
+        stream = streaming.start_stream(check_warm_start(get_parameters(model), k, d), settings)
     else:
-        pending, rest = streaming.collect_rows(streaming.PendingRows(), source, subsample_size(k, d))
+        pending, rest = streaming.collect_rows(streaming.PendingRows(), source, choose_subsample_size(k, d))
         if pending.n_rows < max(2, k):
             raise InputError(TOO_FEW_ROWS.format(max(2, k), pending.n_rows))
         stream, restarts = start_stream(model, settings, pending, d, seed)
@@ -275,13 +275,13 @@ def summarize_fit(
             criteria["exact"] = Criterion.from_likelihood(likelihood, free)
         criteria["bound"] = Criterion(compute_bound(accumulated, parameters), None, likelihood.weight, free)
     return FittedState(
-        **public_arrays(parameters, settings.structure, float_dtype(source.dtype)),
+        **make_public_arrays(parameters, settings.structure, choose_float_dtype(source.dtype)),
         **read_features(source),
         converged=trajectory.converged,
         n_iter=len(trajectory.lower_bounds),
         lower_bound=trajectory.lower_bound,
         lower_bounds=trajectory.lower_bounds,
-        n_samples_seen=_rows_learnt(trajectory, source) if accumulated is None else accumulated.likelihood.rows,
+        n_samples_seen=_count_rows_learnt(trajectory, source) if accumulated is None else accumulated.likelihood.rows,
         criteria=criteria,
         history=trajectory.history,
         restarts=restarts,
@@ -291,7 +291,7 @@ def summarize_fit(
     )
 
 
-def _rows_learnt(trajectory: Trajectory, source: Source) -> int:
+def _count_rows_learnt(trajectory: Trajectory, source: Source) -> int:
     """Return the rows of a fit that was left: all, or those of its updates if its first pass has not ended."""
     if trajectory.lower_bounds and source.n_rows is not None:
         return source.n_rows

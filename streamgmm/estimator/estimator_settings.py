@@ -16,7 +16,7 @@ from streamgmm.algorithms.settings import EMSettings
 from streamgmm.data.source import Source
 from streamgmm.data.sources import as_source
 from streamgmm.errors import InputError
-from streamgmm.initialization.find_starts import subsample_size
+from streamgmm.initialization.find_starts import choose_subsample_size
 from streamgmm.initialization.user_start import UserStart
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.criteria import n_parameters
@@ -60,13 +60,13 @@ def user_start(model: GaussianMixture, n_features: int) -> UserStart:
     return UserStart.from_arguments(*given, STRUCTURES[model.covariance_type], model.n_components, n_features)
 
 
-def rows_to_start(model: GaussianMixture, n_features: int) -> int:
+def count_rows_to_start(model: GaussianMixture, n_features: int) -> int:
     """Return the number of rows that `partial_fit` starts from."""
     if user_start(model, n_features).is_complete:
         return 0
     k = model.n_components
     free = n_parameters(STRUCTURES[model.covariance_type], k, n_features)
-    return max(2, k, min(10 * free, subsample_size(k, n_features)))
+    return max(2, k, min(10 * free, choose_subsample_size(k, n_features)))
 
 
 def check_settings(model: GaussianMixture, *, any_size: bool = False) -> None:
@@ -88,7 +88,7 @@ def check_fitted(model: GaussianMixture) -> None:
     """Raise NotFittedError unless the model has parameters; the message counts pending rows."""
     message, state = None, model._state
     if state.pending.n_rows and state.n_features_in is not None:
-        needed = rows_to_start(model, state.n_features_in)
+        needed = count_rows_to_start(model, state.n_features_in)
         message = (
             f"This %(name)s instance is not fitted yet: it has {state.pending.n_rows} of the {needed} rows that it "
             "starts from. Call partial_fit with more, or give weights_init, means_init and precisions_init."
@@ -118,7 +118,7 @@ def fitted_source(model: GaussianMixture, X: Any, sample_weight: ArrayLike | Non
     return source
 
 
-def float_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def choose_float_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return float32 for float32, else float64."""
     return np.dtype(np.float32) if dtype == np.float32 else np.dtype(np.float64)
 

@@ -211,7 +211,7 @@ class FittedAttribute(Generic[Value]):
         self.__set__(model, None)
 
 
-def parameters_of(model: Any) -> Parameters:
+def get_parameters(model: Any) -> Parameters:
     """Return the parameters of a fitted `GaussianMixture`, in float64 and in the internal shapes."""
     state: FittedState = model._state
     return state.parameters(STRUCTURES[model.covariance_type])
@@ -250,7 +250,7 @@ def check_parameters(
         raise InputError("covariances are not positive definite; give covariances with positive variances.") from None
 
 
-def public_arrays(parameters: Parameters, structure: CovarianceStructure, dtype: np.dtype[Any]) -> dict[str, Any]:
+def make_public_arrays(parameters: Parameters, structure: CovarianceStructure, dtype: np.dtype[Any]) -> dict[str, Any]:
     """Return the parameters as fields of a `FittedState`; in float64 where ``dtype`` could not hold them all."""
     shape = structure.public_shape(*parameters.means.shape)
     arrays = {

@@ -10,7 +10,7 @@ from sklearn.base import _fit_context
 
 from streamgmm.errors import SinglePassError
 from streamgmm.estimator import complete_fit, updates
-from streamgmm.estimator.fitted_state import parameters_of
+from streamgmm.estimator.fitted_state import get_parameters
 from streamgmm.estimator.model_checkpoint import adopt_state, attach_checkpoint
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def fit_predict(self: GaussianMixture, X: Any, y: Any = None, sample_weight: Arr
     complete_fit.fit(self, source)
     from streamgmm.kernels.kernel import Kernel
 
-    return source.map(Kernel.from_parameters(parameters_of(self)).labels, np.int64, None)
+    return source.map(Kernel.from_parameters(get_parameters(self)).labels, np.int64, None)
 
 
 @_fit_context(prefer_skip_nested_validation=True)

@@ -24,7 +24,7 @@ from streamgmm.estimator.fitted_state import (
     FittedAttribute,
     FittedState,
     check_parameters,
-    public_arrays,
+    make_public_arrays,
 )
 from streamgmm.initialization.find_starts import INIT_METHODS
 from streamgmm.initialization.multistart import Restarts
@@ -323,7 +323,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         structure = STRUCTURES[covariance_type]
         parameters, dtype = check_parameters(weights, means, covariances, structure)
         model._state = FittedState(
-            **public_arrays(parameters, structure, dtype),
+            **make_public_arrays(parameters, structure, dtype),
             converged=False,
             n_iter=0,
             lower_bound=-np.inf,

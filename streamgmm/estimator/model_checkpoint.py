@@ -12,7 +12,7 @@ from streamgmm.data.fingerprint import Fingerprint
 from streamgmm.data.source import Source
 from streamgmm.errors import CheckpointMismatch, InputError
 from streamgmm.estimator.fitted_state import FittedState, is_token
-from streamgmm.estimator.saved_model import SavedModel, savable_settings
+from streamgmm.estimator.saved_model import SavedModel, list_savable_settings
 from streamgmm.fitting.context import FitState, FitTask
 from streamgmm.persistence.codec import encode, persistent
 from streamgmm.persistence.session import (
@@ -103,7 +103,7 @@ def open_model_writer(model: GaussianMixture, min_seconds: float = 0.0) -> Check
         model._writer = None
         return None
     try:
-        encode(savable_settings(model), "settings", {})
+        encode(list_savable_settings(model), "settings", {})
     except TypeError as error:
         raise InputError(
             f"What the model has to keep cannot be kept in a file: {error}. Set another value, such as one of "
@@ -186,7 +186,7 @@ def _check_settings(
     folder: Path, content: ModelGeneration, model: GaussianMixture, *, may_prolong: bool, row_difference: str = ""
 ) -> None:
     free = IRRELEVANT | ({"max_iter"} if may_prolong else set())
-    settings = {name: value for name, value in savable_settings(model).items() if name not in free}
+    settings = {name: value for name, value in list_savable_settings(model).items() if name not in free}
     check_same(folder, "fit", content.model.settings, settings, row_difference)
 
 

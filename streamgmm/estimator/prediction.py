@@ -12,8 +12,8 @@ from sklearn.utils import check_random_state
 
 from streamgmm.data import execution
 from streamgmm.errors import InputError
-from streamgmm.estimator.estimator_settings import check_fitted, check_settings, fitted_source, float_dtype
-from streamgmm.estimator.fitted_state import parameters_of
+from streamgmm.estimator.estimator_settings import check_fitted, check_settings, choose_float_dtype, fitted_source
+from streamgmm.estimator.fitted_state import get_parameters
 from streamgmm.estimator.saved_model import SavedModel
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.criteria import Criterion, HeldOut, n_parameters
@@ -57,7 +57,7 @@ def predict(self: GaussianMixture, X: Any) -> Any:
     from streamgmm.kernels.kernel import Kernel
 
     source = fitted_source(self, X)
-    return source.map(Kernel.from_parameters(parameters_of(self)).labels, np.int64, None)
+    return source.map(Kernel.from_parameters(get_parameters(self)).labels, np.int64, None)
 
 
 def predict_proba(self: GaussianMixture, X: Any) -> Any:
@@ -90,9 +90,9 @@ def predict_proba(self: GaussianMixture, X: Any) -> Any:
     """
     from streamgmm.kernels.kernel import Kernel
 
-    source, parameters = fitted_source(self, X), parameters_of(self)
+    source, parameters = fitted_source(self, X), get_parameters(self)
     return source.map(
-        Kernel.from_parameters(parameters).responsibilities, float_dtype(source.dtype), parameters.n_components
+        Kernel.from_parameters(parameters).responsibilities, choose_float_dtype(source.dtype), parameters.n_components
     )
 
 
@@ -126,7 +126,9 @@ def score_samples(self: GaussianMixture, X: Any) -> Any:
     from streamgmm.kernels.kernel import Kernel
 
     source = fitted_source(self, X)
-    return source.map(Kernel.from_parameters(parameters_of(self)).log_densities, float_dtype(source.dtype), None)
+    return source.map(
+        Kernel.from_parameters(get_parameters(self)).log_densities, choose_float_dtype(source.dtype), None
+    )
 
 
 def score(self: GaussianMixture, X: Any, y: Any = None) -> float:
@@ -288,7 +290,7 @@ def score_held_out(self: GaussianMixture, X: Any, sample_weight: ArrayLike | Non
     (-1.401, 0.02, True)
     """
     source = fitted_source(self, X, sample_weight)
-    held_out = HeldOut.from_moments(execution.measure_log_densities(source, parameters_of(self)))
+    held_out = HeldOut.from_moments(execution.measure_log_densities(source, get_parameters(self)))
     self._state = replace(self._state, criteria={**(self._state.criteria or {}), "heldout": held_out})
     return held_out
 
@@ -325,7 +327,7 @@ def sample(self: GaussianMixture, n_samples: int = 1) -> tuple[Array, NDArray[np
     check_fitted(self)
     if n_samples < 1:
         raise InputError(f"Invalid value for 'n_samples': {n_samples} . The sampling requires at least one sample.")
-    parameters, random = parameters_of(self), check_random_state(self.random_state)
+    parameters, random = get_parameters(self), check_random_state(self.random_state)
     counts = random.multinomial(n_samples, parameters.weights / parameters.weights.sum())
     covariances = np.broadcast_to(parameters.covariances, (len(counts), *parameters.covariances.shape[1:]))
     rows = []
@@ -374,7 +376,7 @@ def save(self: GaussianMixture, path: str | PathLike[str]) -> None:
 
 def _log_likelihood(model: GaussianMixture, X: Any) -> LogLikelihood:
     source = fitted_source(model, X)
-    (expectation,) = execution.expect_all(source, (parameters_of(model),))
+    (expectation,) = execution.expect_all(source, (get_parameters(model),))
     return expectation.likelihood
 
 

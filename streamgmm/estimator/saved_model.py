@@ -39,7 +39,7 @@ class SavedModel:
         state = replace(
             model._state if state is None else state, generation=None, durable_token=None, latest_token=None
         )
-        return cls(savable_settings(model), state)
+        return cls(list_savable_settings(model), state)
 
     def to_model(self) -> GaussianMixture:
         """Return the model; ValueError or TypeError where the settings are none."""
@@ -77,7 +77,7 @@ class SavedModel:
             raise ValueError("statistics are of another number of components or features")
 
 
-def savable_settings(model: GaussianMixture) -> dict[str, Any]:
+def list_savable_settings(model: GaussianMixture) -> dict[str, Any]:
     """Return the settings of a model in the form in which they are saved and compared."""
     settings = dict(model.get_params(deep=False))
     for name in START_SETTINGS:

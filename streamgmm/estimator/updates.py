@@ -21,21 +21,21 @@ from streamgmm.estimator.estimator_settings import (
     check_features,
     check_fitted,
     check_settings,
+    choose_float_dtype,
+    count_rows_to_start,
     draw_seed,
     em_settings,
-    float_dtype,
     read_features,
-    rows_to_start,
     user_start,
 )
-from streamgmm.estimator.fitted_state import FROM_PARAMETERS, Criteria, FittedState, parameters_of, public_arrays
+from streamgmm.estimator.fitted_state import FROM_PARAMETERS, Criteria, FittedState, get_parameters, make_public_arrays
 from streamgmm.fitting import partition_statistics, streaming
 from streamgmm.fitting.partition_statistics import PartitionStatistics
 from streamgmm.fitting.storage_order import warn_of_drift
 from streamgmm.initialization import find_starts
 from streamgmm.initialization.multistart import Restarts
 from streamgmm.iteration.history import History
-from streamgmm.iteration.run import best_trajectory
+from streamgmm.iteration.run import choose_best_trajectory
 from streamgmm.model.criteria import Prequential
 from streamgmm.model.em import NO_WEIGHT
 from streamgmm.model.parameters import Parameters
@@ -59,7 +59,7 @@ def partial_fit(model: GaussianMixture, X: Any, sample_weight: ArrayLike | None,
     stream = _resume_stream(model, settings)
     remaining: Reading = source
     if stream is None:
-        needed = rows_to_start(model, d)
+        needed = count_rows_to_start(model, d)
         pending, remaining = streaming.collect_rows(state.pending, source, needed)
         if pending.n_rows < needed:
             state = _mark_token(state, source, token)
@@ -71,12 +71,12 @@ def partial_fit(model: GaussianMixture, X: Any, sample_weight: ArrayLike | None,
     accumulated = stream.state.accumulated
     if accumulated is None:
         raise InputError(NO_WEIGHT)
-    dtype = float_dtype(source.dtype) if state.means is None else state.means.dtype
+    dtype = choose_float_dtype(source.dtype) if state.means is None else state.means.dtype
     if state.converged is None:
         state = replace(state, converged=False, n_iter=1, lower_bounds=(), algorithm="stepwise")
     state = replace(
         _mark_token(state, source, token),
-        **public_arrays(stream.reported, settings.structure, dtype),
+        **make_public_arrays(stream.reported, settings.structure, dtype),
         partition_statistics=None,
     )
     return _with_latest_bound(summarize_stream(state, stream, settings))
@@ -125,7 +125,7 @@ def _resume_stream(model: GaussianMixture, settings: EMSettings) -> streaming.St
         return streaming.continue_stream(state.stream, settings)
     if not state.is_fitted:
         return None
-    parameters, n_rows = parameters_of(model), state.n_samples_seen or 0
+    parameters, n_rows = get_parameters(model), state.n_samples_seen or 0
     return streaming.start_stream(
         parameters, settings, n_rows=n_rows, accumulated=state.accumulated, history=state.history
     )
@@ -157,7 +157,7 @@ def _find_start(
         subsample, user_start(model, n_features), model.n_components, model.init_params, model.n_init, random, reg_covar
     )
     trajectories = find_starts.run_em_on_subsample(subsample, starts, settings.structure, reg_covar)
-    return best_trajectory(trajectories).parameters, restarts
+    return choose_best_trajectory(trajectories).parameters, restarts
 
 
 def make_restart(model: GaussianMixture, settings: EMSettings, n_features: int) -> Restart | None:
@@ -176,26 +176,26 @@ def make_restart(model: GaussianMixture, settings: EMSettings, n_features: int) 
 
 def update(model: GaussianMixture, X: Any, sample_weight: ArrayLike | None, rows: Any) -> FittedState:
     """Return the state after rows that were appended or changed; the same one where there are none."""
-    state, kept, settings = model._state, _kept_statistics(model), em_settings(model)
+    state, kept, settings = model._state, _require_partition_statistics(model), em_settings(model)
     source = as_source(X, sample_weight)
     check_features(model, source)
     if source.n_rows is None:
         raise InputError("X has an unknown number of rows; pass the whole array, so that the new ones are known.")
     _check_weighted(kept, source)
-    kept, partitions = kept.extend(source, None if rows is None else _row_range(rows, source.n_rows))
+    kept, partitions = kept.extend(source, None if rows is None else _parse_row_range(rows, source.n_rows))
     if not len(partitions):
         return state
     seed = draw_seed(model.random_state) + source.n_rows
     kept, trajectory = partition_statistics.revise_partitions(
-        kept, source, partitions, parameters_of(model), settings, seed, "update"
+        kept, source, partitions, get_parameters(model), settings, seed, "update"
     )
     return _summarize_revision(state, settings, kept, trajectory.parameters, trajectory.history)
 
 
 def withdraw(model: GaussianMixture, rows: Any, X: Any, sample_weight: ArrayLike | None) -> FittedState:
     """Return the state without some of the rows that were learnt."""
-    before, settings, parameters = _kept_statistics(model), em_settings(model), parameters_of(model)
-    kept, partial = before.forget(*_row_range(rows, before.partitions.n_rows))
+    before, settings, parameters = _require_partition_statistics(model), em_settings(model), get_parameters(model)
+    kept, partial = before.forget(*_parse_row_range(rows, before.partitions.n_rows))
     history: History | None = None
     if kept.accumulated is not None or not len(partial):
         parameters = partition_statistics.maximize_partitions(kept, settings)
@@ -219,7 +219,7 @@ def withdraw(model: GaussianMixture, rows: Any, X: Any, sample_weight: ArrayLike
     return _summarize_revision(model._state, settings, kept, parameters, history)
 
 
-def _kept_statistics(model: GaussianMixture) -> PartitionStatistics:
+def _require_partition_statistics(model: GaussianMixture) -> PartitionStatistics:
     check_fitted(model)
     check_settings(model)
     kept = model._state.partition_statistics
@@ -241,7 +241,7 @@ def _summarize_revision(
         history = history.append_record(record)
     state = replace(
         state,
-        **public_arrays(parameters, settings.structure, state.means.dtype),
+        **make_public_arrays(parameters, settings.structure, state.means.dtype),
         n_samples_seen=accumulated.likelihood.rows,
         history=history,
         accumulated=accumulated,
@@ -261,7 +261,7 @@ def _check_weighted(kept: PartitionStatistics, source: Source) -> None:
         raise InputError(f"The model was fitted {what}, or fit it anew.")
 
 
-def _row_range(rows: Any, n_rows: int) -> tuple[int, int]:
+def _parse_row_range(rows: Any, n_rows: int) -> tuple[int, int]:
     """Return the first row and the one behind the last, counted from the beginning."""
     if isinstance(rows, range):
         rows = slice(rows.start, rows.stop, rows.step)

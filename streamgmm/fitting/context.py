@@ -18,7 +18,7 @@ from streamgmm.data.subsample import Subsample, SubsampleState
 from streamgmm.fitting.driver import PhaseState
 from streamgmm.fitting.plan import ends_with_whole_passes, plan_stages
 from streamgmm.fitting.storage_order import Segments, StorageOrderMonitor
-from streamgmm.initialization.find_starts import draw_rows_to_start, subsample_size
+from streamgmm.initialization.find_starts import choose_subsample_size, draw_rows_to_start
 from streamgmm.initialization.multistart import Restarts
 from streamgmm.initialization.user_start import UserStart
 from streamgmm.iteration.run import Stage, Trajectory
@@ -80,7 +80,7 @@ class FitContext:
     def samples_outliers(self) -> bool:
         """True where all rows may have outliers that the subsample of the start has not."""
         n_rows, k = self.source.n_rows, self.n_components
-        is_known = n_rows is not None and n_rows <= subsample_size(k, self.source.n_features)
+        is_known = n_rows is not None and n_rows <= choose_subsample_size(k, self.source.n_features)
         is_guess = self.task.before is None and self.user_start.is_empty
         return ends_with_whole_passes(self.task.algorithm) and k > 1 and not is_known and is_guess
 

@@ -18,7 +18,7 @@ from streamgmm.fitting.refinement import RefinementState
 from streamgmm.fitting.storage_order import StorageOrderMonitor
 from streamgmm.initialization.outliers import RELOCATED, OutlierSampler, propose_relocation
 from streamgmm.iteration.loop import Event, pick
-from streamgmm.iteration.run import Run, Stage, Trajectory, best_trajectory, run_stages, summarize_run
+from streamgmm.iteration.run import Run, Stage, Trajectory, choose_best_trajectory, run_stages, summarize_run
 from streamgmm.persistence.codec import persistent
 
 LEAST_PASSES = 3  # of a candidate for outliers, before the worse of two candidates is dropped
@@ -85,7 +85,7 @@ class EMPhase:
         # a candidate that was dropped has not ended, even if `reg_covar` has lowered the other's likelihood since
         most = max(len(trajectory.lower_bounds) for trajectory in trajectories)
         ended = [one for one in trajectories if one.converged or len(one.lower_bounds) == most]
-        winner = best_trajectory(ended)
+        winner = choose_best_trajectory(ended)
         passes = context.max_iter - len(winner.lower_bounds) if ends_with_whole_passes(plan[-1].name) else 0
         return RefinementState(winner, passes, replace(state.notes, segments=monitor.segments))
 

@@ -16,7 +16,7 @@ from streamgmm.algorithms.stopping import MaxPasses
 from streamgmm.data.partitions import Indices, Partitions, max_partitions
 from streamgmm.data.source import Source
 from streamgmm.errors import InputError
-from streamgmm.fitting.plan import entry_bytes
+from streamgmm.fitting.plan import count_entry_bytes
 from streamgmm.iteration.run import Stage, Trajectory, run_stages, start_run
 from streamgmm.model.em import Expectation, maximize
 from streamgmm.model.parameters import Parameters
@@ -78,7 +78,7 @@ def revise_partitions(
     stage: str,
 ) -> tuple[PartitionStatistics, Trajectory]:
     """Read some partitions once each, and update the parameters after each batch of them."""
-    most = max_partitions(entry_bytes(settings, start.n_components, start.n_features))
+    most = max_partitions(count_entry_bytes(settings, start.n_components, start.n_features))
     statistics, indices = statistics.coarsen(indices, most)
     first = replace(settings, window=None, half_life=None).make_stepwise(source.n_rows)
     algorithm = Incremental(first, entries=statistics.entries)

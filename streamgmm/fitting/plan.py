@@ -77,14 +77,14 @@ def plan_stages(
     plan = partial(_plan_stage, source, settings, n_components, n_starts, seed, before_moves)
     if algorithm != STAGED:
         return [plan(algorithm, tap=tap)]
-    gain = negligible_gain(source, settings, n_components)
+    gain = compute_negligible_gain(source, settings, n_components)
     opening = replace(plan("stepwise"), max_passes=1, stop=MaxPasses())
     stop = AitkenStop(gain) if settings.tol is None else Tolerance(settings.tol)
     refining = replace(_plan_refining(source, settings, n_components, n_starts, seed), stop=stop)
     return [opening, refining, plan("batch" if settings.tol is not None else "accelerated")]
 
 
-def negligible_gain(source: Source, settings: EMSettings, n_components: int) -> float:
+def compute_negligible_gain(source: Source, settings: EMSettings, n_components: int) -> float:
     """Return the nats a row that are not worth another pass: a fiftieth of the ν/2 nats that parameters vary by.
 
     An unknown number of rows is taken for large.
@@ -93,7 +93,7 @@ def negligible_gain(source: Source, settings: EMSettings, n_components: int) -> 
     return max(0.1, n_parameters(settings.structure, n_components, source.n_features) / 100) / n_rows
 
 
-def entry_bytes(settings: EMSettings, n_components: int, n_features: int) -> int:
+def count_entry_bytes(settings: EMSettings, n_components: int, n_features: int) -> int:
     """Return the bytes of a partition's entry in incremental EM, the sums of the tree included."""
     return 2 * 8 * (n_components * (1 + n_features) + prod(settings.structure.shape(n_components, n_features)))
 
@@ -109,7 +109,7 @@ def _plan_stage(
     tap: Callable[[Sequence[Chunk]], None] | None = None,
 ) -> Stage:
     entry = ALGORITHMS[name]
-    stop = entry.stop(settings, negligible_gain(source, settings, n_components), before_moves)
+    stop = entry.stop(settings, compute_negligible_gain(source, settings, n_components), before_moves)
     n_rows = _check_known(source) if entry.reading == "partitions" else source.n_rows
     algorithm = entry.make(settings, n_rows)
     if entry.reading == "pass":
@@ -146,7 +146,7 @@ def _plan_refining(source: Source, settings: EMSettings, n_components: int, n_st
 
 
 def _cut_source(source: Source, settings: EMSettings, n_components: int, n_starts: int, rows: int) -> Partitions:
-    bytes_each = n_starts * entry_bytes(settings, n_components, source.n_features)
+    bytes_each = n_starts * count_entry_bytes(settings, n_components, source.n_features)
     return Partitions.from_source(source, rows, partitions.max_partitions(bytes_each))
 
 

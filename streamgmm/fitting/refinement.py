@@ -24,7 +24,7 @@ from streamgmm.initialization.split_merge import ComponentArrays, propose_moves,
 from streamgmm.initialization.validation import ValidationSplit
 from streamgmm.iteration.history import Record
 from streamgmm.iteration.loop import Event
-from streamgmm.iteration.run import Run, Stage, Trajectory, best_trajectory, run_stages, start_run
+from streamgmm.iteration.run import Run, Stage, Trajectory, choose_best_trajectory, run_stages, start_run
 from streamgmm.model.parameters import Parameters
 from streamgmm.persistence.codec import persistent
 
@@ -126,7 +126,7 @@ class RefinementPhase:
                     patient = _leave_plateaus(stage) if state.attempt == LAST else stage
                     plan = [replace(patient, max_passes=None)]
                     tried = run_stages(state.run, plan, max_iter=state.passes, adjust=adjust)
-            attempt, best = state.attempt, best_trajectory([winner, *tried])
+            attempt, best = state.attempt, choose_best_trajectory([winner, *tried])
             is_improved = best is not winner
             passes = state.passes - max((len(trajectory.lower_bounds) for trajectory in tried), default=0)
             after = _join_trajectories(winner, attempt, best) if is_improved else winner

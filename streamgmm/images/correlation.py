@@ -87,7 +87,7 @@ def effective_n(
     raster = open_image(image, axes)
     nodata = raster.nodata if nodata is None else nodata
     pixels = Image.from_array(
-        raster.array, axes=raster.axes, bands=bands, nodata=nodata, mask=raster.nodata_mask(bands, mask)
+        raster.array, axes=raster.axes, bands=bands, nodata=nodata, mask=raster.make_nodata_mask(bands, mask)
     )
     windows = [_read_window(pixels, window) for window in _choose_windows(pixels.shape)]
     n_valid = sum(valid.sum() for _, valid in windows)

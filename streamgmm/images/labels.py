@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from streamgmm.data.sources import LEAF_ROWS
 from streamgmm.estimator import GaussianMixture
-from streamgmm.estimator.fitted_state import parameters_of
+from streamgmm.estimator.fitted_state import get_parameters
 from streamgmm.kernels.kernel import Kernel
 
 PROBABILITY = np.dtype(np.float16)  # within 0.0005, in half the memory of float32
@@ -21,7 +21,7 @@ RowFunction = Callable[[NDArray[Any]], NDArray[Any]]
 
 def make_labeller(model: GaussianMixture, dtype: np.dtype[Any]) -> RowFunction:
     """Return a function of rows: labels, 1 more than the most probable component."""
-    return partial(_label, kernel=Kernel.from_parameters(parameters_of(model)), dtype=dtype)
+    return partial(_label, kernel=Kernel.from_parameters(get_parameters(model)), dtype=dtype)
 
 
 def make_probability_function(model: GaussianMixture, *, largest: bool) -> tuple[RowFunction, np.dtype[Any]]:
@@ -31,7 +31,7 @@ def make_probability_function(model: GaussianMixture, *, largest: bool) -> tuple
     """
     record = np.dtype([("probability", PROBABILITY, (len(model.means_),))])
     dtype = PROBABILITY if largest else record
-    return partial(_compute_probabilities, kernel=Kernel.from_parameters(parameters_of(model)), dtype=dtype), dtype
+    return partial(_compute_probabilities, kernel=Kernel.from_parameters(get_parameters(model)), dtype=dtype), dtype
 
 
 def _label(rows: NDArray[Any], kernel: Kernel, dtype: np.dtype[Any]) -> NDArray[Any]:

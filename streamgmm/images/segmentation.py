@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm.estimator import GaussianMixture
-from streamgmm.estimator.fitted_state import parameters_of
+from streamgmm.estimator.fitted_state import get_parameters
 from streamgmm.images.segment_statistics import SegmentStatistics
 
 if TYPE_CHECKING:  # these load dask, or matplotlib
@@ -82,7 +82,7 @@ class Segmentation:
         ``band_mean``          (k, bands), float mean of the bands over the pixels; NaN where there are none
         ====================== ================= ===============================================================
         """
-        parameters = parameters_of(self.model)
+        parameters = get_parameters(self.model)
         k, statistics = parameters.n_components, self._statistics
         if statistics is None:
             assert self._image is not None

@@ -18,7 +18,7 @@ from streamgmm.data.sources import Source
 from streamgmm.data.sources.dask_arrays import from_dask
 from streamgmm.errors import InputError
 from streamgmm.estimator import GaussianMixture
-from streamgmm.estimator.fitted_state import parameters_of
+from streamgmm.estimator.fitted_state import get_parameters
 from streamgmm.fitting.progress import create_rows_bar
 from streamgmm.images.counting import ValueCounts, ValueLookup, count_images
 from streamgmm.images.features import Features, Scaling, compute_features, concatenate_rows, fit_scaling, resolve_bands
@@ -77,7 +77,7 @@ class SegmentationJob:
         features = {**features, "bands": resolve_bands(features["bands"], raster.bands)}
         bands = features["bands"]
         pixels = Image.from_array(
-            raster.array, axes=raster.axes, bands=bands, nodata=nodata, mask=raster.nodata_mask(bands, mask)
+            raster.array, axes=raster.axes, bands=bands, nodata=nodata, mask=raster.make_nodata_mask(bands, mask)
         )
         used = range(pixels.n_bands) if bands is None else bands
         job = cls(
@@ -161,7 +161,7 @@ class SegmentationJob:
         preprocessing: Preprocessing,
         verbose: int,
     ) -> Any:
-        parameters = parameters_of(model)
+        parameters = get_parameters(model)
         settings = {**self.settings, **self.features.to_json()}
         provenance = Provenance.from_source(kind, parameters, self.pixels.to_weighted_rows(), settings)
         colours = np.array(preprocessing.palette, np.uint8)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgmm import plot
-from streamgmm.estimator.fitted_state import parameters_of
+from streamgmm.estimator.fitted_state import get_parameters
 from streamgmm.images.image import Image
 from streamgmm.images.image_limits import LIMITS
 from streamgmm.images.reading.lazy_arrays import get_chunks
@@ -24,7 +24,7 @@ OPACITY = 0.45  # of labels over an image
 
 def draw_sheet(segmentation: Segmentation, image: Image, bands: tuple[int, int], figure: Figure | None) -> Figure:
     """Draw a segmentation on a figure."""
-    figure = plot.new_figure() if figure is None else figure
+    figure = plot.create_figure() if figure is None else figure
     model, selection = segmentation.model, segmentation.selection
     figure.set_size_inches(11 if selection is None else 15, 8)
     mosaic: Any = [["image", "labels"], ["overlay", "mixture"]]
@@ -85,7 +85,7 @@ def _draw_labels(ax: Axes, labels: NDArray[Any], colors: Any, extent: Any, alpha
 
 def _draw_densities(ax: Axes, model: Any, colors: Any) -> None:
     """Draw the weighted densities of the first feature."""
-    parameters = parameters_of(model)
+    parameters = get_parameters(model)
     means, deviations = parameters.means[:, 0], np.sqrt(parameters.variances()[:, 0])
     for mean, deviation, weight, color in zip(means, deviations, parameters.weights, colors, strict=True):
         values = mean + deviation * np.linspace(-4, 4, 200)

@@ -31,7 +31,7 @@ INIT_METHODS = ("auto", "split", *START_METHODS)  # values of ``init_params``
 TOO_FEW_ROWS = "Expected n_samples >= n_components but got n_components = {}, n_samples = {}"
 
 
-def subsample_size(n_components: int, n_features: int) -> int:
+def choose_subsample_size(n_components: int, n_features: int) -> int:
     """Return the number of rows from which a fit is started."""
     search = search_settings.SEARCH
     return max(search.subsample_rows, search.subsample_rows_per_mean * n_components * n_features)
@@ -45,7 +45,7 @@ def draw_rows_to_start(
     watch: Callable[[SubsampleState], None] | None = None,
 ) -> Subsample:
     """Draw the rows to start from, in one pass or the rest of one; raise InputError for fewer rows than components."""
-    subsample = draw_subsample(source, subsample_size(n_components, source.n_features), seed, state, watch)
+    subsample = draw_subsample(source, choose_subsample_size(n_components, source.n_features), seed, state, watch)
     if len(subsample.rows) < n_components:
         raise InputError(TOO_FEW_ROWS.format(n_components, len(subsample.rows)))
     return subsample

@@ -47,7 +47,7 @@ class OutlierSampler:
         self.seed = seed
         self.size = search_settings.SEARCH.outlier_rows if size is None else size
         self.drawn = drawn
-        self.draw = partial(_draw_outliers, seed=seed, far=outlier_radius(n_features), size=self.size)
+        self.draw = partial(_draw_outliers, seed=seed, far=compute_outlier_radius(n_features), size=self.size)
 
     def take(self, drawn: list[KeyedRows]) -> None:
         """Keep the rows drawn from one chunk group."""
@@ -58,7 +58,7 @@ class OutlierSampler:
         assert self.drawn is not None
         drawn = self.drawn.subsample(self.size)
         rows = drawn.rows.astype(np.float64)
-        distances = squared_distances(rows, parameters) / outlier_radius(rows.shape[1])
+        distances = compute_squared_distances(rows, parameters) / compute_outlier_radius(rows.shape[1])
         return Subsample(rows, drawn.row_weights / np.maximum(distances, 1.0))
 
 
@@ -82,14 +82,14 @@ def _draw_outliers(
 
 
 @cache
-def outlier_radius(n_features: int) -> float:
+def compute_outlier_radius(n_features: int) -> float:
     """Return the squared distance, in standard deviations, beyond which a row counts as poorly explained."""
     from scipy.special import chdtri  # takes long to load
 
     return float(chdtri(n_features, search_settings.SEARCH.outlier_tail))
 
 
-def squared_distances(rows: NDArray[Any], parameters: Parameters) -> Array:
+def compute_squared_distances(rows: NDArray[Any], parameters: Parameters) -> Array:
     """Compute the squared distance of each row from the nearest component, in that component's standard deviations."""
     distances = np.empty(len(rows))
     accumulate(rows, None, make_kernels([parameters]), distances)
@@ -150,7 +150,7 @@ def _relocate(
 def _join_samples(uniform: Subsample, parameters: Parameters, outliers: Subsample, weight: float) -> Subsample:
     """Join well explained rows of the uniform subsample, weighted to stand for all such rows, and the outliers."""
     rows = uniform.rows.astype(np.float64)
-    ordinary = squared_distances(rows, parameters) <= outlier_radius(parameters.n_features)
+    ordinary = compute_squared_distances(rows, parameters) <= compute_outlier_radius(parameters.n_features)
     weights = uniform.row_weights[ordinary]
     total = max(weight - outliers.row_weights.sum(), 0.0)
     weights = weights * (total / max(weights.sum(), np.finfo(np.float64).tiny))
@@ -232,7 +232,7 @@ def _find_new_components(
     parameters: Parameters, outliers: Subsample, weight: float, split: ValidationSplit, random: np.random.Generator
 ) -> list[ComponentArrays]:
     """Find components that are worth their price beside the mixture, each among rows of its own."""
-    excess = squared_distances(outliers.rows, parameters) / outlier_radius(parameters.n_features) - 1.0
+    excess = compute_squared_distances(outliers.rows, parameters) / compute_outlier_radius(parameters.n_features) - 1.0
     outliers, excess = outliers.take(excess > 0.0), excess[excess > 0.0]
     components: list[ComponentArrays] = []
     while len(components) < min(search_settings.SEARCH.max_new_components, parameters.n_components - 1):
@@ -261,7 +261,7 @@ def _find_new_component(
         return None
     known, others = _log_densities(outliers.rows, parameters), ComponentArrays.from_parameters(parameters)
     seeds = random.choice(len(odds), n_seeds, replace=False, p=odds / odds.sum())
-    neighbourhoods = _dense_neighbourhoods(outliers, known, others, seeds, least, weight)
+    neighbourhoods = _find_dense_neighbourhoods(outliers, known, others, seeds, least, weight)
     best: tuple[float, ComponentArrays, NDArray[np.bool_]] | None = None
     for members in islice(neighbourhoods, search.outlier_candidates):
         fitted = _fit_component(outliers, known, members, weight, split)
@@ -276,7 +276,7 @@ def _find_new_component(
     return best if best is not None and best[0] > _price(parameters, split.structure, weight) else None
 
 
-def _dense_neighbourhoods(
+def _find_dense_neighbourhoods(
     outliers: Subsample, known: Array, others: ComponentArrays, seeds: NDArray[np.intp], least: int, weight: float
 ) -> Iterator[NDArray[np.bool_]]:
     """Yield masks of the rows around seeds, the most promising first: those where a round component gains most.
@@ -309,7 +309,7 @@ def _fit_component(
 
     Rows that are outliers of the component, too, are not assigned to it: it would widen until it has all of them.
     """
-    far, shares = outlier_radius(outliers.rows.shape[1]), members.astype(np.float64)
+    far, shares = compute_outlier_radius(outliers.rows.shape[1]), members.astype(np.float64)
     for _ in range(search_settings.SEARCH.outlier_passes):
         counts = outliers.row_weights * shares
         share = float(counts.sum() / weight)
@@ -323,7 +323,7 @@ def _fit_component(
         rest = known + np.log1p(-share)
         own = _log_densities(outliers.rows, mixture) + log(share)
         both = np.logaddexp(own, rest)
-        near = squared_distances(outliers.rows, mixture) <= far
+        near = compute_squared_distances(outliers.rows, mixture) <= far
         shares = np.where(near, np.exp(own - both), 0.0)
     ordinary = weight - float(outliers.row_weights.sum())
     gain = float(outliers.row_weights @ (np.where(near, both, rest) - known)) + ordinary * float(np.log1p(-share))

@@ -62,7 +62,7 @@ def find_starts_per_size(
     return starts_by_size
 
 
-def validation_log_densities(split: ValidationSplit, mixture: Parameters) -> Array:
+def compute_validation_log_densities(split: ValidationSplit, mixture: Parameters) -> Array:
     """Compute log-densities of the validation rows after EM on the training rows, nats; NaN where it degenerates."""
     (fitted,) = split.run_em([mixture], search_settings.SEARCH.validation_passes, accelerated=True)
     rows = split.validation.rows.astype(np.float64)

@@ -22,7 +22,7 @@ from streamgmm.iteration.run import Stage, Trajectory, run_stages, start_run
 from streamgmm.model.covariances import CovarianceStructure
 from streamgmm.model.criteria import n_parameters
 from streamgmm.model.parameters import Array, Parameters
-from streamgmm.model.reduction import tree_sum
+from streamgmm.model.reduction import sum_tree
 
 ROUNDING_DECIMALS = 11  # of a mean log-likelihood, nats a row
 
@@ -133,7 +133,7 @@ class ValidationSplit:
             [expectation.likelihood for (expectation,) in execution.expect(chunk_group, mixtures)]
             for chunk_group in _small_leaves(source)
         ]
-        return np.array([tree_sum(parts).mean for parts in zip(*likelihoods, strict=True)])
+        return np.array([sum_tree(parts).mean for parts in zip(*likelihoods, strict=True)])
 
 
 def rank_by_score(scores: Array) -> list[int]:

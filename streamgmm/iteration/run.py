@@ -238,7 +238,7 @@ def summarize_run(run: Run, stages: Sequence[Stage]) -> Trajectory | None:
     """
     ended = [trajectory for trajectory in run.trajectories if trajectory.lower_bounds]
     if ended:
-        return replace(best_trajectory(ended), converged=False)
+        return replace(choose_best_trajectory(ended), converged=False)
     states = () if run.position is None else run.position.states
     updated = [item for item in states if not np.isnan(run.updates[item[0]][0])]
     if not updated:
@@ -250,6 +250,6 @@ def summarize_run(run: Run, stages: Sequence[Stage]) -> Trajectory | None:
     return replace(run.trajectories[candidate], parameters=parameters, accumulated=algorithm.accumulated(state))
 
 
-def best_trajectory(trajectories: Sequence[Trajectory]) -> Trajectory:
+def choose_best_trajectory(trajectories: Sequence[Trajectory]) -> Trajectory:
     """Return the trajectory with the largest lower bound; the first of equals."""
     return max(trajectories, key=lambda trajectory: trajectory.lower_bound)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgmm.model.em import Expectation, expected_log_density
+from streamgmm.model.em import Expectation, compute_expected_log_density
 from streamgmm.model.likelihood import LogLikelihood
 from streamgmm.model.parameters import Array, Parameters
 
@@ -107,6 +107,6 @@ def _split(kernels: Sequence[Kernel], sums: Array) -> list[Array]:
 def _unpack_expectation(kernel: Kernel, accumulator: Array) -> Expectation:
     statistics, total, classification, weight, rows = kernel.unpack(accumulator)
     # H = l − s·θ, as both belong to the same responsibilities: no logarithm of a responsibility is ever taken
-    entropy = total - expected_log_density(statistics, kernel.parameters)
+    entropy = total - compute_expected_log_density(statistics, kernel.parameters)
     likelihood = LogLikelihood(total, max(entropy, 0.0), classification, weight, rows, kernel.parameters.version)
     return Expectation(statistics, likelihood)

@@ -48,7 +48,7 @@ class MStepInfo:
     held: tuple[int, ...] = ()  # components with too few rows to learn from yet; they keep their means and covariances
 
 
-def expected_log_density(statistics: Statistics, parameters: Parameters) -> float:
+def compute_expected_log_density(statistics: Statistics, parameters: Parameters) -> float:
     """Return s·θ: the sum of w·r·(log π + log N), in nats, for any parameters."""
     about = statistics if statistics.origin is parameters.means else statistics.recentred(parameters.means)
     factors = parameters.precision_factors
@@ -62,7 +62,7 @@ def compute_bound(expectation: Expectation, parameters: Parameters) -> float:
 
     Statistics and entropy of each row must come from the same responsibilities (Neal & Hinton, 1998).
     """
-    return expected_log_density(expectation.statistics, parameters) + expectation.likelihood.entropy
+    return compute_expected_log_density(expectation.statistics, parameters) + expectation.likelihood.entropy
 
 
 def count_component_parameters(structure: CovarianceStructure, n_features: int) -> int:
@@ -70,7 +70,7 @@ def count_component_parameters(structure: CovarianceStructure, n_features: int) 
     return n_features + structure.n_parameters(1, n_features)
 
 
-def pseudo_statistics(parameters: Parameters, structure: CovarianceStructure, reg_covar: float) -> Statistics:
+def make_pseudo_statistics(parameters: Parameters, structure: CovarianceStructure, reg_covar: float) -> Statistics:
     """Return statistics, of weight 1 in total, from which `maximize` gives these parameters back."""
     k, d = parameters.means.shape
     covariances = expand_covariances(structure.regularize(parameters.covariances, -reg_covar), k, d)

@@ -20,12 +20,12 @@ class Addable(Protocol):
 Term = TypeVar("Term", bound=Addable)
 
 
-def tree_sum(terms: Sequence[Term]) -> Term:
+def sum_tree(terms: Sequence[Term]) -> Term:
     """Return the sum by neighbours.
 
     Examples
     --------
-    >>> tree_sum(["a", "b", "c"])
+    >>> sum_tree(["a", "b", "c"])
     'abc'
     """
     level = list(terms)
@@ -57,7 +57,7 @@ def push(counter: Counter[Term], *terms: Term) -> Counter[Term]:
 
 
 def total(counter: Counter[Term]) -> Term:
-    """Return the sum of all terms, to the same bits as `tree_sum`."""
+    """Return the sum of all terms, to the same bits as `sum_tree`."""
     result = counter[-1][1]
     for _, earlier in reversed(counter[:-1]):
         result = earlier + result

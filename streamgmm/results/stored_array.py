@@ -106,7 +106,7 @@ class StoredArray:
     def find_bad_blocks(self) -> dict[BlockIndex, str]:
         """Return the blocks that are ``"missing"`` or ``"damaged"``; the checksums of all others hold."""
         blocks = self.blocks()
-        bad_blocks = zip(blocks, threads.ordered_map(self._describe_fault, blocks), strict=True)
+        bad_blocks = zip(blocks, threads.map_in_order(self._describe_fault, blocks), strict=True)
         return {block: fault for block, fault in bad_blocks if fault}
 
     def check(self, bad_blocks: dict[BlockIndex, str] | None = None) -> None:

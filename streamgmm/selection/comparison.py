@@ -14,7 +14,7 @@ from streamgmm.iteration.run import Trajectory
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.criteria import Criterion, n_parameters
 from streamgmm.model.em import Expectation
-from streamgmm.model.information_criteria import likelihood_criteria
+from streamgmm.model.information_criteria import list_likelihood_criteria
 from streamgmm.model.likelihood import RunningMoments
 from streamgmm.model.parameters import Array
 
@@ -130,7 +130,7 @@ def make_table(
         "log_likelihood": likelihoods,
         **{
             entry.name: np.array([nan if criterion is None else criterion.value(entry.name) for criterion in effective])
-            for entry in likelihood_criteria()
+            for entry in list_likelihood_criteria()
         },
         "gain": compute_gains(keys, likelihoods / weights),
         "heldout": scores[:, 0],

@@ -12,7 +12,11 @@ from streamgmm.data.source import Source
 from streamgmm.data.subsample import Subsample, SubsampleState
 from streamgmm.fitting.driver import Observe, count_groups
 from streamgmm.initialization.find_starts import draw_rows_to_start
-from streamgmm.initialization.starts_per_size import StartsOfSize, find_starts_per_size, validation_log_densities
+from streamgmm.initialization.starts_per_size import (
+    StartsOfSize,
+    compute_validation_log_densities,
+    find_starts_per_size,
+)
 from streamgmm.initialization.validation import ValidationSplit
 from streamgmm.iteration.run import start_run
 from streamgmm.model.covariances import STRUCTURES, CovarianceStructure
@@ -152,7 +156,7 @@ def find_starts(subsample: Subsample, context: SelectionContext) -> tuple[tuple[
         if is_divided or (shared.is_held_out and init_params == "auto" and subsample.weights is None):
             # a start that was not searched may come from validation rows, and a weight may stand for no draws
             densities |= {
-                (family, size): validation_log_densities(split, starts_of_size.starts[0])
+                (family, size): compute_validation_log_densities(split, starts_of_size.starts[0])
                 for size, starts_of_size in by_size.items()
                 if starts_of_size.starts and (is_divided or starts_of_size.restarts is not None or size == 1)
             }

@@ -26,7 +26,7 @@ from streamgmm.fitting import streaming
 from streamgmm.fitting.context import FitTask
 from streamgmm.fitting.driver import run_phases
 from streamgmm.fitting.progress import Progress
-from streamgmm.initialization.find_starts import subsample_size
+from streamgmm.initialization.find_starts import choose_subsample_size
 from streamgmm.iteration.loop import Event
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.em import ILL_DEFINED
@@ -387,7 +387,7 @@ def _select_in_one_reading(
     """Select on the first rows of an iterator, which are kept in memory; the candidates then learn all others."""
     largest = max(size for _, size in candidates.keys)
     pending, remaining = streaming.collect_rows(
-        streaming.PendingRows(), source, subsample_size(largest, source.n_features)
+        streaming.PendingRows(), source, choose_subsample_size(largest, source.n_features)
     )
     subsample, chunks = pending.as_subsample(), remaining.chunks()
     more = next(chunks, None)

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from streamgmm.algorithms.batch import Batch
 from streamgmm.kernels.e_step import expect
-from streamgmm.model.reduction import tree_sum
+from streamgmm.model.reduction import sum_tree
 from streamgmm.testing.algorithm_laws import AlgorithmLaws
 from streamgmm.testing.examples import assert_same_statistics, examples
 
@@ -29,5 +29,5 @@ class TestBatch(AlgorithmLaws):
         groups = self.draw_expectations(data, example)
         parts = [part for expectations in groups for part in expectations]
         (info,), _ = self.run_pass(groups, self.make().init(example.parameters))
-        assert_same_statistics(info.latest.statistics, tree_sum(parts).statistics, tolerance=0.0)
-        assert info.latest.likelihood == tree_sum(parts).likelihood
+        assert_same_statistics(info.latest.statistics, sum_tree(parts).statistics, tolerance=0.0)
+        assert info.latest.likelihood == sum_tree(parts).likelihood

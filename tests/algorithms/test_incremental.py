@@ -10,7 +10,7 @@ from streamgmm.algorithms.stepwise import Stepwise
 from streamgmm.data.execution import ChunkGroup
 from streamgmm.kernels.e_step import expect
 from streamgmm.model.em import compute_bound, maximize
-from streamgmm.model.reduction import tree_sum
+from streamgmm.model.reduction import sum_tree
 from streamgmm.testing.algorithm_laws import AlgorithmLaws
 from streamgmm.testing.examples import assert_same_statistics, examples, law
 
@@ -68,7 +68,7 @@ class TestIncremental(AlgorithmLaws):
         for place in reversed(range(len(entries))):
             other = replace_entries(other, {place: entries[place]})
         assert_same_statistics(state.root.sum.statistics, other.root.sum.statistics, tolerance=0.0)
-        assert_same_statistics(state.root.sum.statistics, tree_sum(entries).statistics, tolerance=1e-12)
+        assert_same_statistics(state.root.sum.statistics, sum_tree(entries).statistics, tolerance=1e-12)
         assert [place for place, _ in list_entries(state)] == [*range(len(entries))]
 
     @law
@@ -85,7 +85,7 @@ class TestIncremental(AlgorithmLaws):
         if not left:
             assert state.root is None
         else:
-            assert_same_statistics(state.root.sum.statistics, tree_sum(left).statistics, tolerance=1e-12)
+            assert_same_statistics(state.root.sum.statistics, sum_tree(left).statistics, tolerance=1e-12)
             assert state.root.sum.likelihood.rows == sum(entry.likelihood.rows for entry in left)
 
     @law

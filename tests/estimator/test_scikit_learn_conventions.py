@@ -22,7 +22,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from streamgmm import GaussianMixture, load
 from streamgmm.data.sources import Chunk
 from streamgmm.errors import InputError, SinglePassError
-from streamgmm.estimator.fitted_state import parameters_of
+from streamgmm.estimator.fitted_state import get_parameters
 from streamgmm.kernels.e_step import expect
 from streamgmm.model.covariances import STRUCTURES
 
@@ -424,7 +424,7 @@ def test_a_warm_start_from_another_shape_is_refused_with_the_remedy():
 def test_rows_with_another_number_of_features_than_the_parameters_are_refused():
     model = GaussianMixture(1).fit(np.ones((4, 2)) + np.eye(4, 2))
     with pytest.raises(ValueError, match="X has 3 features, but the parameters have 2"):
-        expect(np.ones((4, 3)), parameters_of(model))
+        expect(np.ones((4, 3)), get_parameters(model))
 
 
 def test_lazy_weights_that_are_all_zero_or_too_few_are_refused():

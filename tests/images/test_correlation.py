@@ -28,8 +28,8 @@ def test_an_autoregressive_field_is_worth_what_theory_says(correlations):
 def test_the_mean_of_a_field_varies_as_that_of_so_many_independent_pixels():
     fields = [field((64, 64), (0.6, 0.4), seed) for seed in range(60)]
     variance = np.mean([one.mean() ** 2 for one in fields])
-    pseudo_statistics = np.mean([one.var() / effective_n(one) for one in fields])
-    assert pseudo_statistics == pytest.approx(variance, rel=0.6)  # a chi-square of 60: five standard errors are 0.9
+    predicted = np.mean([one.var() / effective_n(one) for one in fields])
+    assert predicted == pytest.approx(variance, rel=0.6)  # a chi-square of 60: five standard errors are 0.9
 
 
 def test_magnified_pixels_are_worth_no_more():

@@ -17,7 +17,7 @@ from streamgmm.data import threads
 from streamgmm.data.source import Chunk
 from streamgmm.data.subsample import Subsample
 from streamgmm.errors import StreamGMMError
-from streamgmm.estimator.fitted_state import parameters_of
+from streamgmm.estimator.fitted_state import get_parameters
 from streamgmm.initialization import find_starts as finding
 from streamgmm.initialization import multistart
 from streamgmm.initialization.multistart import Restarts, measure_disagreement, run_multistart
@@ -450,7 +450,7 @@ def test_extreme_rows_are_fitted_or_refused_with_a_message(family, name, many):
             model.fit(rows)
         return
     model.fit(rows)
-    assert_valid(parameters_of(model), k, rows.shape[1])
+    assert_valid(get_parameters(model), k, rows.shape[1])
     assert np.isfinite(model.score_samples(rows)).all()
     assert np.isfinite(model.lower_bounds_).all()
 
@@ -458,7 +458,7 @@ def test_extreme_rows_are_fitted_or_refused_with_a_message(family, name, many):
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("rows", [hard(n=30), hard().round()], ids=["few", "rounded"])
 def test_few_distinct_rows_are_fitted_by_many_components_without_a_warning(rows, family, many):
-    assert_valid(parameters_of(GaussianMixture(8, covariance_type=family, random_state=0).fit(rows)), 8, 2)
+    assert_valid(get_parameters(GaussianMixture(8, covariance_type=family, random_state=0).fit(rows)), 8, 2)
 
 
 def test_fewer_rows_with_weight_than_components_are_fitted_or_refused_with_a_message(many):
@@ -468,7 +468,7 @@ def test_fewer_rows_with_weight_than_components_are_fitted_or_refused_with_a_mes
         model = GaussianMixture(8, random_state=0).fit(hard(n=200), sample_weight=weights)
     except StreamGMMError:
         return
-    assert_valid(parameters_of(model), 8, 2)
+    assert_valid(get_parameters(model), 8, 2)
 
 
 # ---------------------------------------------------------------------- beside the best of ten starts of scikit-learn

@@ -19,7 +19,7 @@ from streamgmm.errors import DegenerateError
 from streamgmm.estimator.saved_model import SavedModel
 from streamgmm.fitting.context import FitContext
 from streamgmm.fitting.em_phase import LEAST_PASSES, EMPhase
-from streamgmm.initialization.outliers import OutlierSampler, outlier_radius, squared_distances
+from streamgmm.initialization.outliers import OutlierSampler, compute_outlier_radius, compute_squared_distances
 from streamgmm.model.covariances import STRUCTURES
 from streamgmm.model.em import make_parameters
 from streamgmm.persistence.container import to_bytes
@@ -268,13 +268,13 @@ def test_squared_distancesare_those_from_the_nearest_component(seed, family, d, 
     parameters = of_unit_variance(4.0 * random.normal(size=(k, d)), family)
     rows = 5.0 * random.normal(size=(500, d))
     expected = ((rows[:, None] - parameters.means) ** 2).sum(axis=2).min(axis=1)
-    np.testing.assert_allclose(squared_distances(rows, parameters), expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(compute_squared_distances(rows, parameters), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_a_component_without_weight_explains_no_row():
     structure = STRUCTURES["full"]
     parameters = make_parameters(np.array([1.0, 0.0]), np.array([[0.0], [50.0]]), np.ones((2, 1, 1)), structure)
-    np.testing.assert_allclose(squared_distances(np.array([[2.0], [50.0]]), parameters), [4.0, 2500.0])
+    np.testing.assert_allclose(compute_squared_distances(np.array([[2.0], [50.0]]), parameters), [4.0, 2500.0])
 
 
 def test_weights_of_drawn_outliers_estimate_the_weight_of_all_outliers():
@@ -282,7 +282,7 @@ def test_weights_of_drawn_outliers_estimate_the_weight_of_all_outliers():
     rows = np.concatenate([random.normal(size=(3_000, 2)), 30.0 + 10.0 * random.normal(size=(800, 2))])
     weights = random.integers(1, 4, len(rows)).astype(float)
     parameters = of_unit_variance([[0.0, 0.0]])
-    far = squared_distances(rows, parameters) > outlier_radius(2)
+    far = compute_squared_distances(rows, parameters) > compute_outlier_radius(2)
     totals = [
         draw_outliers(as_source(rows, weights), parameters, seed, most=100).subsample(parameters).weights.sum()
         for seed in range(60)
@@ -296,7 +296,7 @@ def test_few_outliers_are_all_kept_with_their_own_weights():
     rows = with_rare((30.0, 0.0))
     parameters = of_unit_variance(CENTRES)
     found_ = draw_outliers(as_source(rows), parameters, most=8_192).subsample(parameters)
-    far = squared_distances(rows, parameters) > outlier_radius(2)
+    far = compute_squared_distances(rows, parameters) > compute_outlier_radius(2)
     np.testing.assert_array_equal(found_.rows, rows[far])
     np.testing.assert_allclose(found_.weights, 1.0)
 

@@ -17,7 +17,7 @@ from streamgmm.kernels.row_loader import BLOCK_ROWS
 from streamgmm.kernels.tiled import Tiled
 from streamgmm.kernels.unrolled import BY_WIDTH
 from streamgmm.model.covariances import STRUCTURES
-from streamgmm.model.em import expected_log_density, make_parameters
+from streamgmm.model.em import compute_expected_log_density, make_parameters
 from streamgmm.model.parameters import Parameters
 from streamgmm.model.statistics import reduce_products
 from streamgmm.testing import oracle
@@ -63,7 +63,7 @@ def assert_matches_oracle(rows, weights, parameters, tolerance=1e-11):
     np.testing.assert_allclose(statistics.sums, expected.sums, rtol=tolerance, atol=atol)
     np.testing.assert_allclose(statistics.products, products, rtol=tolerance, atol=tolerance * largest)
     # H is what is left of two sums over the log-densities
-    size = total + abs(tally["total"]) + abs(expected_log_density(statistics, parameters))
+    size = total + abs(tally["total"]) + abs(compute_expected_log_density(statistics, parameters))
     for name, value in tally.items():
         np.testing.assert_allclose(getattr(found.likelihood, name), value, rtol=0, atol=tolerance * size, err_msg=name)
     assert found.likelihood.rows == len(rows)

@@ -20,7 +20,7 @@ from streamgmm.model.drift import (
     count_degrees_of_freedom,
     measure_order,
 )
-from streamgmm.model.em import Expectation, make_parameters, maximize, pseudo_statistics
+from streamgmm.model.em import Expectation, make_parameters, make_pseudo_statistics, maximize
 from streamgmm.model.likelihood import LogLikelihood
 from streamgmm.model.parameters import Parameters
 from streamgmm.model.statistics import Statistics
@@ -257,7 +257,7 @@ def test_no_alarm_for_parameters_that_rest_on_few_rows():
 def updated(rows, parameters, size, structure, span, effective_rows=1000.0):
     """A monitor beside a model that takes in every batch it was shown, with equal weights for all rows."""
     monitor = DriftMonitor.from_parameters(parameters, span)
-    statistics = effective_rows * pseudo_statistics(parameters, structure, 1e-6)
+    statistics = effective_rows * make_pseudo_statistics(parameters, structure, 1e-6)
     for start in range(0, len(rows), size):
         (expectation,) = expect(rows[start : start + size], parameters)
         monitor = monitor.update(expectation, parameters, effective_rows)

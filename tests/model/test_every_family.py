@@ -10,7 +10,7 @@ from streamgmm import GaussianMixture, load, plot, select
 from streamgmm.algorithms import ALGORITHMS
 from streamgmm.cli import main
 from streamgmm.errors import CheckpointError
-from streamgmm.estimator.fitted_state import parameters_of
+from streamgmm.estimator.fitted_state import get_parameters
 from streamgmm.model.covariances import STRUCTURES
 
 
@@ -58,7 +58,7 @@ def test_a_stream_learns_the_variances_of_the_rows(family, k, settings):
     model = GaussianMixture(k, covariance_type=family, random_state=0, **settings)
     for _ in range(20):
         model.partial_fit(2.0 * random.normal(size=(100, 5)) + 40.0 * random.integers(0, k, (100, 1)))
-    scale = parameters_of(model).variances().mean()
+    scale = get_parameters(model).variances().mean()
     assert scale == pytest.approx(4.0, rel=0.25)
 
 
@@ -76,7 +76,7 @@ def test_selection_drawing_and_the_command_line_know_the_family(family, rows, tm
 def test_ellipses_have_the_radii_of_the_marginal_covariance(family, rows):
     model = GaussianMixture(2, covariance_type=family, random_state=0).fit(rows)
     patch = plot.ellipses(model, (2, 0), deviations=(1.0,), ax=Figure().subplots()).patches[0]
-    parameters = parameters_of(model)
+    parameters = get_parameters(model)
     if parameters.covariances.ndim == 3:
         marginal = parameters.covariances[0][np.ix_([2, 0], [2, 0])]
     else:

@@ -550,7 +550,7 @@ def test_a_refit_has_no_token_of_the_stream_before(tmp_path):
 
 
 def test_an_iterator_that_is_interrupted_has_taught_what_it_has_yielded(monkeypatch):
-    monkeypatch.setattr("streamgmm.estimator.complete_fit.subsample_size", lambda k, d: 400)
+    monkeypatch.setattr("streamgmm.estimator.complete_fit.choose_subsample_size", lambda k, d: 400)
     model = GaussianMixture(2, random_state=0, algorithm="stepwise", batch_size=50)
     with small(), pytest.raises(KeyboardInterrupt):
         model.fit(iter(interrupted_in_batch((0, 9))()))

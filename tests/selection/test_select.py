@@ -495,7 +495,7 @@ def test_few_rows_of_an_iterator_are_learnt_as_an_array_is():
 
 
 def test_many_rows_of_an_iterator_are_learnt_as_they_come_by_and_none_is_kept(monkeypatch):
-    monkeypatch.setattr(selecting, "subsample_size", lambda k, d: 1000)
+    monkeypatch.setattr(selecting, "choose_subsample_size", lambda k, d: 1000)
     rows = blobs(k=3, n=8000, apart=8.0)
     batches, read = once(rows, 16)
     found = select(batches, range(2, 5), ["full", "diag"], random_state=0)
@@ -508,7 +508,7 @@ def test_many_rows_of_an_iterator_are_learnt_as_they_come_by_and_none_is_kept(mo
 
 
 def test_weights_of_batches_are_numbers_of_rows(monkeypatch):
-    monkeypatch.setattr(selecting, "subsample_size", lambda k, d: 1000)
+    monkeypatch.setattr(selecting, "choose_subsample_size", lambda k, d: 1000)
     rows, twos = blobs(k=3, n=4000, apart=8.0), np.full(4000, 2.0)
     found = select(once(rows)[0], [2, 3], sample_weight=iter(np.split(twos, 10)), random_state=0)
     assert {model.criteria_["bound"].n_samples for model in found.models} == {8000.0}
@@ -516,7 +516,7 @@ def test_weights_of_batches_are_numbers_of_rows(monkeypatch):
 
 
 def test_a_row_of_a_late_batch_that_is_not_finite_is_named(monkeypatch):
-    monkeypatch.setattr(selecting, "subsample_size", lambda k, d: 1000)
+    monkeypatch.setattr(selecting, "choose_subsample_size", lambda k, d: 1000)
     rows = blobs(k=3, n=4000, apart=8.0)
     rows[3317, 1] = np.inf
     with pytest.raises(InputError, match="row 3317, column 1"):

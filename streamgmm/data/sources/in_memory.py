@@ -63,7 +63,7 @@ class ArraySource:
             leaf = slice(start, start + LEAF_ROWS)
             result[leaf] = apply_to_rows(function, self._slice(leaf), start // CHUNK_ROWS, start)
 
-        threads.ordered_map(write, range(0, self.n_rows, LEAF_ROWS))
+        threads.map_in_order(write, range(0, self.n_rows, LEAF_ROWS))
         return result if self.wrap is None else self.wrap(result)
 
     def _slice(self, part: slice) -> NDArray[Any]:

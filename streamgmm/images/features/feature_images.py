@@ -15,7 +15,7 @@ from streamgmm.data.sources import Source
 from streamgmm.data.sources.dask_arrays import from_dask
 from streamgmm.errors import InputError
 from streamgmm.images.features.features import Features
-from streamgmm.images.features.local_windows import iter_local_moments, window_reach
+from streamgmm.images.features.local_windows import compute_window_reach, iter_local_moments
 from streamgmm.images.features.scaling import Scaling
 from streamgmm.images.image import NO_VALID_PIXEL, Image, check_finite, describe_pixel, find_nodata
 from streamgmm.images.image_chunks import Chunks, chunk_start
@@ -40,7 +40,7 @@ def compute_features(image: Image, features: Features) -> Image:
     if features.is_identity:
         return image
     n_features, dtype = features.n_features(image.n_bands, image.axes), features.dtype(image.dtype)
-    reach = window_reach(image.axes, features.window)
+    reach = compute_window_reach(image.axes, features.window)
     block_bytes = LIMITS.memory_block_bytes if image.in_memory else LIMITS.feature_block_bytes
     image_blocks = image.rechunk(max(1, block_bytes // (n_features * dtype.itemsize)), reach)
     values, mask = image_blocks.read_with_margin(reach)
@@ -93,7 +93,7 @@ def _compute_block(
     dtype: np.dtype[Any],
 ) -> NDArray[Any]:
     """Compute the features of a block that was read with its surroundings."""
-    reach, first = window_reach(axes, features.window), chunk_start(chunks, block_id)
+    reach, first = compute_window_reach(axes, features.window), chunk_start(chunks, block_id)
     is_nodata = find_nodata(block, mask, nodata)
     valid = np.ones(block.shape[:-1], np.bool_) if is_nodata is None else ~is_nodata
     _check_values(block, valid, features, axes, [max(0, start - n) for start, n in zip(first, reach, strict=True)])

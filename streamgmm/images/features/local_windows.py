@@ -17,12 +17,12 @@ from streamgmm.kernels.local_moments import local_moments
 ORDER = "T" + SPATIAL_AXES  # windows are summed in this order, so that the order of the axes changes no bit
 
 
-def window_reach(axes: str, window: int | None) -> tuple[int, ...]:
+def compute_window_reach(axes: str, window: int | None) -> tuple[int, ...]:
     """Return how many pixels a window extends to either side along each axis.
 
     Examples
     --------
-    >>> window_reach("TZYX", 5), window_reach("YX", None)
+    >>> compute_window_reach("TZYX", 5), compute_window_reach("YX", None)
     ((0, 2, 2, 2), (0, 0))
     """
     return tuple(0 if window is None or name not in SPATIAL_AXES else window // 2 for name in axes)

@@ -19,8 +19,8 @@ from streamgmm.images.reading.raster import (
     cast_nodata,
     check_decoded_size,
     check_level,
-    damaged_part_error,
     import_library,
+    make_damage_error,
 )
 
 _WARNINGS = threading.Lock()
@@ -65,7 +65,7 @@ class WindowReader:
             dataset = self._threads.dataset
             return np.asarray((dataset.read_masks if self.reads_masks else dataset.read)(bands, window=window))
         except import_library("rasterio").errors.RasterioError as error:
-            raise damaged_part_error(self.name, error.__cause__ or error) from None
+            raise make_damage_error(self.name, error.__cause__ or error) from None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return WindowReader, (self.name, self.level, self.bands, self.reads_masks, self.is_georeferenced)

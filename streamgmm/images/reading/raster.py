@@ -112,7 +112,7 @@ class Raster:
         nodata = self.nodata if nodata is None else nodata
         return replace(self, array=rescale(self.array, factor, offset, nodata), nodata=None, scale=None)
 
-    def nodata_mask(self, bands: Sequence[int] | None = None, mask: Any = None) -> Any:
+    def make_nodata_mask(self, bands: Sequence[int] | None = None, mask: Any = None) -> Any:
         """Combine the mask of the format in any of ``bands``, by default all, with another; ignore nodata values."""
         own = self.mask
         if own is not None and "C" in (self.axes or "") and len(own.shape) == len(self.array.shape):
@@ -169,7 +169,7 @@ def check_decoded_size(name: str, n_bytes: int, part: str, remedy: str) -> None:
         )
 
 
-def damaged_part_error(name: str, error: Exception) -> InputError:
+def make_damage_error(name: str, error: Exception) -> InputError:
     """Return the error for a part of an open file that cannot be read."""
     reason = " ".join(str(error).split())
     return InputError(f"A part of {name!r} cannot be read ({reason}); it is damaged or incomplete, get it anew.")

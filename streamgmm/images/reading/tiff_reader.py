@@ -25,8 +25,8 @@ from streamgmm.images.reading.raster import (
     cast_nodata,
     check_decoded_size,
     check_level,
-    damaged_part_error,
     import_library,
+    make_damage_error,
 )
 from streamgmm.images.reading.tiff_metadata import parse_aperio, parse_hamamatsu, parse_imagej, parse_ome
 
@@ -88,7 +88,7 @@ class SegmentReader:
         try:
             return np.asarray(self._open()[key])
         except (OSError, ValueError, RuntimeError, LookupError) as error:
-            raise damaged_part_error(self.name, error) from None
+            raise make_damage_error(self.name, error) from None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SegmentReader, (self.name, self.series, self.level)
@@ -111,7 +111,7 @@ def read_mapped(key: Slices, name: str, offset: int, shape: tuple[int, ...], dty
     try:
         mapped = np.memmap(name, dtype, "r", offset, shape)
     except (OSError, ValueError) as error:
-        raise damaged_part_error(name, error) from None
+        raise make_damage_error(name, error) from None
     return np.array(mapped[key])
 
 

@@ -50,7 +50,7 @@ class LabelDescription:
         """Names of labels, as tags that GDAL shows."""
         return {f"CLASS_{label}": name for label, name in enumerate(self.names)}
 
-    def colour_table(self, n_values: int, highest: int) -> NDArray[np.uint16]:
+    def make_colour_table(self, n_values: int, highest: int) -> NDArray[np.uint16]:
         """Return colours (n_values, 3), up to ``highest``, of all values of a dtype; black where there is no label."""
         table = np.zeros((n_values, 3), np.uint16)
         table[1 : len(self.colours) + 1] = self.colours.astype(np.uint16) * (highest // 255)

@@ -45,7 +45,7 @@ def write_tiff(labels: Any, output: LabelOutput, description: LabelDescription) 
         return
     options: dict[str, Any] = {"photometric": "minisblack"}
     if labels.dtype == np.uint8:
-        options = {"photometric": "palette", "colormap": description.colour_table(256, 65535).T}
+        options = {"photometric": "palette", "colormap": description.make_colour_table(256, 65535).T}
     lengths = dict(georeference.spacing) if georeference else {}
     unit = CENTIMETRES.get(str(georeference.unit)) if georeference else None
     if unit and {"X", "Y"} <= lengths.keys():
@@ -112,7 +112,7 @@ def _write_geotiff(labels: Any, output: LabelOutput, description: LabelDescripti
     with atomic_output(output.path, overwrite=output.overwrite) as partial:
         with rasterio.open(partial, "w", **profile) as file:
             if n_values <= 2**16:
-                colours = description.colour_table(n_values, 255)[: len(description.names)].tolist()
+                colours = description.make_colour_table(n_values, 255)[: len(description.names)].tolist()
                 file.write_colormap(1, {label: (*colour, 255 * (label > 0)) for label, colour in enumerate(colours)})
             file.set_band_description(1, "segments")
             file.update_tags(1, **description.class_tags)

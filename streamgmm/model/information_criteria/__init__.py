@@ -24,7 +24,7 @@ def find_criterion(name: str) -> SelectionCriterion:
     return CRITERIA[name]
 
 
-def likelihood_criteria() -> list[SelectionCriterion]:
+def list_likelihood_criteria() -> list[SelectionCriterion]:
     """Return the criteria that follow from the log-likelihood of all rows, without held-out ones."""
     return [criterion for criterion in CRITERIA.values() if not criterion.from_held_out]
 
@@ -38,5 +38,5 @@ __all__ = [
     "HeldOutDensity",
     "SelectionCriterion",
     "find_criterion",
-    "likelihood_criteria",
+    "list_likelihood_criteria",
 ]

@@ -20,7 +20,7 @@ import streamgmm
 from streamgmm import GaussianMixture, segment
 from streamgmm.data.sources import as_source
 from streamgmm.errors import InputError, ResultError
-from streamgmm.estimator.fitted_state import parameters_of
+from streamgmm.estimator.fitted_state import get_parameters
 from streamgmm.images.image_limits import LIMITS
 from streamgmm.images.reading.raster import Georeference
 from streamgmm.images.writers import (
@@ -73,7 +73,7 @@ def write_labels(tmp_path, model):
         target = LabelOutput.from_path(tmp_path / name, **options)
         target.format.check(values.shape, K, grid)
         axes = axes or "TZYX"[-values.ndim :]
-        provenance = Provenance.from_source("segments", parameters_of(model), RECORD_ROWS)
+        provenance = Provenance.from_source("segments", get_parameters(model), RECORD_ROWS)
         return target.write(lazy, provenance, LabelDescription(axes, palette(MEANS, np.dtype(dtype)), grid))
 
     return write_to
@@ -427,7 +427,7 @@ def test_staged_labels_of_other_rows_are_replaced_with_a_warning(tmp_path, write
     write(
         da.from_array(other, chunks=10),
         folder / "labels.zarr",
-        Provenance.from_source("segments", parameters_of(model), as_source(np.ones((3, 3)))),
+        Provenance.from_source("segments", get_parameters(model), as_source(np.ones((3, 3)))),
     )
     with pytest.warns(UserWarning, match="is replaced, not resumed: it is of other rows"):
         found = write_labels("labels.tif", labels(shape=(20, 30)))

@@ -19,7 +19,7 @@ import numpy as np
 from streamgmm import GaussianMixture, load
 from streamgmm.cli import main
 from streamgmm.data.sources import storage
-from streamgmm.estimator.fitted_state import parameters_of
+from streamgmm.estimator.fitted_state import get_parameters
 from streamgmm.images import image, segmentation_job
 from streamgmm.kernels.kernel import Kernel
 from streamgmm.results.stored_array import check
@@ -83,7 +83,7 @@ def run(folder, n_kills, seed):
     segmentation_job.LIMITS = replace(segmentation_job.LIMITS, label_tile=BLOCK // 2)  # so that a block is a shard
     os.waitpid(forked(lambda: prepare(folder)), 0)
     model = load(folder / "model")
-    Kernel.from_parameters(parameters_of(model)).labels(np.zeros((1, 3), np.float32))  # compiled before the forks
+    Kernel.from_parameters(get_parameters(model)).labels(np.zeros((1, 3), np.float32))  # compiled before the forks
     counted = {what: killed(folder, what, n_kills, seed) for what in ("predict", "segment")}
     # threads may be, now that nothing is forked any more
     for what, (counts, outs) in counted.items():
